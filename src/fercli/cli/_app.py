@@ -1,0 +1,53 @@
+"""The command line, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fercli import __version__
+from fercli.cli import data, demo, evaluate, export, info, predict, train
+from fercli.cli._command import FerGroup, keep_lines
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="fer",
+    cls=FerGroup,
+    no_args_is_help=True,
+    # Plain help is quick (Rich is not imported) and the same on every terminal.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
+)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  # Typer calls it with the option's value
+    if wanted:
+        typer.echo(f"fer {__version__}")
+        raise typer.Exit
+
+
+def root(
+    *,
+    version: Annotated[  # the callback does it
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Facial expression recognition: prepare FER2013, train, evaluate, export, predict.
+
+    Start with:
+      fer demo                           the whole loop on drawn faces, offline
+      fer data prepare fer2013.csv       make a dataset of your copy of FER2013
+      fer train --recipe fast            train in minutes on a laptop
+      fer evaluate                       score the newest run
+      fer predict faces/                 tell expressions of a folder of faces
+    """
+
+
+app.callback(help=keep_lines(root.__doc__ or ""))(root)
+app.add_typer(data.app, name="data")
+for module in (train, evaluate, export, predict, info, demo):
+    module.add_to(app)

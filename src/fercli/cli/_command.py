@@ -1,0 +1,168 @@
+"""How a function becomes a command: common options, errors to statuses, one writer.
+
+Every command gets `--json`, `-q`, `-v` and `--no-color` here, so that none can lack them. A
+command takes an `Output` first, raises `FercliError` for what a user can act on, and returns an
+`Outcome`; whatever else escapes is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from fercli.cli._exit import ExitStatus
+from fercli.cli._output import Outcome, Output, build_envelope, close_broken_stdout
+from fercli.errors import FercliError
+
+__all__ = ["FerGroup", "keep_lines", "register"]
+
+_COMMON: Final = {
+    "json_output": Annotated[
+        bool, typer.Option("--json", help="Write exactly one JSON object to stdout.")
+    ],
+    "quiet": Annotated[bool, typer.Option("--quiet", "-q", help="Say less on stderr.")],
+    "verbose": Annotated[
+        int,
+        typer.Option(
+            "--verbose", "-v", count=True, help="Show tracebacks of errors; -vv logs too."
+        ),
+    ],
+    "no_color": Annotated[bool, typer.Option("--no-color", help="Never use colors (NO_COLOR).")],
+}
+_DEFAULTS: Final = {"json_output": False, "quiet": False, "verbose": 0, "no_color": False}
+
+_UsageError: Final[type[Exception]] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""Typer's own class for wrong usage; it exports only its children."""
+
+
+class FerGroup(TyperGroup):
+    """The root: turns usage errors into our sentences, statuses and JSON."""
+
+    def main(  # type: ignore[override]  # the base spells out arguments that we hand on
+        self,
+        args: Sequence[str] | None = None,
+        *,
+        standalone_mode: bool = True,
+        **extra: Any,  # noqa: ANN401  # whatever the base class takes
+    ) -> Any:  # noqa: ANN401  # as the base class
+        """Run the command line; see the base class."""
+        if not standalone_mode:
+            return super().main(args, standalone_mode=False, **extra)
+        words = list(sys.argv[1:] if args is None else args)
+        try:
+            status = super().main(args, standalone_mode=False, **extra)
+        except _UsageError as error:
+            status = _report_usage_error(error, words)
+        except typer.Abort:
+            status = ExitStatus.INTERRUPTED
+        except SystemExit as error:
+            # The base class answers a broken pipe with status 1.
+            broken = isinstance(error.__context__, BrokenPipeError)
+            status = ExitStatus.DONE if broken else error.code
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def register(app: typer.Typer, name: str, *, group: str = "") -> Callable[..., Any]:
+    """Return a decorator that adds a function to an app as a command.
+
+    Args:
+        app: Where to.
+        name: What is typed.
+        group: The words before it, for messages and the envelope.
+    """
+
+    def decorate(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
+        app.command(name)(_wrap(function, f"{group} {name}".strip()))
+        return function
+
+    return decorate
+
+
+def keep_lines(docstring: str) -> str:
+    """Return a docstring as help whose lists (a word and a colon, then lines) are not rewrapped."""
+    return re.sub(r"^(\w[\w ]*:)$", "\b\n\\1", inspect.cleandoc(docstring), flags=re.MULTILINE)
+
+
+def _wrap(function: Callable[..., Outcome], command: str) -> Callable[..., None]:
+    signature = inspect.signature(function, eval_str=True)
+    own = [item for item in signature.parameters.values() if item.annotation is not Output]
+
+    @functools.wraps(function)
+    def run(**values: Any) -> None:  # noqa: ANN401  # the options of any command
+        common = {key: values.pop(key) for key in _COMMON}
+        output = Output(
+            command=command,
+            json=common["json_output"],
+            verbosity=-1 if common["quiet"] else common["verbose"],
+            color=not (common["no_color"] or os.environ.get("NO_COLOR")),
+        )
+        output.start_logging()
+        status = _run(function, output, values)
+        if status:
+            raise typer.Exit(status)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    extra = [
+        inspect.Parameter(key, keyword, annotation=kind, default=_DEFAULTS[key])
+        for key, kind in _COMMON.items()
+    ]
+    parameters = [item.replace(kind=keyword) for item in own] + extra
+    # Typer reads both: the signature for defaults, the annotations for types.
+    run.__signature__ = signature.replace(  # type: ignore[attr-defined]  # read by inspect
+        parameters=parameters, return_annotation=None
+    )
+    run.__annotations__ = {item.name: item.annotation for item in parameters}
+    del run.__wrapped__
+    run.__doc__ = keep_lines(function.__doc__ or "")
+    return run
+
+
+def _run(function: Callable[..., Outcome], output: Output, values: dict[str, Any]) -> int:
+    try:
+        outcome = function(output, **values)
+        output.show(outcome)
+    except FercliError as error:
+        return output.fail(error)
+    except BrokenPipeError:
+        close_broken_stdout()
+        return ExitStatus.DONE
+    except KeyboardInterrupt:
+        return _report_interrupt(output)
+    return outcome.status
+
+
+def _report_interrupt(output: Output) -> int:
+    output.warn("interrupted")
+    if output.json:
+        errors = [{"code": "interrupted", "message": "interrupted", "hint": ""}]
+        status = ExitStatus.INTERRUPTED
+        output.write_json(build_envelope(output.command, "error", status, {}, errors))
+    return ExitStatus.INTERRUPTED
+
+
+def _report_usage_error(error: Any, words: list[str]) -> int:  # noqa: ANN401  # Typer's is private
+    """Say what was wrong with the words typed, as an error of ours is said."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return ExitStatus.USAGE
+    path = context.command_path if context else "fer"
+    command = path.partition(" ")[2]
+    message = " ".join(error.format_message().split())
+    hint = f"see {path} --help"
+    output = Output(command=command, json="--json" in words)
+    sys.stderr.write(f"error: {message}\nhint: {hint}\n")
+    if output.json:
+        errors = [{"code": "usage", "message": message, "hint": hint}]
+        output.write_json(build_envelope(command, "error", ExitStatus.USAGE, {}, errors))
+    return ExitStatus.USAGE

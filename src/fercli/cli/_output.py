@@ -1,0 +1,175 @@
+"""The only writer: results to stdout, everything else to stderr.
+
+With `--json` stdout carries exactly one object, success or failure. Names of files are hostile
+text: they are escaped before a terminal sees them and never read as markup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fercli.cli._exit import ExitStatus, find_status
+from fercli.errors import ConfigError, FercliError
+from fercli.names import safe_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+__all__ = ["Outcome", "Output", "build_envelope", "close_broken_stdout"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command came to."""
+
+    data: Mapping[str, Any]
+    """The `data` of the JSON envelope."""
+    show: Callable[[Console], None]
+    """Shows the same to people."""
+    status: ExitStatus = ExitStatus.DONE
+    """`DONE`, or `PARTIAL` when inputs were skipped."""
+    errors: list[dict[str, str]] = field(default_factory=list)
+    """For `PARTIAL`: what was skipped, as in the envelope."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """How a command speaks, from the options that every command has."""
+
+    command: str
+    """Its name, as in the envelope."""
+    json: bool = False
+    """One JSON object on stdout instead of text."""
+    verbosity: int = 0
+    """-1 quiet, 0 normal, 1 tracebacks of expected errors, 2 debug log."""
+    color: bool = True
+    """Whether colors may be used; a terminal is still required."""
+
+    def note(self, text: str) -> None:
+        """Say something on stderr, unless quiet."""
+        if self.verbosity >= 0:
+            self._write_error(text)
+
+    def warn(self, text: str) -> None:
+        """Say something on stderr that even the quiet should know."""
+        self._write_error(f"warning: {text}")
+
+    def show(self, outcome: Outcome) -> None:
+        """Write a command's result to stdout."""
+        if self.json:
+            status = "partial" if outcome.status else "ok"
+            self.write_json(
+                build_envelope(self.command, status, outcome.status, outcome.data, outcome.errors)
+            )
+        else:
+            outcome.show(self.build_console())
+        sys.stdout.flush()
+
+    def fail(self, error: FercliError) -> int:
+        """Report an error and return its exit status."""
+        status = find_status(error)
+        if self.verbosity >= 1:
+            traceback.print_exception(error)
+        self._write_error(f"error: {error.message}")
+        if error.hint:
+            self._write_error(f"hint: {error.hint}")
+        if self.json:
+            self.write_json(build_envelope(self.command, "error", status, {}, _list_errors(error)))
+        return status
+
+    def write_json(self, value: Mapping[str, Any]) -> None:
+        """Write one JSON object to stdout; NaN is a bug, not a value."""
+        sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+        sys.stdout.flush()
+
+    def build_console(self, *, stderr: bool = False) -> Console:
+        """Return a Rich console; markup in names is left alone."""
+        from rich.console import Console
+
+        plain = not self.color
+        console = Console(
+            stderr=stderr, markup=False, highlight=False, emoji=False, no_color=plain or None
+        )
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            # Text for a file or a pipe has no edge to fold at.
+            console.width = 200
+        return console
+
+    @contextlib.contextmanager
+    def progress(self, *, unit: str) -> Iterator[Progress | None]:
+        """Show progress bars on stderr inside the block; None where there is no terminal."""
+        console = self.build_console(stderr=True)
+        if self.verbosity < 0 or not console.is_terminal:
+            yield None
+            return
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TextColumn("{task.fields[detail]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True) as bars:
+            yield bars
+
+    def start_logging(self) -> None:
+        """Send debug logs to stderr with -vv."""
+        if self.verbosity >= 2:
+            logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+
+    def _write_error(self, text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            sys.stderr.write(safe_name(text) + "\n")
+            sys.stderr.flush()
+
+
+def build_envelope(
+    command: str,
+    status: str,
+    exit_code: int,
+    data: Mapping[str, Any],
+    errors: list[dict[str, str]],
+) -> dict[str, Any]:
+    """Return the one JSON object of a command."""
+    return {
+        "schema": SCHEMA,
+        "command": command,
+        "status": status,
+        "exit_code": int(exit_code),
+        "data": dict(data),
+        "errors": errors,
+    }
+
+
+def close_broken_stdout() -> None:
+    """Point stdout at nothing, so that Python does not complain about the pipe when it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _list_errors(error: FercliError) -> list[dict[str, str]]:
+    messages = error.problems if isinstance(error, ConfigError) else (error.message,)
+    return [{"code": error.code, "message": text, "hint": error.hint} for text in messages]

@@ -1,0 +1,139 @@
+"""`fer evaluate`: score a model on a split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fercli.cli._command import register
+from fercli.cli._options import (
+    DataOption,
+    DeviceOption,
+    ForceOption,
+    ModelArgument,
+    OutputFolderOption,
+)
+from fercli.cli._output import Outcome, Output
+from fercli.cli._progress import watch_images
+from fercli.cli._tables import (
+    build_scores_table,
+    describe_accuracy,
+    print_pairs,
+    print_table,
+)
+from fercli.errors import ConfigError, VerificationError
+from fercli.results import EvaluationResult
+from fercli.runs import RunFolder
+from fercli.storage import check_output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["add_to", "show_evaluation"]
+
+_FILES = ("metrics.json", "confusion-matrix.png")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to an app."""
+    register(app, "evaluate")(evaluate_command)
+
+
+def evaluate_command(
+    output: Output,
+    *,
+    model: ModelArgument = None,
+    data: DataOption = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPLIT", help="The split to score. Default: private, else test, else public."
+        ),
+    ] = None,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Also score the mean of image and mirror image.")
+    ] = False,
+    device: DeviceOption = None,
+    require: Annotated[
+        str | None,
+        typer.Option(metavar="accuracy=X", help="Exit 6 when the plain accuracy is below X."),
+    ] = None,
+    folder: OutputFolderOption = None,
+    force: ForceOption = False,
+) -> Outcome:
+    """Score a model: accuracy with its interval, precision, recall and F1 per class.
+
+    With --output DIR writes metrics.json and confusion-matrix.png. A run also gets a line in its
+    scores.jsonl. Plain and mirrored (--tta) scores are never mixed.
+
+    Exit status: 0 done, 2 bad options, 3 data missing, 4 model missing or refused, 5 no such
+    device, 6 --require does not hold.
+
+    Examples:
+      fer evaluate
+      fer evaluate runs/fast --split public --output scores
+      fer evaluate model.onnx --data synthetic:1000 --require accuracy=0.9
+    """
+    from fercli.data import load_data
+    from fercli.evaluation import choose_split, evaluate, record_scores, write_files
+    from fercli.models import find_model, open_runtime
+
+    least = _parse_require(require) if require is not None else None
+    for name in _FILES if folder else ():
+        check_output(Path(folder or ".") / name, force=force)
+    found = find_model(model)
+    if found.assumed:
+        output.note(f"model: {found.path}, of the newest finished run")
+    runtime = open_runtime(found, device=device or "auto")
+    with watch_images(output, "reading the dataset") as on_progress:
+        dataset = load_data(data, on_progress)
+    chosen = choose_split(dataset, split)
+    if split is None:
+        output.note(f"split: {chosen}")
+    if dataset.is_synthetic:
+        output.warn("these faces are drawn: scores on them say nothing about real faces")
+    result = evaluate(runtime, found, dataset, chosen, tta=tta)
+    if folder is not None:
+        result = write_files(result, folder)
+    if found.run is not None:
+        record_scores(RunFolder(found.run), result, dataset)
+    accuracy = result.scores.accuracy
+    if least is not None and accuracy < least:
+        message = f"the accuracy {accuracy:.4f} on {chosen} is below the required {least}"
+        raise VerificationError(message)
+    return Outcome(result.to_json(), lambda console: show_evaluation(console, result))
+
+
+def show_evaluation(console: Console, result: EvaluationResult) -> None:
+    """Show an evaluation's tables and files."""
+    scores = result.scores
+    print_table(console, build_scores_table(scores, f"{result.split}, {scores.n_images:,} images"))
+    pairs = {
+        "accuracy": describe_accuracy(scores),
+        "macro F1": f"{scores.macro_f1:.2%}",
+        "balanced accuracy": f"{scores.balanced_accuracy:.2%}",
+        "NLL, ECE, Brier": f"{scores.nll:.3f}, {scores.ece:.3f}, {scores.brier:.3f}",
+    }
+    if result.deduplicated:
+        unseen = result.deduplicated
+        pairs["without train twins"] = f"{unseen['accuracy']:.2%} (n = {unseen['n_images']:,})"
+    if result.tta:
+        pairs["with mirror TTA"] = describe_accuracy(result.tta)
+    pairs["speed"] = f"{result.images_per_s:,.0f} images/s"
+    pairs["model"] = result.model
+    pairs.update({f"{name.replace('_', ' ')}": path for name, path in result.files.items()})
+    print_pairs(console, pairs)
+
+
+def _parse_require(text: str) -> float:
+    name, equals, value = text.partition("=")
+    try:
+        least = float(value)
+    except ValueError:
+        least = -1.0
+    if name != "accuracy" or not equals or not 0 <= least <= 1:
+        message = f"--require takes accuracy=X with X from 0 to 1, not {text!r}"
+        raise ConfigError(message)
+    return least

@@ -1,0 +1,100 @@
+"""`fer info`: what a model holds, or what the environment offers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fercli.cli._command import register
+from fercli.cli._output import Outcome, Output
+from fercli.cli._tables import print_pairs
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fercli.models import ModelFile
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to an app."""
+    register(app, "info")(info_command)
+
+
+def info_command(
+    output: Output,
+    *,
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A run folder, a .safetensors or an .onnx. Without it: the environment.",
+        ),
+    ] = None,
+) -> Outcome:
+    """Show what a model holds; without one, the environment and what is wrong with it.
+
+    Exit status: 0 done, 4 model missing or refused.
+
+    Examples:
+      fer info
+      fer info runs/fast
+      fer info model.onnx --json
+    """
+    if model is None:
+        return _describe_environment(output)
+    from fercli.models import describe_model, find_model
+
+    found = find_model(model)
+    data = {**describe_model(found), "scores": _read_scores(found)}
+
+    def show(console: Console) -> None:
+        trained = {f"trained: {key}": value for key, value in data["trained"].items()}
+        pairs = {
+            "kind": data["kind"],
+            "file": found.path,
+            "labels": ", ".join(data["labels"]),
+            "network": data["network"],
+            "parameters": f"{data['parameters']:,}" if data["parameters"] else "unknown",
+            "input": data["input"],
+            **trained,
+        }
+        for split, score in data["scores"].items():
+            pairs[f"scored: {split}"] = f"{score['accuracy']:.2%} (n = {score['n_images']:,})"
+        print_pairs(console, pairs)
+
+    return Outcome(data, show)
+
+
+def _describe_environment(output: Output) -> Outcome:
+    from fercli.environment import describe_environment
+
+    data = describe_environment()
+    for problem in data["problems"]:
+        output.warn(problem)
+
+    def show(console: Console) -> None:
+        pairs: dict[str, object] = dict(data["versions"])
+        for device in data["devices"]:
+            details = {key: value for key, value in device.items() if key != "device"}
+            pairs[device["device"]] = ", ".join(f"{key} {value}" for key, value in details.items())
+        pairs["onnxruntime runs on"] = ", ".join(data["providers"])
+        pairs["data home"] = data["paths"].get("data_home")
+        pairs["prepared dataset"] = data["paths"].get("dataset") or "none yet"
+        pairs["problems"] = len(data["problems"]) or "none"
+        print_pairs(console, pairs)
+
+    return Outcome(data, show)
+
+
+def _read_scores(found: ModelFile) -> dict[str, Any]:
+    """Return the last score of each split that `fer evaluate` recorded for a run."""
+    from fercli.runs import RunFolder
+
+    if found.run is None or not RunFolder(found.run).scores.exists():
+        return {}
+    lines = RunFolder(found.run).scores.read_text(encoding="utf-8").splitlines()
+    return {entry["split"]: entry for entry in map(json.loads, lines)}

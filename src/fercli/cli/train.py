@@ -1,0 +1,307 @@
+"""`fer train`: train a network on a dataset."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fercli.cli._command import register
+from fercli.cli._options import DataOption, DeviceOption, ForceOption
+from fercli.cli._output import Outcome, Output
+from fercli.cli._progress import watch_images, watch_training
+from fercli.cli._tables import print_pairs
+from fercli.config import (
+    DEFAULTS,
+    NETWORKS,
+    OPTIMIZERS,
+    TrainConfig,
+    build_config,
+    flatten_config,
+    parse_setting,
+)
+from fercli.errors import ConfigError, ModelFileError, OutputExistsError
+from fercli.recipes import RECIPES, find_recipe
+from fercli.results import TrainResult, to_json
+from fercli.runs import RunFolder, name_run_directory, read_run_record
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fercli.data import Dataset
+
+__all__ = ["add_to", "clear_run"]
+
+_CHANGES = "Default: the recipe's."
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to an app."""
+    register(app, "train")(train_command)
+
+
+def train_command(
+    output: Output,
+    *,
+    data: DataOption = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(RECIPES),
+            help=f"A named, complete configuration. Default: {DEFAULTS.recipe}.",
+        ),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(metavar="|".join(NETWORKS), help=f"The network. {_CHANGES}")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help=f"Passes over the images. {_CHANGES}")] = None,
+    batch_size: Annotated[int | None, typer.Option(help=f"Images per step. {_CHANGES}")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help=f"Peak learning rate. {_CHANGES}")
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(metavar="|".join(OPTIMIZERS), help=f"The optimizer. {_CHANGES}")
+    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(help=f"Weight decay. {_CHANGES}")] = None,
+    dropout: Annotated[
+        float | None, typer.Option(help=f"Dropout before the last layer. {_CHANGES}")
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help=f"Stop after so many epochs without gain; 0 never. {_CHANGES}"),
+    ] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPLIT|FRACTION",
+            help="What chooses the best epoch. Default: public, else validation, else 0.1 of "
+            "train.",
+        ),
+    ] = None,
+    device: DeviceOption = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|fp32|bf16|fp16", help="Default: auto, what the device is fastest in."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help=f"Default: {DEFAULTS.seed}.")] = None,
+    run_folder: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="The run folder. Default: runs/<recipe>."),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run, exactly.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A TOML file, or a run's run.json.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any field of the configuration."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be run, and run nothing.")
+    ] = False,
+    force: ForceOption = False,
+) -> Outcome:
+    """Train a network and leave a run folder with a model in it.
+
+    The best epoch is chosen on the validation split; the private split is never opened. Ctrl-C
+    saves the state, and --resume goes on with it to the same weights bit for bit. Precedence:
+    options, --set, environment, --config, recipe.
+
+    Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 5 no such device, 8 the
+    run failed (its last good state is named), 130 interrupted.
+
+    Examples:
+      fer train --data synthetic:1000 --recipe fast --epochs 1 --dry-run
+      fer train --recipe fast --device cpu
+      fer train --epochs 60 --set erasing=0.3 --set widths=64,192,384
+      fer train --resume runs/standard
+    """
+    typed = {
+        "network": network,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "optimizer": optimizer,
+        "weight_decay": weight_decay,
+        "dropout": dropout,
+        "patience": patience,
+        "validation": validation,
+        "precision": precision,
+        "seed": seed,
+    }
+    options = {name: value for name, value in typed.items() if value is not None}
+    if resume is not None:
+        changes = [*options, *(["recipe"] if recipe else []), *(["set"] if settings else [])]
+        changes += [*(["config"] if config else []), *(["output"] if run_folder else [])]
+        return _resume(output, resume, data=data, changes=changes, device=device)
+    chosen = _build_config(config, recipe, settings or [], options, device)
+    folder = RunFolder(run_folder or name_run_directory(chosen.recipe))
+    if dry_run:
+        return _show_plan(output, chosen, folder, data)
+    _check_folder(folder, force=force)
+    dataset = _load(output, data)
+    if force:
+        clear_run(folder)
+    return _train(output, dataset, chosen, folder, data)
+
+
+def _build_config(
+    file: Path | None,
+    recipe: str | None,
+    settings: list[str],
+    options: dict[str, Any],
+    device: str | None,
+) -> TrainConfig:
+    """Merge everything by precedence, all problems gathered."""
+    problems: list[str] = []
+    from_file = _read_config_file(file) if file else {}
+    name = recipe or str(from_file.get("recipe", DEFAULTS.recipe))
+    base = DEFAULTS
+    try:
+        base = find_recipe(name)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    values = {**from_file, **({"device": device} if device else {})}
+    values.pop("recipe", None)
+    for text in settings:
+        try:
+            key, value = parse_setting(text)
+        except ConfigError as error:
+            problems.extend(error.problems)
+        else:
+            values[key] = value
+    try:
+        chosen = build_config({**values, **options}, base=base)
+    except ConfigError as error:
+        raise ConfigError(*problems, *error.problems) from None
+    if problems:
+        raise ConfigError(*problems)
+    return chosen
+
+
+def _read_config_file(path: Path) -> dict[str, Any]:
+    """Return the flat values of a TOML file (tables are only for reading) or of a run.json."""
+    try:
+        if path.suffix == ".json":
+            return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
+        with path.open("rb") as stream:
+            values = tomllib.load(stream)
+    except (OSError, ValueError, KeyError, TypeError) as reason:
+        message = f"{path} cannot be read as a configuration ({reason})"
+        raise ConfigError(message) from reason
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat.update(value if isinstance(value, dict) else {key: value})
+    return flat
+
+
+def _check_folder(folder: RunFolder, *, force: bool) -> None:
+    if folder.path.exists() and not force and any(folder.path.iterdir()):
+        message = f"{folder.path} is already there"
+        hint = f"go on with it (fer train --resume {folder.path}), name another, or give --force"
+        raise OutputExistsError(message, hint=hint)
+
+
+def clear_run(folder: RunFolder) -> None:
+    """Remove the files of an older run, and only those."""
+    for name in ("record", "metrics", "curves", "log", "model", "onnx", "scores"):
+        getattr(folder, name).unlink(missing_ok=True)
+    for checkpoint in folder.checkpoints.glob("step-*.safetensors"):
+        checkpoint.unlink()
+
+
+def _load(output: Output, data: str | None) -> Dataset:
+    from fercli.data import find_warnings, load_data
+
+    with watch_images(output, "reading the dataset") as on_progress:
+        dataset = load_data(data, on_progress)
+    for warning in find_warnings(dataset) if dataset.is_synthetic else []:
+        output.warn(warning)
+    return dataset
+
+
+def _resume(
+    output: Output, path: Path, *, data: str | None, changes: list[str], device: str | None
+) -> Outcome:
+    record = read_run_record(path)
+    folder = RunFolder(path)
+    config = build_config(record["config"])
+    if device not in {None, "auto", config.device}:
+        changes.append("device")
+    if changes:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in changes)
+        message = f"{names} would change the result of the run being resumed"
+        raise ConfigError(message, hint="leave it out, or train anew with another --output")
+    if record.get("finished_at") and folder.model.exists():
+        output.note(f"{path} is finished already")
+        result = TrainResult(**record["result"])
+        return Outcome(to_json(result), _build_show(result))
+    dataset = _load(output, data if data is not None else record["dataset"]["data"])
+    if dataset.sha256 != record["dataset"]["sha256"]:
+        message = f"the run {path} was trained on other data (sha256 {record['dataset']['sha256']})"
+        raise ModelFileError(message, hint="name the dataset it began with by --data")
+    return _train(output, dataset, config, folder, data)
+
+
+def _show_plan(output: Output, config: TrainConfig, folder: RunFolder, data: str | None) -> Outcome:
+    """Say what would be run: the configuration, the device, the sizes."""
+    from fercli.networks import build_network, count_parameters
+    from fercli.training import count_training_steps, resolve_config
+
+    dataset = _load(output, data)
+    config = resolve_config(config)
+    n_steps = count_training_steps(dataset, config)
+    network = build_network(config.model, len(dataset.label_names))
+    plan = {
+        "run_directory": str(folder.path),
+        "parameters": count_parameters(network),
+        "steps_per_epoch": n_steps,
+        "config": flatten_config(config),
+    }
+
+    def show(console: Console) -> None:
+        pairs = {key: value for key, value in plan.items() if key != "config"}
+        print_pairs(console, {**pairs, **flatten_config(config)})
+
+    return Outcome(plan, show)
+
+
+def _train(
+    output: Output, dataset: Dataset, config: TrainConfig, folder: RunFolder, data: str | None
+) -> Outcome:
+    from fercli.training import Watcher, catch_signals, train
+
+    with (
+        watch_training(output, config.epochs) as (on_step, on_epoch),
+        catch_signals() as should_stop,
+    ):
+        watcher = Watcher(
+            on_step=on_step, on_epoch=on_epoch, on_note=output.note, should_stop=should_stop
+        )
+        result = train(dataset, config, folder, data=data, watcher=watcher)
+    return Outcome(to_json(result), _build_show(result))
+
+
+def _build_show(result: TrainResult) -> Any:  # noqa: ANN401  # a closure over a lazy type
+    def show(console: Console) -> None:
+        pairs = {
+            "network": f"{result.network}, {result.parameters:,} parameters",
+            "best epoch": f"{result.best_epoch} of {result.epochs}",
+            "validation accuracy": f"{result.validation_accuracy:.2%} on "
+            f"{result.validation_split}, which chose the epoch",
+            "training": f"{result.duration_s:.1f} s on {result.device} in {result.precision}, "
+            f"{result.images_per_s:,.0f} images/s",
+            "model": result.model,
+            "ONNX": result.onnx or "not written",
+            "run": result.run_directory,
+        }
+        print_pairs(console, pairs)
+
+    return show

@@ -1,0 +1,358 @@
+"""What a training can be told, as frozen dataclasses that check themselves.
+
+Every default lives here, once: recipes state what they change, the command line only what the
+user typed. One dataclass per concern keeps each readable; field names are unique across them, so
+that `--set erasing=0.3` needs no dotted path. A nested override language was considered and
+rejected: nobody can guess its keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+from fercli.errors import ConfigError
+from fercli.ranges import (
+    find_below,
+    find_excess,
+    find_not_above,
+    find_outside,
+    find_unknown_choice,
+    suggest,
+)
+
+__all__ = [
+    "DEFAULTS",
+    "DEVICES",
+    "FLIPS",
+    "MAX_PIXELS",
+    "NETWORKS",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "SCHEDULES",
+    "AugmentConfig",
+    "NetworkConfig",
+    "OptimizerConfig",
+    "TrainConfig",
+    "build_config",
+    "flatten_config",
+    "is_device_name",
+    "parse_setting",
+]
+
+MAX_PIXELS: Final = 100_000_000
+"""Largest image that is decoded, in pixels; 100 megapixels are 100 MB of grey."""
+
+NETWORKS: Final = {
+    "cnn": "fercli.networks.cnn",
+    "seed": "fercli.networks.seed",
+}
+"""Every network by name, and the module whose `build(config, n_labels)` makes it."""
+FLIPS: Final = ("none", "random", "alternating")
+OPTIMIZERS: Final = ("adam", "adamw", "sgd")
+SCHEDULES: Final = ("constant", "step", "cosine", "linear")
+PRECISIONS: Final = ("auto", "fp32", "bf16", "fp16")
+DEVICES: Final = ("auto", "cpu", "cuda", "cuda:N", "mps")
+
+
+def is_device_name(name: str) -> bool:
+    """Tell whether `name` could name a device (not whether it is there)."""
+    index = name.removeprefix("cuda:")
+    return name in {"auto", "cpu", "cuda", "mps"} or (index != name and index.isdecimal())
+
+
+def _raise_on(problems: list[str]) -> None:
+    if problems:
+        raise ConfigError(*problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Which network, and its size."""
+
+    network: str = "cnn"
+    """Name of the architecture: `cnn` (ours, sized by the fields below) or `seed`."""
+    stem_width: int = 32
+    """Channels after the 4x4 stride-2 stem of `cnn`, at least 1."""
+    widths: tuple[int, ...] = (64, 128, 256)
+    """Channels of each stage of `cnn`; every stage halves the map, so 1 to 4 stages."""
+    convolutions: int = 2
+    """3x3 convolutions in each stage of `cnn`, at least 1; those after the second are residual."""
+    dropout: float = 0.3
+    """Probability of dropping a feature before the last layer, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        """Check every range; see `ConfigError.problems`."""
+        problems = [
+            *find_unknown_choice("network", self.network, NETWORKS),
+            *find_below("stem_width", self.stem_width, 1),
+            *find_below("convolutions", self.convolutions, 1),
+            *find_outside("dropout", self.dropout, 0, 0.99),
+        ]
+        if not 1 <= len(self.widths) <= 4 or min(self.widths, default=0) < 1:
+            problems.append(f"widths must be 1 to 4 positive numbers, not {list(self.widths)}")
+        _raise_on(problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """How training images are varied; a field at 0 (or `none`) leaves them alone."""
+
+    flip: str = "random"
+    """`none`, `random` (each view mirrored with probability 1/2) or `alternating` (every image
+    mirrored in every second epoch, which halves repeats; Jordan 2024, arXiv 2404.00498)."""
+    rotation_deg: float = 10.0
+    """Largest rotation to either side, degrees in [0, 180]."""
+    scale: float = 0.1
+    """Largest relative change of size, in [0, 0.9]: 0.1 is 0.9 to 1.1 times."""
+    shift: float = 0.08
+    """Largest shift to each side, as a fraction of the side, in [0, 1]."""
+    brightness: float = 0.1
+    """Largest change of brightness, as a fraction of the full range, in [0, 1]."""
+    contrast: float = 0.2
+    """Largest relative change of contrast, in [0, 1]."""
+    erasing: float = 0.0
+    """Probability of overwriting a rectangle with noise (Zhong et al. 2017), in [0, 1]."""
+    erasing_area: float = 0.2
+    """Largest erased part of an image, in (0, 1]; the smallest is 0.02."""
+
+    def __post_init__(self) -> None:
+        """Check every range; see `ConfigError.problems`."""
+        _raise_on(
+            [
+                *find_unknown_choice("flip", self.flip, FLIPS),
+                *find_outside("rotation_deg", self.rotation_deg, 0, 180),
+                *find_outside("scale", self.scale, 0, 0.9),
+                *find_outside("shift", self.shift, 0, 1),
+                *find_outside("brightness", self.brightness, 0, 1),
+                *find_outside("contrast", self.contrast, 0, 1),
+                *find_outside("erasing", self.erasing, 0, 1),
+                *find_outside("erasing_area", self.erasing_area, 0.02, 1),
+            ]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How weights are updated, and how the learning rate moves."""
+
+    optimizer: str = "sgd"
+    """`sgd` (with Nesterov momentum), `adam` or `adamw`."""
+    learning_rate: float = 0.2
+    """Peak learning rate, > 0; for a mean loss over a batch of `batch_size`."""
+    momentum: float = 0.9
+    """Momentum of `sgd`, in [0, 1)."""
+    weight_decay: float = 5e-4
+    """Decay of convolution and dense weights, >= 0; norms and biases are never decayed."""
+    schedule: str = "cosine"
+    """`constant`, `step`, `cosine` or `linear`; the last two end at `final_factor`."""
+    warmup: float = 0.1
+    """Part of all steps in which the rate rises linearly from 0, in [0, 1)."""
+    final_factor: float = 0.01
+    """Last learning rate of `cosine` and `linear` as a fraction of the peak, in [0, 1]."""
+    step_epochs: int = 5
+    """Epochs between two drops of `step`, at least 1."""
+    step_factor: float = 0.1
+    """What a drop of `step` multiplies the rate by, in (0, 1]."""
+
+    def __post_init__(self) -> None:
+        """Check every range; see `ConfigError.problems`."""
+        _raise_on(
+            [
+                *find_unknown_choice("optimizer", self.optimizer, OPTIMIZERS),
+                *find_unknown_choice("schedule", self.schedule, SCHEDULES),
+                *find_not_above("learning_rate", self.learning_rate, 0),
+                *find_outside("momentum", self.momentum, 0, 0.9999),
+                *find_below("weight_decay", self.weight_decay, 0),
+                *find_outside("warmup", self.warmup, 0, 0.99),
+                *find_outside("final_factor", self.final_factor, 0, 1),
+                *find_below("step_epochs", self.step_epochs, 1),
+                *find_not_above("step_factor", self.step_factor, 0),
+                *find_excess("step_factor", self.step_factor, 1),
+            ]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A complete training; the three concerns above and what surrounds them."""
+
+    recipe: str = "standard"
+    """Name of the recipe it started from; a label, everything it sets stands in the fields."""
+    model: NetworkConfig = field(default_factory=NetworkConfig)
+    """The network."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """The augmentation."""
+    optimization: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """The optimizer and its schedule."""
+    epochs: int = 60
+    """Passes over the training images, at least 1."""
+    batch_size: int = 256
+    """Images per step, at least 2 (batch norm needs two)."""
+    label_smoothing: float = 0.1
+    """Probability mass spread over all labels, in [0, 1)."""
+    sizes_px: tuple[int, ...] = (48,)
+    """Side of the images in equal parts of the run, 16 to 48; the last part ends it at 48."""
+    patience: int = 0
+    """Epochs without a better validation accuracy before the run stops; 0 never stops early."""
+    validation: str = "auto"
+    """Split that chooses the best epoch, or a fraction of train in (0, 0.5]; `auto` is
+    `public`, else `validation`, else a stratified tenth of train."""
+    seed: int = 0
+    """Source of every random choice, 0 to 2**31 - 1."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
+    precision: str = "auto"
+    """`fp32`, `bf16`, `fp16` (CUDA only) or `auto`: bf16 where the device computes faster in it."""
+    channels_last: bool = True
+    """Keep activations in NHWC order, which convolution kernels read faster."""
+
+    def __post_init__(self) -> None:
+        """Check every range; see `ConfigError.problems`."""
+        problems = [
+            *find_below("epochs", self.epochs, 1),
+            *find_below("batch_size", self.batch_size, 2),
+            *find_outside("label_smoothing", self.label_smoothing, 0, 0.99),
+            *find_below("patience", self.patience, 0),
+            *find_outside("seed", self.seed, 0, 2**31 - 1),
+            *find_unknown_choice("precision", self.precision, PRECISIONS),
+        ]
+        if not is_device_name(self.device):
+            problems.append(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}")
+        if not self.sizes_px or not all(16 <= size <= 48 for size in self.sizes_px):
+            problems.append(f"sizes_px must be sides from 16 to 48, not {list(self.sizes_px)}")
+        elif self.sizes_px[-1] != 48:
+            problems.append(f"sizes_px must end at 48, not {self.sizes_px[-1]}")
+        elif self.model.network == "seed" and self.sizes_px != (48,):
+            problems.append("the seed network takes 48 pixels only: sizes_px must be 48")
+        _raise_on(problems)
+
+
+DEFAULTS: Final = TrainConfig()
+"""The defaults, as an instance."""
+
+
+def flatten_config(config: TrainConfig) -> dict[str, Any]:
+    """Return every field of a training as one flat mapping, in order of declaration."""
+    flat: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            flat.update(
+                {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
+            )
+        else:
+            flat[item.name] = value
+    return flat
+
+
+def build_config(values: Mapping[str, object], *, base: TrainConfig = DEFAULTS) -> TrainConfig:
+    """Return `base` with the fields of `values` replaced.
+
+    Args:
+        values: Flat; sequences stand for tuples, whole numbers for floats.
+        base: What the fields not named are taken from.
+
+    Raises:
+        ConfigError: A key is unknown, a value has the wrong type or range; all are listed.
+    """
+    flat = flatten_config(base)
+    problems: list[str] = []
+    for name, value in values.items():
+        if name not in flat:
+            problems.append(_unknown_key(name, flat))
+            continue
+        try:
+            flat[name] = _convert(name, value)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    parts: dict[str, Any] = {}
+    for name, kind in _GROUPS.items():
+        own = {item.name: flat.pop(item.name) for item in dataclasses.fields(kind)}
+        try:
+            parts[name] = kind(**own)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            parts[name] = getattr(base, name)
+    try:
+        config = TrainConfig(**flat, **parts)
+    except ConfigError as error:
+        raise ConfigError(*problems, *error.problems) from None
+    _raise_on(problems)
+    return config
+
+
+def parse_setting(text: str) -> tuple[str, object]:
+    """Read one `key=value` of `--set`.
+
+    Raises:
+        ConfigError: There is no `=`, the key is unknown or the value does not read as its type.
+    """
+    name, equals, value = text.partition("=")
+    name = name.strip()
+    if not equals:
+        message = f"--set takes key=value, not {text!r}"
+        raise ConfigError(message)
+    if name not in _TYPES:
+        raise ConfigError(_unknown_key(name, _TYPES))
+    return name, _parse(name, value.strip())
+
+
+_GROUPS: Final[dict[str, type[Any]]] = {
+    "model": NetworkConfig,
+    "augment": AugmentConfig,
+    "optimization": OptimizerConfig,
+}
+_TYPES: Final[dict[str, Any]] = {
+    name: kind
+    for group in (TrainConfig, *_GROUPS.values())
+    for name, kind in get_type_hints(group).items()
+    if name not in _GROUPS
+}
+
+
+def _parse(name: str, text: str) -> object:
+    """Read a value typed on the command line as the type of its field."""
+    kind = _TYPES[name]
+    if kind is bool:
+        if text.lower() in {"true", "yes", "on", "1"}:
+            return True
+        if text.lower() in {"false", "no", "off", "0"}:
+            return False
+        message = f"{name} must be true or false, not {text!r}"
+        raise ConfigError(message)
+    if kind is str:
+        return text
+    try:
+        if get_origin(kind) is tuple:
+            return tuple(int(part) for part in text.split(","))
+        return int(text) if kind is int else float(text)
+    except ValueError:
+        message = f"{name} must be {_describe(kind)}, not {text!r}"
+        raise ConfigError(message) from None
+
+
+def _convert(name: str, value: object) -> object:
+    """Return a typed value (from TOML, JSON or the command line) as its field's type."""
+    kind = _TYPES[name]
+    if get_origin(kind) is tuple and isinstance(value, (list, tuple)):
+        (element, _) = get_args(kind)
+        if all(type(part) is element for part in value):
+            return tuple(value)
+    elif kind is float and type(value) in (int, float):
+        return float(value)  # type: ignore[arg-type]  # narrowed by the exact types above
+    elif type(value) is kind:
+        return value
+    message = f"{name} must be {_describe(kind)}, not {value!r}"
+    raise ConfigError(message)
+
+
+def _describe(kind: object) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    return names[kind] if isinstance(kind, type) and kind in names else "whole numbers like 64,128"
+
+
+def _unknown_key(name: str, known: Mapping[str, object]) -> str:
+    return f"unknown key {name!r}{suggest(name, known)}"

@@ -1,0 +1,21 @@
+"""Datasets: sources in every layout, the prepared file, and drawn faces."""
+
+from __future__ import annotations
+
+from fercli.data.dataset import Dataset, Subset, build_dataset, open_dataset, save_dataset
+from fercli.data.sources import LoadedSource, find_warnings, load_data, load_source
+from fercli.data.synthetic import build_synthetic, draw_faces
+
+__all__ = [
+    "Dataset",
+    "LoadedSource",
+    "Subset",
+    "build_dataset",
+    "build_synthetic",
+    "draw_faces",
+    "find_warnings",
+    "load_data",
+    "load_source",
+    "open_dataset",
+    "save_dataset",
+]

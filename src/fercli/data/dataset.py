@@ -1,0 +1,246 @@
+"""The prepared dataset: four arrays and their names, in one file that is mapped, not read.
+
+One safetensors file rather than a folder of images: 32,298 faces open in milliseconds, the bytes
+carry a digest, and no code runs on loading. Labels and splits are stored as indices into name
+lists in the metadata, so nothing here knows how many there are.
+
+Shape legend: N images, K labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from fercli.emotions import FER2013_COUNTS, LABELS
+from fercli.errors import DatasetLayoutError, DatasetNotFoundError
+from fercli.storage import (
+    check_tensors,
+    digest_tensors,
+    map_tensors,
+    read_tensor_header,
+    save_tensors,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["SCHEMA", "Dataset", "Subset", "open_dataset", "save_dataset"]
+
+SCHEMA: Final = 1
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Images and labels of one split."""
+
+    images: NDArray[np.uint8]
+    """[N, 48, 48]."""
+    labels: NDArray[np.uint8]
+    """[N], indices into the dataset's label names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A prepared dataset."""
+
+    images: NDArray[np.uint8]
+    """[N, 48, 48]."""
+    labels: NDArray[np.uint8]
+    """[N], indices into `label_names`."""
+    splits: NDArray[np.uint8]
+    """[N], indices into `split_names`."""
+    source_row: NDArray[np.int32]
+    """[N], 0-based position in the source."""
+    label_names: tuple[str, ...]
+    """The K labels."""
+    split_names: tuple[str, ...]
+    """The splits."""
+    source: str
+    """What it was prepared from: a file or folder name, or `synthetic:N`."""
+    sha256: str
+    """Digest of the arrays."""
+    path: Path | None = None
+    """The file it was opened from."""
+
+    @property
+    def n_images(self) -> int:
+        """Number of images, N."""
+        return len(self.labels)
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the faces are drawn: scores on it say nothing about real faces."""
+        return self.source.startswith("synthetic")
+
+    @property
+    def is_official(self) -> bool:
+        """Whether the counts are those of the complete FER2013."""
+        counts = self.count()
+        return self.label_names == LABELS and {
+            split: tuple(labels.values())
+            for split, labels in counts.items()
+            if any(labels.values())
+        } == dict(FER2013_COUNTS)
+
+    def count(self) -> dict[str, dict[str, int]]:
+        """Return the number of images per split and label."""
+        kinds = len(self.label_names)
+        table = np.bincount(
+            self.splits.astype(np.intp) * kinds + self.labels,
+            minlength=len(self.split_names) * kinds,
+        ).reshape(len(self.split_names), kinds)
+        return {
+            split: dict(zip(self.label_names, map(int, table[row]), strict=True))
+            for row, split in enumerate(self.split_names)
+        }
+
+    def find_split(self, split: str) -> NDArray[np.intp] | None:
+        """Return the positions of a split's images, or None when it has none.
+
+        `test` on FER2013 means public and private together; with only one of them there is none.
+        """
+        if split == "test" and "test" not in self.split_names:
+            halves = [self.find_split("public"), self.find_split("private")]
+            if halves[0] is None or halves[1] is None:
+                return None
+            return np.sort(np.concatenate([halves[0], halves[1]]))
+        if split not in self.split_names:
+            return None
+        positions = np.flatnonzero(self.splits == self.split_names.index(split))
+        return positions if len(positions) else None
+
+    def select(self, split: str) -> Subset:
+        """Return the images and labels of a split, in memory.
+
+        Raises:
+            DatasetNotFoundError: There is no such split, or no image in it.
+        """
+        positions = self.find_split(split)
+        if positions is None:
+            has = ", ".join(name for name in self.split_names if self.find_split(name) is not None)
+            message = f"the dataset {self.source} has no {split} split; it has {has or 'no images'}"
+            raise DatasetNotFoundError(message, hint="choose one of these splits")
+        return Subset(images=self.images[positions], labels=self.labels[positions])
+
+    def check_digest(self) -> None:
+        """Read everything and compare it with the stored digest.
+
+        Raises:
+            DatasetLayoutError: The file is damaged.
+        """
+        if self.path is not None:
+            metadata = {"sha256": self.sha256}
+            check_tensors(self.path, self._tensors(), metadata, DatasetLayoutError)
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        return {
+            "images": self.images,
+            "labels": self.labels,
+            "splits": self.splits,
+            "source_row": self.source_row,
+        }
+
+
+def build_dataset(
+    arrays: Mapping[str, NDArray[Any]],
+    *,
+    label_names: tuple[str, ...],
+    split_names: tuple[str, ...],
+    source: str,
+) -> Dataset:
+    """Return a dataset in memory, its digest computed.
+
+    Args:
+        arrays: `images` uint8 `[N, 48, 48]`, `labels` and `splits` uint8 `[N]`, and `source_row`
+            int32 `[N]`.
+        label_names: What `labels` index.
+        split_names: What `splits` index.
+        source: What it comes from, for people.
+    """
+    return Dataset(
+        images=arrays["images"],
+        labels=arrays["labels"],
+        splits=arrays["splits"],
+        source_row=arrays["source_row"],
+        label_names=label_names,
+        split_names=split_names,
+        source=source,
+        sha256=digest_tensors(dict(arrays)),
+    )
+
+
+def save_dataset(path: Path, dataset: Dataset) -> None:
+    """Write a dataset atomically."""
+    metadata = {
+        "schema": SCHEMA,
+        "kind": "dataset",
+        "labels": list(dataset.label_names),
+        "splits": list(dataset.split_names),
+        "counts": dataset.count(),
+        "source": dataset.source,
+    }
+    save_tensors(path, dataset._tensors(), metadata)  # noqa: SLF001  # same module
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Open a prepared dataset, memory-mapped; the digest is checked by `Dataset.check_digest`.
+
+    Raises:
+        DatasetNotFoundError: There is no such file.
+        DatasetLayoutError: It is not a prepared dataset, or its arrays do not fit together.
+    """
+    if not path.exists():
+        message = f"there is no dataset at {path}"
+        raise DatasetNotFoundError(message, hint=_WAYS_ON)
+    metadata = read_tensor_header(path, DatasetLayoutError)
+    if metadata.get("kind") != "dataset" or metadata.get("schema") != SCHEMA:
+        message = f"{path} is not a prepared dataset of schema {SCHEMA}"
+        raise DatasetLayoutError(message, hint="make it again: fer data prepare SOURCE --force")
+    dataset = _from_tensors(path, map_tensors(path, DatasetLayoutError), metadata)
+    _check_shapes(path, dataset)
+    return dataset
+
+
+_WAYS_ON: Final = (
+    "make one with `fer data prepare SOURCE`, name any source with --data, "
+    "or try drawn faces with --data synthetic"
+)
+
+
+def _from_tensors(
+    path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
+) -> Dataset:
+    try:
+        return Dataset(
+            images=tensors["images"],
+            labels=tensors["labels"],
+            splits=tensors["splits"],
+            source_row=tensors["source_row"],
+            label_names=tuple(metadata["labels"]),
+            split_names=tuple(metadata["splits"]),
+            source=metadata["source"],
+            sha256=metadata["sha256"],
+            path=path,
+        )
+    except KeyError as reason:
+        message = f"{path} lacks {reason} of a prepared dataset"
+        raise DatasetLayoutError(message) from reason
+
+
+def _check_shapes(path: Path, dataset: Dataset) -> None:
+    n_images = dataset.n_images
+    shapes_fit = dataset.images.shape == (n_images, 48, 48) and all(
+        array.shape == (n_images,) for array in (dataset.splits, dataset.source_row)
+    )
+    in_range = n_images == 0 or (
+        int(dataset.labels.max()) < len(dataset.label_names)
+        and int(dataset.splits.max()) < len(dataset.split_names)
+    )
+    if not (shapes_fit and in_range):
+        message = f"{path}: its arrays do not fit together"
+        raise DatasetLayoutError(message)

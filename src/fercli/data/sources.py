@@ -1,0 +1,205 @@
+"""From whatever a user has to a dataset in memory.
+
+One entry, `load_source`: a prepared file, `synthetic[:N]`, a table, a zip or a folder. What it is
+is decided by content, since names lie: gzip and zip by their first bytes, a prepared file by its
+header, anything else must read as a table.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Final, cast
+
+import numpy as np
+
+from fercli.data.dataset import Dataset, build_dataset, open_dataset
+from fercli.data.folders import find_face_files, read_face_files
+from fercli.data.synthetic import build_synthetic, parse_synthetic
+from fercli.data.tables import SPLITS, TABLE_NAMES, read_table
+from fercli.data.trees import Tree, open_tree
+from fercli.emotions import FER2013_COUNTS, LABELS
+from fercli.errors import DatasetLayoutError, DatasetNotFoundError
+from fercli.paths import find_default_dataset
+
+__all__ = ["LoadedSource", "find_warnings", "load_data", "load_source"]
+
+Progress = Callable[[int, int | None], None]
+"""Called with images read so far, and how many there will be where that is known."""
+
+_WAYS_ON: Final = (
+    "prepare FER2013 with `fer data prepare SOURCE`, name any source with --data, "
+    "or try drawn faces with --data synthetic"
+)
+_OFFICIAL_ROWS: Final = sum(sum(counts) for counts in FER2013_COUNTS.values())
+
+
+@dataclass(frozen=True)
+class LoadedSource:
+    """A dataset and what its reading brought to light."""
+
+    dataset: Dataset
+    """The images."""
+    notes: list[str]
+    """Sentences for the user about choices that were made while reading."""
+
+
+def load_data(spec: str | None, on_progress: Progress | None = None) -> Dataset:
+    """Return the dataset that `--data` names; without one, the prepared default.
+
+    Args:
+        spec: A prepared file or any source, or None.
+        on_progress: Told how far the reading is; not called for a prepared file.
+
+    Raises:
+        DatasetNotFoundError: There is nothing at `spec`, or no default yet.
+        DatasetLayoutError: It is damaged or not a layout that we read.
+    """
+    if spec is not None:
+        dataset = load_source(spec, on_progress).dataset
+    else:
+        path = find_default_dataset()
+        if not path.exists():
+            message = f"there is no prepared dataset at {path}"
+            raise DatasetNotFoundError(message, hint=_WAYS_ON)
+        dataset = open_dataset(path)
+    dataset.check_digest()
+    return dataset
+
+
+def load_source(spec: str, on_progress: Progress | None = None) -> LoadedSource:
+    """Read a source of any layout.
+
+    Args:
+        spec: `synthetic[:N]`, or the path of a prepared file, a table (plain, gzip or zip), a zip
+            of images or a folder of either.
+        on_progress: Told how far the reading is.
+
+    Raises:
+        DatasetNotFoundError: There is nothing at that path.
+        DatasetLayoutError: It is damaged or not a layout that we read.
+        ConfigError: The N of `synthetic:N` is not a number of images that can be drawn.
+    """
+    report = on_progress or (lambda _done, _total: None)
+    n_synthetic = parse_synthetic(spec)
+    if n_synthetic is not None:
+        return LoadedSource(build_synthetic(n_synthetic, on_progress=report), [])
+    path = Path(spec)
+    if not path.exists():
+        message = f"there is nothing at {spec}"
+        raise DatasetNotFoundError(message, hint=_WAYS_ON)
+    if path.is_dir():
+        return _read_tree(path, report)
+    if not path.is_file():
+        message = f"{spec} is neither a file nor a folder"
+        raise DatasetLayoutError(message)
+    with path.open("rb") as stream:
+        head = stream.read(64)
+    if head[:4] in {b"PK\x03\x04", b"PK\x05\x06"}:
+        return _read_tree(path, report)
+    if b'{"__metadata__"' in head[8:] or head[8:9] == b"{":
+        return LoadedSource(open_dataset(path), [])
+    with path.open("rb", buffering=0) as raw:
+        size = path.stat().st_size
+        return LoadedSource(_read_table_dataset(raw, size, path.name, report), [])
+
+
+def find_warnings(dataset: Dataset) -> list[str]:
+    """Return what a user should know about a dataset before trusting a score on it."""
+    if dataset.is_synthetic:
+        return ["these faces are drawn: scores on them say nothing about real faces"]
+    if dataset.is_official:
+        return []
+    counts = {split: sum(labels.values()) for split, labels in dataset.count().items()}
+    warnings = []
+    if counts.get("test") and not counts.get("public"):
+        warnings.append(
+            "the test images carry no PublicTest_ or PrivateTest_ prefix: public and private "
+            "cannot be told apart, their split is `test`"
+        )
+    official = {split: sum(numbers) for split, numbers in FER2013_COUNTS.items()}
+    missing = [
+        f"{split} has {counts.get(split, 0)} of {number}"
+        for split, number in official.items()
+        if counts.get(split, 0) != number and not counts.get("test")
+    ]
+    total = sum(counts.values())
+    if missing:
+        warnings.append(f"this is not the complete FER2013: {', '.join(missing)} images")
+    elif total != _OFFICIAL_ROWS:
+        warnings.append(f"this is not the complete FER2013: {total} of {_OFFICIAL_ROWS} images")
+    return warnings
+
+
+def _read_tree(path: Path, report: Progress) -> LoadedSource:
+    """Read a folder or a zip: the first table of `TABLE_NAMES`, else the image folders."""
+    with open_tree(path) as tree:
+        table = _find_table(tree)
+        if table is not None:
+            notes = _note_other_tables(tree, table)
+            with tree.open(table) as stream:
+                size = tree.size(table)
+                return LoadedSource(_read_table_dataset(stream, size, table.name, report), notes)
+        files = find_face_files(tree)
+        if not files:
+            message = f"{path} holds no layout of FER2013 that fercli reads"
+            hint = (
+                f"expected one of {', '.join(TABLE_NAMES)}, "
+                "or images in train/<emotion>/ and test/<emotion>/"
+            )
+            raise DatasetLayoutError(message, hint=hint)
+        arrays, splits = read_face_files(tree, files, lambda done: report(done, len(files)))
+        dataset = build_dataset(arrays, label_names=LABELS, split_names=splits, source=tree.name)
+        return LoadedSource(dataset, [])
+
+
+def _find_table(tree: Tree) -> PurePosixPath | None:
+    """Return the table to read: by the order of `TABLE_NAMES`, then the shortest path."""
+    tables = [name for name in tree.names if _table_rank(name) is not None]
+    return min(tables, key=lambda name: (_table_rank(name), len(name.parts)), default=None)
+
+
+def _table_rank(name: PurePosixPath) -> int | None:
+    plain = name.name.lower().removesuffix(".gz")
+    return TABLE_NAMES.index(plain) if plain in TABLE_NAMES else None
+
+
+def _note_other_tables(tree: Tree, table: PurePosixPath) -> list[str]:
+    notes = []
+    others = [name for name in tree.names if name.name.lower().endswith((".csv", ".csv.gz"))]
+    for name in others:
+        if name == table:
+            continue
+        reason = " (it has no labels)" if name.name.lower().startswith("test.csv") else ""
+        notes.append(f"read {table}, ignored {name}{reason}")
+    return notes
+
+
+def _read_table_dataset(raw: IO[bytes], size: int, name: str, report: Progress) -> Dataset:
+    """Read a table, compressed or not; `size` is that of `raw`, for the estimate of the rows."""
+
+    def estimate(done: int) -> None:
+        report(done, max(done, round(done * size / max(1, raw.tell()))))
+
+    try:
+        arrays = read_table(_decompress(raw), name, estimate)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as reason:
+        message = f"{name} is damaged ({reason})"
+        raise DatasetLayoutError(message, hint="nothing was written") from reason
+    # Only splits that occur are named, so that a table and its image folder count alike.
+    occurring, splits = np.unique(arrays["splits"], return_inverse=True)
+    arrays["splits"] = splits.astype(np.uint8)
+    names = tuple(SPLITS[index] for index in occurring)
+    return build_dataset(arrays, label_names=LABELS, split_names=names, source=name)
+
+
+def _decompress(raw: IO[bytes]) -> IO[bytes]:
+    """Return the stream itself, or what it holds when it begins as gzip does."""
+    buffered = io.BufferedReader(cast("io.RawIOBase", raw))
+    if buffered.peek(2)[:2] == b"\x1f\x8b":
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=buffered))
+    return buffered

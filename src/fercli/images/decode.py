@@ -1,0 +1,161 @@
+"""Decode an image file into grey pixels.
+
+The format is decided by content, the name means nothing. Only six formats are offered to Pillow,
+so its rarer (and more often exploited) codecs never run. Every way of storing the same picture
+gives the same grey values: orientation is applied, 16 bits are scaled rather than clipped (which
+is what `convert("L")` does), transparency is laid on white as a page shows it, and only the first
+frame of an animation counts.
+
+Shape legend: H, W are the height and width of the upright image in pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fercli.config import MAX_PIXELS
+from fercli.errors import FercliError, ImageDecodeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["MAX_FILE_BYTES", "SUFFIXES", "DecodedImage", "load_gray"]
+
+FORMATS: Final = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
+SUFFIXES: Final = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".jpe", ".jfif", ".dib"}
+)
+"""Names by which folders are searched; whether a file is an image its content decides."""
+MAX_FILE_BYTES: Final = 1 << 30
+"""Largest file that is read; the pixels of 100 megapixels in 16-bit colour fit."""
+
+_SIXTEEN_BIT: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_TRANSPARENT: Final = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """A decoded image and what a user may want to know about its file."""
+
+    gray: NDArray[np.uint8]
+    """[H, W], 0-255."""
+    frames: int
+    """Frames in the file; `gray` is the first."""
+
+
+def load_gray(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    """Decode an image file, or its bytes, into grey.
+
+    Args:
+        source: A path (regular files only, links to them included) or a file's whole content.
+        max_pixels: Largest width times height that is decoded.
+
+    Raises:
+        ImageDecodeError: Not a regular file, not one of the six formats, truncated, too large,
+            holding pixels without a defined brightness, or refused by its codec for any reason.
+    """
+    try:
+        content = source if isinstance(source, bytes) else _read_regular_file(source)
+        return _decode(io.BytesIO(content), max_pixels)
+    except FercliError:
+        raise
+    except Exception as reason:
+        # Codecs raise ValueError, SyntaxError, struct.error, IndexError and more on odd files;
+        # whatever it was, one file must not end a batch of thousands.
+        raise ImageDecodeError(_describe(reason)) from reason
+
+
+def _read_regular_file(path: Path) -> bytes:
+    """Read a file without ever waiting on a pipe or device."""
+    # O_NONBLOCK: opening a pipe nobody writes to would otherwise hang before it can be refused.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as reason:
+        raise ImageDecodeError(reason.strerror or str(reason)) from reason
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            message = "not a regular file"
+            raise ImageDecodeError(message)
+        if status.st_size > MAX_FILE_BYTES:
+            message = f"larger than {MAX_FILE_BYTES} bytes"
+            raise ImageDecodeError(message)
+        return stream.read(MAX_FILE_BYTES + 1)
+
+
+def _decode(stream: BinaryIO, max_pixels: int) -> DecodedImage:
+    with warnings.catch_warnings():
+        # Our own cap replaces Pillow's warning; other warnings are about metadata we do not use.
+        warnings.simplefilter("ignore")
+        with Image.open(stream, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                message = f"{width}x{height} is more than {max_pixels} pixels"
+                raise ImageDecodeError(message)
+            frames = int(getattr(image, "n_frames", 1))
+            image.seek(0)
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return DecodedImage(gray=_to_gray(upright), frames=frames)
+
+
+def _to_gray(image: Image.Image) -> NDArray[np.uint8]:
+    """Return [H, W] brightness, ITU-R 601 weights for colour."""
+    if image.mode in _SIXTEEN_BIT:
+        return _scale(np.asarray(image), 65535)
+    if image.mode == "I":
+        return _scale_integers(np.asarray(image))
+    if image.mode == "F":
+        return _scale_floats(np.asarray(image))
+    if image.mode in _TRANSPARENT or "transparency" in image.info:
+        colored = image.convert("RGBA")
+        page = Image.new("RGBA", colored.size, "white")
+        image = Image.alpha_composite(page, colored)
+    if image.mode not in {"L", "1"}:
+        image = image.convert("RGB")
+    return np.array(image.convert("L"), dtype=np.uint8)
+
+
+def _scale(values: NDArray[np.generic], full: int) -> NDArray[np.uint8]:
+    """Map 0..full to 0..255, rounding to nearest."""
+    scaled = values.astype(np.float64) * (255.0 / full)
+    return np.rint(scaled).astype(np.uint8)
+
+
+def _scale_integers(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Map a 32-bit image that holds 16-bit values, the form some PNG and TIFF files take."""
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        message = f"32-bit pixels from {low} to {high} have no defined brightness"
+        raise ImageDecodeError(message)
+    return _scale(values, 65535)
+
+
+def _scale_floats(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Map float pixels in [0, 1] or [0, 255]."""
+    low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        message = "it has pixels that are not numbers (NaN or infinite)"
+        raise ImageDecodeError(message)
+    if low < 0 or high > 255:
+        message = f"float pixels from {low:g} to {high:g} have no defined brightness"
+        raise ImageDecodeError(message)
+    return _scale(values, 1 if high <= 1 else 255)
+
+
+def _describe(reason: Exception) -> str:
+    """Return one line about an exception of a codec."""
+    if isinstance(reason, UnidentifiedImageError):
+        return "not a JPEG, PNG, BMP, GIF, WEBP or TIFF image"
+    text = " ".join(str(reason).split()) or "no reason given"
+    return f"{text} ({type(reason).__name__})"

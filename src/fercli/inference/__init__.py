@@ -1,0 +1,19 @@
+"""Models at work: a Runtime turns face crops into probabilities, predict turns files into rows."""
+
+from __future__ import annotations
+
+from fercli.inference.inputs import find_images
+from fercli.inference.predict import UNCERTAIN, predict_files
+from fercli.inference.runtime import Runtime, predict_in_batches, predict_mirrored
+from fercli.inference.writers import FORMATS, open_writer
+
+__all__ = [
+    "FORMATS",
+    "UNCERTAIN",
+    "Runtime",
+    "find_images",
+    "open_writer",
+    "predict_files",
+    "predict_in_batches",
+    "predict_mirrored",
+]

@@ -1,0 +1,113 @@
+"""Run an exported model in onnxruntime, without torch.
+
+Only models that fercli exported are opened here: they carry their labels and take raw pixels, so
+there is nothing to guess.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from fercli.errors import DependencyMissingError, DeviceUnavailableError, ModelFileError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["METADATA_KEY", "OnnxRuntime"]
+
+METADATA_KEY: Final = "fercli"
+"""Key of our JSON in the model's `metadata_props`."""
+_HINT: Final = "export one with `fer export --onnx`"
+
+
+class OnnxRuntime:
+    """An ONNX model ready to run.
+
+    Args:
+        path: The model file.
+        device: `auto` and `cpu` run on the CPU, `cuda` needs an onnxruntime built for it.
+
+    Raises:
+        ModelFileError: It does not load, or is not a model that fercli exported.
+        DeviceUnavailableError: onnxruntime cannot run on the device.
+        DependencyMissingError: onnxruntime cannot be imported.
+    """
+
+    def __init__(self, path: Path, *, device: str = "auto") -> None:
+        try:
+            import onnxruntime
+        except ImportError as reason:
+            message = f"onnxruntime cannot be imported ({reason})"
+            raise DependencyMissingError(message, hint="pip install onnxruntime") from reason
+        providers = _choose_providers(device, onnxruntime.get_available_providers())
+        options = onnxruntime.SessionOptions()
+        # Its warnings go to file descriptor 2 past every setting of ours; errors are raised.
+        options.log_severity_level = 3
+        try:
+            # Without this it prints to stdout when a model does not load.
+            self._session = onnxruntime.InferenceSession(
+                path.read_bytes(), options, providers=providers, enable_fallback=0
+            )
+        except OSError as reason:
+            message = f"{path} cannot be read ({reason.strerror})"
+            raise ModelFileError(message) from reason
+        except _load_errors() as reason:
+            text = " ".join(str(reason).split())
+            message = f"{path} is not a model that onnxruntime can load ({text[:200]})"
+            raise ModelFileError(message, hint=_HINT) from reason
+        self.metadata = _read_metadata(path, self._session)
+        self.labels: tuple[str, ...] = tuple(self.metadata["labels"])
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return probabilities `[N, K]` for `[N, 48, 48]` uint8."""
+        (probabilities,) = self._session.run(
+            ["probabilities"], {"images": np.ascontiguousarray(images)}
+        )
+        result: NDArray[np.float32] = probabilities
+        return result
+
+
+def _choose_providers(device: str, available: list[str]) -> list[str]:
+    kind = device.partition(":")[0]
+    if kind in {"auto", "cpu"}:
+        return ["CPUExecutionProvider"]
+    provider = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}[kind]
+    if provider not in available:
+        message = f"this onnxruntime cannot run on {device}: it has no {provider}"
+        hint = "use --device cpu, or a model.safetensors, which runs in torch"
+        raise DeviceUnavailableError(message, hint=hint)
+    return [provider, "CPUExecutionProvider"]
+
+
+def _load_errors() -> tuple[type[Exception], ...]:
+    """Return what onnxruntime raises for a bad model; its own classes share no useful parent."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile")
+    own = [getattr(state, name) for name in (*names, "NotImplemented", "RuntimeException")]
+    return (*own, RuntimeError, ValueError)
+
+
+def _read_metadata(path: Path, session: Any) -> dict[str, Any]:  # noqa: ANN401  # untyped library
+    inputs = [(value.name, value.type, value.shape[1:]) for value in session.get_inputs()]
+    outputs = session.get_outputs()
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    wanted = [("images", "tensor(uint8)", [48, 48])]
+    if text is None or inputs != wanted or [value.name for value in outputs] != ["probabilities"]:
+        message = f"{path} is an ONNX model, but not one that fercli exported"
+        raise ModelFileError(message, hint=_HINT)
+    try:
+        metadata = json.loads(text)
+        n_labels = len(metadata["labels"])
+    except (ValueError, KeyError, TypeError) as reason:
+        message = f"{path}: its metadata is damaged ({reason!r})"
+        raise ModelFileError(message) from reason
+    if outputs[0].shape[1] != n_labels:
+        message = f"{path} gives {outputs[0].shape[1]} probabilities for {n_labels} labels"
+        raise ModelFileError(message)
+    result: dict[str, Any] = metadata
+    return result

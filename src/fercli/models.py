@@ -1,0 +1,214 @@
+"""Model files: find the one that is meant, open it, write a new one.
+
+A run folder, a `.safetensors` and an `.onnx` all become a `Runtime`, so that nothing later asks
+what kind of file it was. torch is imported only where a `.safetensors` is opened. A model file is
+written once and never modified.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fercli.config import NetworkConfig
+from fercli.errors import ConfigError, ModelFileError, ModelNotFoundError
+from fercli.runs import RUNS, RunFolder, find_newest_run, read_run_record
+from fercli.storage import digest_file, load_tensors, read_tensor_header, save_tensors
+
+if TYPE_CHECKING:
+    from fercli.inference import Runtime
+    from fercli.networks import FaceNetwork
+
+__all__ = [
+    "ModelFile",
+    "describe_model",
+    "find_model",
+    "load_network",
+    "open_runtime",
+    "save_model",
+]
+
+SCHEMA: Final = 1
+_WAYS_ON: Final = (
+    "train one with `fer train`, or name a run folder, a .safetensors or an .onnx with --model"
+)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """The model that a word, or no word, stands for."""
+
+    path: Path
+    """A `.safetensors` or an `.onnx`."""
+    run: Path | None
+    """The run folder it lies in, if it is a run's."""
+    assumed: bool
+    """Nobody named it: it is the newest finished run's."""
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether onnxruntime runs it."""
+        return self.path.suffix == ".onnx"
+
+    def compute_digest(self) -> str:
+        """Return the sha256 of an ONNX file, or the digest stored with the weights.
+
+        Raises:
+            ModelFileError: The file cannot be read.
+        """
+        if self.is_onnx:
+            return digest_file(self.path)
+        return str(read_tensor_header(self.path, ModelFileError)["sha256"])
+
+
+def find_model(spec: str | None, *, prefer_onnx: bool = False) -> ModelFile:
+    """Return the model file that MODEL stands for.
+
+    Args:
+        spec: A run folder, a `.safetensors`, an `.onnx`, or None for the newest finished run.
+        prefer_onnx: Of a run that holds both forms, take the ONNX.
+
+    Raises:
+        ModelNotFoundError: There is nothing there, or no finished run.
+        ModelFileError: The run is not finished, or the file is neither form.
+    """
+    if spec is None:
+        newest = find_newest_run()
+        if newest is None:
+            message = f"there is no model: no finished run under ./{RUNS}"
+            raise ModelNotFoundError(message, hint=_WAYS_ON)
+        return ModelFile(_find_in_run(newest, prefer_onnx=prefer_onnx), newest, assumed=True)
+    path = Path(spec)
+    if path.is_dir():
+        return ModelFile(_find_in_run(path, prefer_onnx=prefer_onnx), path, assumed=False)
+    if not path.exists():
+        message = f"there is no model at {spec}"
+        raise ModelNotFoundError(message, hint=_WAYS_ON)
+    if path.suffix not in {".safetensors", ".onnx"}:
+        message = f"{spec} is neither a .safetensors nor an .onnx"
+        raise ModelFileError(message, hint=_WAYS_ON)
+    return ModelFile(path, None, assumed=False)
+
+
+def open_runtime(model: ModelFile, *, device: str = "auto") -> Runtime:
+    """Open a model.
+
+    Args:
+        model: What `find_model` found.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        ModelFileError: The file is damaged or not a fercli model.
+        DeviceUnavailableError: The device is not there.
+    """
+    if model.is_onnx:
+        from fercli.inference.onnx import OnnxRuntime
+
+        return OnnxRuntime(model.path, device=device)
+    from fercli.networks.devices import choose_device
+    from fercli.networks.runtime import TorchRuntime
+
+    network, metadata = load_network(model.path)
+    return TorchRuntime(network, tuple(metadata["labels"]), choose_device(device), metadata)
+
+
+def load_network(path: Path) -> tuple[FaceNetwork, dict[str, Any]]:
+    """Read a `.safetensors` model, its digest checked.
+
+    Returns:
+        The network on the CPU, and the JSON object stored with it.
+
+    Raises:
+        ModelFileError: It is damaged, not a model, or of a network that this fercli lacks.
+    """
+    import torch
+
+    from fercli.networks import build_network
+
+    arrays, metadata = load_tensors(path, ModelFileError)
+    if metadata.get("kind") != "model" or metadata.get("schema") != SCHEMA:
+        message = f"{path} is not a model of schema {SCHEMA}"
+        raise ModelFileError(message)
+    try:
+        settings = metadata["network"]
+        config = NetworkConfig(**{**settings, "widths": tuple(settings["widths"])})
+        network = build_network(config, len(metadata["labels"]))
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    except (KeyError, TypeError, RuntimeError, ConfigError) as reason:
+        text = " ".join(str(reason).split())[:200]
+        message = f"{path} holds a network that this fercli cannot build ({text})"
+        raise ModelFileError(message) from reason
+    return network, metadata
+
+
+def save_model(
+    path: Path, network: FaceNetwork, config: NetworkConfig, metadata: dict[str, Any]
+) -> str:
+    """Write a model atomically.
+
+    Args:
+        path: Where to.
+        network: Trained.
+        config: What `build_network` built it from.
+        metadata: `labels` and whatever else should travel with it.
+
+    Returns:
+        The digest of its weights.
+    """
+    arrays = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
+    header = {
+        "schema": SCHEMA,
+        "kind": "model",
+        "parameters": sum(tensor.numel() for tensor in network.parameters()),
+        "network": dataclasses.asdict(config),
+        "temperature": 1.0,
+        **metadata,
+    }
+    return save_tensors(path, arrays, header)
+
+
+def _find_in_run(folder: Path, *, prefer_onnx: bool) -> Path:
+    run = RunFolder(folder)
+    record = read_run_record(folder)
+    if not run.model.exists():
+        state = "is finished but has lost its" if record.get("finished_at") else "has not yet a"
+        message = f"the run {folder} {state} model.safetensors"
+        raise ModelFileError(message, hint=f"go on with it: fer train --resume {folder}")
+    return run.onnx if prefer_onnx and run.onnx.exists() else run.model
+
+
+def describe_model(model: ModelFile) -> dict[str, Any]:
+    """Return what a model file says of itself, as plain JSON values.
+
+    Returns:
+        `kind` (`torch` or `onnx`), `labels`, `network`, `parameters`, `input` and `trained`.
+
+    Raises:
+        ModelFileError: The file is damaged or not a fercli model.
+    """
+    if model.is_onnx:
+        from fercli.inference.onnx import OnnxRuntime
+
+        metadata = OnnxRuntime(model.path).metadata
+    else:
+        metadata = load_tensors(model.path, ModelFileError)[1]
+    dataset = metadata.get("dataset", {})
+    return {
+        "kind": "onnx" if model.is_onnx else "torch",
+        "labels": metadata["labels"],
+        "network": metadata["network"]["network"],
+        "parameters": metadata.get("parameters"),
+        "input": "uint8 [N, 48, 48], grey, 0-255",
+        "trained": {
+            "dataset": dataset.get("source"),
+            "dataset_sha256": dataset.get("sha256"),
+            "split": "train",
+            "validation": metadata.get("validation"),
+            "epochs": metadata.get("epochs"),
+            "seed": metadata.get("seed"),
+            "recipe": metadata.get("recipe"),
+            "fercli": metadata.get("fercli"),
+        },
+    }

@@ -1,0 +1,80 @@
+"""Our regularized CNN, sized by its config.
+
+A 4x4 stride-2 stem halves the image before anything costs much, then each stage halves it again.
+Pooling comes before the norm, which quarters the memory-bound work, and the head joins average and
+maximum over the map, so the network takes any size from 16 pixels up. A deeper or wider first
+stage was left out: at 24x24 it costs most and brings least.
+
+Source:
+    Pooling before the norm and the small-stem layout: Jordan, "94% on CIFAR-10 in 3.29 Seconds on
+    a Single GPU", 2024, arXiv 2404.00498. Residual third convolution: the same, airbench96.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from fercli.config import NetworkConfig
+
+__all__ = ["RegularizedCNN", "build"]
+
+
+def build(config: NetworkConfig, n_labels: int) -> nn.Module:
+    """Build the network of a config for K labels."""
+    return RegularizedCNN(config, n_labels)
+
+
+class RegularizedCNN(nn.Module):
+    """Stem, stages, pooled head.
+
+    Args:
+        config: `stem_width`, `widths`, `convolutions` and `dropout` are used.
+        n_labels: K.
+    """
+
+    def __init__(self, config: NetworkConfig, n_labels: int) -> None:
+        super().__init__()
+        inputs = (config.stem_width, *config.widths)
+        self.stem = nn.Conv2d(1, config.stem_width, 4, stride=2, padding=1, bias=False)
+        self.stem_norm = nn.BatchNorm2d(config.stem_width)
+        self.stages = nn.Sequential(
+            *(
+                _Stage(before, after, config.convolutions)
+                for before, after in zip(inputs, config.widths, strict=False)
+            )
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(2 * config.widths[-1], n_labels)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits `[N, K]` for normalized pixels `[N, 1, H, W]`, H and W at least 16."""
+        maps: Tensor = self.stages(functional.relu(self.stem_norm(self.stem(pixels))))
+        features = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], dim=1)
+        logits: Tensor = self.head(self.dropout(features))
+        return logits
+
+
+class _Stage(nn.Module):
+    """Convolutions at one width; the map is halved after the first."""
+
+    def __init__(self, before: int, after: int, convolutions: int) -> None:
+        super().__init__()
+        widths = [before] + [after] * (convolutions - 1)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(width, after, 3, padding=1, bias=False) for width in widths
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(after) for _ in widths)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        for index, (convolve, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            convolved = convolve(maps)
+            if index == 0:
+                convolved = functional.max_pool2d(convolved, 2)
+            activated = functional.relu(norm(convolved), inplace=True)
+            maps = maps + activated if index >= 2 else activated
+        return maps

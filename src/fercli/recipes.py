@@ -1,0 +1,85 @@
+"""The named, complete trainings.
+
+A recipe states only what it changes; `fercli.config` holds every default. Each docstring of a
+recipe says what to expect of it, and docs/explanation/log.md how that was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from fercli.config import TrainConfig, build_config
+from fercli.errors import ConfigError
+from fercli.ranges import find_unknown_choice
+
+__all__ = ["RECIPES", "find_recipe"]
+
+_SEED: Final[Mapping[str, object]] = {
+    "network": "seed",
+    "dropout": 0.5,
+    "rotation_deg": 10.0,
+    "scale": 0.0,
+    "shift": 0.0,
+    "brightness": 0.0,
+    "contrast": 0.0,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-4,
+    "schedule": "step",
+    "warmup": 0.0,
+    "epochs": 20,
+    "batch_size": 64,
+    "label_smoothing": 0.0,
+    "patience": 3,
+    "precision": "fp32",
+    "channels_last": False,
+}
+"""The notebook that the project grew from, as it was, but for one thing: it chose its best epoch
+on the test set, this one looks at the validation split."""
+
+_FAST: Final[Mapping[str, object]] = {
+    "epochs": 9,
+    "flip": "alternating",
+    "dropout": 0.0,
+    "rotation_deg": 8.0,
+    "erasing": 0.0,
+    "schedule": "linear",
+    "warmup": 0.15,
+    "sizes_px": (32, 40, 48),
+}
+"""Minutes on a laptop's CPU: the 1.2 M-parameter network, little augmentation, growing images."""
+
+_STANDARD: Final[Mapping[str, object]] = {
+    "stem_width": 64,
+    "widths": (64, 192, 384),
+    "convolutions": 3,
+    "epochs": 60,
+    "dropout": 0.4,
+    "learning_rate": 0.15,
+    "rotation_deg": 15.0,
+    "scale": 0.15,
+    "shift": 0.1,
+    "contrast": 0.3,
+    "erasing": 0.3,
+    "sizes_px": (40, 48),
+}
+"""The default: the 4 M-parameter network, strong augmentation, 60 epochs."""
+
+RECIPES: Final[Mapping[str, TrainConfig]] = {
+    name: build_config({"recipe": name, **values})
+    for name, values in (("seed", _SEED), ("fast", _FAST), ("standard", _STANDARD))
+}
+"""Every recipe by name."""
+
+
+def find_recipe(name: str) -> TrainConfig:
+    """Return a recipe.
+
+    Raises:
+        ConfigError: There is none of that name; the nearest is suggested.
+    """
+    problems = find_unknown_choice("recipe", name, RECIPES)
+    if problems:
+        raise ConfigError(*problems)
+    return RECIPES[name]

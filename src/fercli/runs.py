@@ -1,0 +1,134 @@
+"""Run folders as everybody sees them: their names, their `run.json`, which is the newest.
+
+`run.json` is written first, with the whole configuration, and completed at the end with the
+result; a folder whose `run.json` has a `finished_at` is a finished run. Modification times are
+never looked at: copying a folder changes them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fercli.errors import ModelFileError
+from fercli.storage import write_json
+
+__all__ = [
+    "RunFolder",
+    "find_newest_run",
+    "name_run_directory",
+    "read_run_record",
+    "tell_time",
+]
+
+RUNS: Final = Path("runs")
+"""Where runs go without `--output`, below the working folder."""
+SCHEMA: Final = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run."""
+
+    path: Path
+    """The folder."""
+
+    @property
+    def record(self) -> Path:
+        """Configuration, versions, device, data and result."""
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One row per epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def curves(self) -> Path:
+        """Loss and accuracy over the epochs."""
+        return self.path / "curves.png"
+
+    @property
+    def log(self) -> Path:
+        """What happened when, for people."""
+        return self.path / "log.txt"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The newest states of the training."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The trained weights."""
+        return self.path / "model.safetensors"
+
+    @property
+    def onnx(self) -> Path:
+        """The same, exported."""
+        return self.path / "model.onnx"
+
+    @property
+    def scores(self) -> Path:
+        """What `fer evaluate` found, one JSON object a line."""
+        return self.path / "scores.jsonl"
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write `run.json` atomically."""
+        write_json(self.record, {"schema": SCHEMA, "kind": "run", **record})
+
+
+def name_run_directory(recipe: str, root: Path = RUNS) -> Path:
+    """Return the first free of `runs/<recipe>`, `runs/<recipe>-2`, `runs/<recipe>-3`, ..."""
+    candidate = root / recipe
+    number = 2
+    while candidate.exists():
+        candidate = root / f"{recipe}-{number}"
+        number += 1
+    return candidate
+
+
+def read_run_record(folder: Path) -> dict[str, Any]:
+    """Return the content of a run's `run.json`.
+
+    Raises:
+        ModelFileError: The folder has none, or it does not read as one.
+    """
+    path = RunFolder(folder).record
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        message = f"{folder} is not a run: it has no run.json"
+        raise ModelFileError(message) from None
+    except (OSError, ValueError) as reason:
+        message = f"{path} cannot be read ({reason})"
+        raise ModelFileError(message) from reason
+    if not isinstance(record, dict) or record.get("kind") != "run":
+        message = f"{path} is not the record of a run"
+        raise ModelFileError(message)
+    if record.get("schema") != SCHEMA:
+        message = f"{path} has schema {record.get('schema')}, this fercli reads {SCHEMA}"
+        raise ModelFileError(message)
+    return record
+
+
+def find_newest_run(root: Path = RUNS) -> Path | None:
+    """Return the run that finished last below a folder, or None."""
+    newest: tuple[str, Path] | None = None
+    for record_path in sorted(root.glob("*/run.json")):
+        try:
+            finished = read_run_record(record_path.parent).get("finished_at")
+        except ModelFileError:
+            continue
+        if finished and (newest is None or (finished, record_path.parent) > newest):
+            newest = (finished, record_path.parent)
+    return newest[1] if newest else None
+
+
+def tell_time() -> str:
+    """Return the time in UTC, to the millisecond, as text that sorts."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")

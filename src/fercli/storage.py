@@ -1,0 +1,237 @@
+"""Files that are whole or absent, and tensors that are checked when they come back.
+
+Everything fercli writes goes through `write_atomically`: a temporary name in the same folder,
+flushed, fsynced, renamed, the folder fsynced. Tensors are stored as safetensors with a digest of
+their bytes in the metadata, since neither safetensors nor ONNX notices a flipped bit. Pickle is
+not used anywhere: it runs code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from fercli.errors import FercliError, OutputExistsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "check_output",
+    "check_tensors",
+    "digest_file",
+    "digest_tensors",
+    "load_tensors",
+    "map_tensors",
+    "open_atomically",
+    "read_tensor_header",
+    "save_tensors",
+    "write_json",
+    "write_text",
+]
+
+METADATA_KEY = "fercli"
+"""Key of our JSON in the metadata of a safetensors file."""
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuse to overwrite.
+
+    Raises:
+        OutputExistsError: `path` is there and `force` is not set.
+    """
+    if path.exists() and not force:
+        message = f"{path} is already there"
+        raise OutputExistsError(message, hint="give --force to overwrite it, or another --output")
+
+
+@contextlib.contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that takes its name only when it is complete and on disk.
+
+    An exception inside the block removes the temporary file and leaves what was there before.
+    Missing parent folders are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with open_atomically(path) as stream:
+        stream.write(text.encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as indented JSON atomically; NaN and infinities are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def digest_file(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_tensors(tensors: Mapping[str, NDArray[Any]]) -> str:
+    """Return the sha256 over names, types, shapes and bytes, in hexadecimal.
+
+    The order of the mapping does not matter; two sets that differ in one bit differ.
+    """
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        digest.update(json.dumps([name, array.dtype.str, tensors[name].shape]).encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
+) -> str:
+    """Write arrays and a JSON object atomically, and return the digest of the arrays.
+
+    Args:
+        path: Where to; missing folders are made.
+        tensors: Arrays of any shape.
+        metadata: JSON values; `sha256` is added.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    arrays = {
+        name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()
+    }
+    digest = digest_tensors(arrays)
+    text = json.dumps({**metadata, "sha256": digest}, allow_nan=False)
+    with open_atomically(path) as stream:
+        stream.write(save(arrays, metadata={METADATA_KEY: text}))
+    return digest
+
+
+def read_tensor_header(path: Path, error: type[FercliError]) -> dict[str, Any]:
+    """Return the JSON object that `save_tensors` stored, without reading the tensors.
+
+    Raises:
+        FercliError: As `error`: the file is missing, not safetensors, or not ours.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as handle:
+            metadata = json.loads((handle.metadata() or {})[METADATA_KEY])
+    except FileNotFoundError:
+        message = f"{path} is not there"
+        raise error(message) from None
+    except (SafetensorError, OSError, KeyError, ValueError) as reason:
+        message = f"{path} is not a file that fercli wrote, or it is damaged ({reason})"
+        raise error(message) from reason
+    if not isinstance(metadata, dict) or "sha256" not in metadata:
+        message = f"{path} carries no fercli metadata"
+        raise error(message)
+    return metadata
+
+
+def load_tensors(
+    path: Path, error: type[FercliError]
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read arrays into memory and check their digest.
+
+    Raises:
+        FercliError: As `error`: missing, not ours, or the digest differs from the stored one.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    metadata = read_tensor_header(path, error)
+    try:
+        tensors: dict[str, NDArray[Any]] = load_file(path)
+    except (SafetensorError, OSError) as reason:
+        message = f"{path} cannot be read ({reason})"
+        raise error(message) from reason
+    check_tensors(path, tensors, metadata, error)
+    return tensors, metadata
+
+
+def check_tensors(
+    path: Path,
+    tensors: Mapping[str, NDArray[Any]],
+    metadata: Mapping[str, Any],
+    error: type[FercliError],
+) -> None:
+    """Compare arrays with the digest of their file.
+
+    Raises:
+        FercliError: As `error`: they differ.
+    """
+    if digest_tensors(tensors) != metadata["sha256"]:
+        message = f"{path} is damaged: its content does not match its sha256"
+        raise error(message, hint="restore it from a copy, or make it again")
+
+
+def map_tensors(path: Path, error: type[FercliError]) -> dict[str, NDArray[Any]]:
+    """Return read-only arrays that lie in the file, which is read only where they are used.
+
+    The header is validated by safetensors (no overlap, no holes, sizes that fit); the digest is
+    not checked, since that would read everything: see `check_tensors`.
+
+    Raises:
+        FercliError: As `error`: missing, not ours, or of a type we do not store.
+    """
+    import numpy as np
+
+    read_tensor_header(path, error)
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+    data = np.memmap(path, mode="r", dtype=np.uint8)
+    types = {"U8": np.uint8, "I32": np.int32, "F32": np.float32}
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        if entry["dtype"] not in types:
+            message = f"{path}: tensor {name!r} has the unexpected type {entry['dtype']}"
+            raise error(message)
+        start, end = (8 + length + offset for offset in entry["data_offsets"])
+        tensors[name] = _view(data[start:end], types[entry["dtype"]], entry["shape"])
+    return tensors
+
+
+def _view(data: NDArray[np.uint8], dtype: type[Any], shape: list[int]) -> NDArray[Any]:
+    """Return bytes as an array, copied only where the file does not align them."""
+    import numpy as np
+
+    aligned = data if data.ctypes.data % np.dtype(dtype).itemsize == 0 else data.copy()
+    array: NDArray[Any] = aligned.view(dtype).reshape(shape)
+    return array
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; where folders cannot be opened (Windows) there is nothing to do."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,16 @@
+"""Training: from a dataset and a configuration to a run folder with a model in it."""
+
+from __future__ import annotations
+
+from fercli.training.interrupt import catch_signals
+from fercli.training.loop import StepReport
+from fercli.training.run import Watcher, count_training_steps, resolve_config, train
+
+__all__ = [
+    "StepReport",
+    "Watcher",
+    "catch_signals",
+    "count_training_steps",
+    "resolve_config",
+    "train",
+]

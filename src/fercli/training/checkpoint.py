@@ -1,0 +1,79 @@
+"""Save a training and find the newest state that is whole.
+
+Every file is complete and checked by its digest when it is read; the one before it is removed
+only after the new one is on disk. safetensors and JSON, never pickle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from fercli.errors import ModelFileError
+from fercli.storage import load_tensors, save_tensors
+from fercli.training.state import Progress, TrainingState
+
+__all__ = ["find_checkpoints", "restore_newest", "save_checkpoint"]
+
+_SCHEMA: Final = 1
+_KEPT: Final = 2
+
+
+def save_checkpoint(folder: Path, state: TrainingState, total_steps: int) -> Path:
+    """Write a state and remove all but the newest two.
+
+    Args:
+        folder: Made when missing.
+        state: What to save.
+        total_steps: Steps done since the run began; orders the files.
+
+    Returns:
+        The new file.
+
+    Raises:
+        OSError: The disk is full or not writable; what was there before still is.
+    """
+    path = folder / f"step-{total_steps:09d}.safetensors"
+    progress = state.progress.to_json()
+    metadata = {"schema": _SCHEMA, "kind": "checkpoint", "progress": progress}
+    save_tensors(path, state.to_arrays(), metadata)
+    for old in find_checkpoints(folder)[_KEPT:]:
+        old.unlink()
+    return path
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder, newest first."""
+    return sorted(folder.glob("step-*.safetensors"), reverse=True)
+
+
+def restore_newest(
+    folder: Path, state: TrainingState, on_note: Callable[[str], None]
+) -> Path | None:
+    """Restore the newest valid checkpoint; damaged ones are skipped, said aloud.
+
+    Args:
+        folder: Where the checkpoints are.
+        state: Restored in place.
+        on_note: Told about each file that was skipped.
+
+    Returns:
+        The checkpoint, or None when the folder has no valid one and `state` is as it was.
+    """
+    for path in find_checkpoints(folder):
+        try:
+            arrays, metadata = load_tensors(path, ModelFileError)
+            _check_kind(path, metadata)
+        except ModelFileError as reason:
+            on_note(f"skipped a checkpoint: {reason.message}")
+            continue
+        state.restore(arrays, Progress.from_json(metadata["progress"]))
+        return path
+    return None
+
+
+def _check_kind(path: Path, metadata: dict[str, Any]) -> None:
+    if metadata.get("kind") != "checkpoint" or metadata.get("schema") != _SCHEMA:
+        message = f"{path} is not a checkpoint of schema {_SCHEMA}"
+        raise ModelFileError(message)

@@ -1,0 +1,46 @@
+"""Turn Ctrl-C and SIGTERM into a request to stop between two steps."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["catch_signals"]
+
+
+@contextlib.contextmanager
+def catch_signals() -> Iterator[Callable[[], int]]:
+    """Catch SIGINT and SIGTERM inside the block.
+
+    The first signal is remembered; a second one acts as if it were not caught, for those who do
+    not want to wait. Outside the main thread, where Python cannot catch signals, nothing is done.
+
+    Yields:
+        A function that returns the signal caught, or 0.
+    """
+    caught = 0
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        nonlocal caught
+        caught = number
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, remember)
+    try:
+        yield lambda: caught
+    finally:
+        restore()

@@ -1,0 +1,92 @@
+"""Which images are learned from, and which choose the best epoch.
+
+The private split is never opened here: whatever looks at it while training makes its score
+worthless.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fercli.data import Dataset, Subset
+from fercli.errors import ConfigError, DatasetNotFoundError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["TrainingSplits", "choose_splits"]
+
+_HELD_OUT: Final = ("private", "test")
+_LARGEST_FRACTION: Final = 0.5
+_DEFAULT_FRACTION: Final = "0.1"
+
+
+@dataclass(frozen=True)
+class TrainingSplits:
+    """The images of a training."""
+
+    train: Subset
+    """Learned from."""
+    validation: Subset
+    """Choose the best epoch."""
+    validation_name: str
+    """A split's name, or a fraction of train."""
+
+
+def choose_splits(dataset: Dataset, validation: str, seed: int) -> TrainingSplits:
+    """Return the images of a training.
+
+    Args:
+        dataset: Has a train split.
+        validation: A split's name, a fraction of train in (0, 0.5], or `auto`: `public`, else
+            `validation`, else a tenth of train.
+        seed: Chooses the images of a fraction.
+
+    Raises:
+        DatasetNotFoundError: The dataset has no such split.
+        ConfigError: The split is held out, or the fraction is not one.
+    """
+    if validation == "auto":
+        named = (name for name in ("public", "validation") if dataset.find_split(name) is not None)
+        validation = next(named, _DEFAULT_FRACTION)
+    if validation in _HELD_OUT:
+        message = f"the {validation} split is for the final score, training must not look at it"
+        raise ConfigError(message, hint="leave --validation out, or give public or a fraction")
+    train = dataset.select("train")
+    if validation == "train":
+        message = "the train split cannot choose its own best epoch"
+        raise ConfigError(message, hint="leave --validation out, or give a fraction like 0.1")
+    if dataset.find_split(validation) is not None:
+        return TrainingSplits(train, dataset.select(validation), validation)
+    held = _draw_stratified(train.labels, _parse_fraction(validation, dataset), seed)
+    return TrainingSplits(
+        Subset(train.images[~held], train.labels[~held]),
+        Subset(train.images[held], train.labels[held]),
+        validation,
+    )
+
+
+def _parse_fraction(text: str, dataset: Dataset) -> float:
+    try:
+        fraction = float(text)
+    except ValueError:
+        known = ", ".join(dataset.split_names)
+        message = f"the dataset {dataset.source} has no {text} split; it has {known}"
+        raise DatasetNotFoundError(message, hint="give a split or a fraction of train") from None
+    if not 0 < fraction <= _LARGEST_FRACTION:
+        message = f"a validation fraction must be above 0 and at most 0.5, not {text}"
+        raise ConfigError(message)
+    return fraction
+
+
+def _draw_stratified(labels: NDArray[np.uint8], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Return `[N]` bool with that part of every label's images set, at least one of each."""
+    generator = np.random.default_rng(seed)
+    held = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        positions = generator.permutation(np.flatnonzero(labels == label))
+        held[positions[: max(1, round(fraction * len(positions)))]] = True
+    return held

@@ -1,0 +1,180 @@
+"""Everything a training would lose with its process, and how it becomes arrays and back.
+
+The schedule and the order of images are functions of the step and need no state; what is left is
+the weights, the optimizer, three random generators, the best weights so far and the numbers in
+`Progress`. Restored, a run goes on bit for bit as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fercli.results import EpochReport
+from fercli.training.optimizer import build_optimizer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fercli.config import TrainConfig
+    from fercli.networks import FaceNetwork
+
+__all__ = ["Progress", "TrainingState", "build_state"]
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a run is."""
+
+    epoch: int = 0
+    """Epochs completed."""
+    step: int = 0
+    """Steps done in the current epoch."""
+    loss_sum: float = 0.0
+    """Of the current epoch, each step weighted by its images."""
+    n_right: int = 0
+    """Images of the current epoch that were classified right."""
+    n_seen: int = 0
+    """Images of the current epoch."""
+    train_s: float = 0.0
+    """Training time of the current epoch, seconds."""
+    history: list[EpochReport] = field(default_factory=list)
+    """The epochs completed."""
+    best_epoch: int = 0
+    """Epoch of the best validation accuracy, 1-based; 0 before the first."""
+    best_accuracy: float = -1.0
+    """That accuracy."""
+    finished: bool = False
+    """No epoch is left to run, or patience has run out."""
+
+    def start_epoch(self) -> None:
+        """Forget the sums of the epoch before."""
+        self.step, self.loss_sum, self.n_right, self.n_seen, self.train_s = 0, 0.0, 0, 0, 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; floats keep every bit."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Progress:
+        """Return what `to_json` gave."""
+        history = [EpochReport(**row) for row in values["history"]]
+        return cls(**{**values, "history": history})
+
+
+@dataclass(kw_only=True)
+class TrainingState:
+    """A training between two steps."""
+
+    network: FaceNetwork
+    """On the device."""
+    optimizer: torch.optim.Optimizer
+    """Over its parameters."""
+    scaler: torch.amp.GradScaler
+    """Scales the loss in fp16, does nothing otherwise."""
+    generator: torch.Generator
+    """Of the augmentation, on the device; dropout uses torch's own generators."""
+    progress: Progress
+    """How far."""
+    best: dict[str, Tensor]
+    """Weights of the best epoch, on the CPU; empty before the first."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it trains."""
+        return self.network.mean.device
+
+    def keep_best(self) -> None:
+        """Copy the weights as the best so far."""
+        self.best = {
+            name: tensor.detach().cpu().clone() for name, tensor in self._weights().items()
+        }
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return everything but `progress` as arrays."""
+        tensors = {f"model.{name}": tensor for name, tensor in self._weights().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        for index, values in self.optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                if value is not None:
+                    tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
+        for name, value in self.scaler.state_dict().items():
+            tensors[f"scaler.{name}"] = torch.tensor(float(value), dtype=torch.float64)
+        tensors |= {f"rng.{name}": state for name, state in self._random_states().items()}
+        return {
+            name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()
+        }
+
+    def restore(self, arrays: dict[str, NDArray[Any]], progress: Progress) -> None:
+        """Take over what `to_arrays` gave, bit for bit.
+
+        Raises:
+            KeyError: The arrays are of another network.
+            RuntimeError: Likewise.
+        """
+        tensors = {name: torch.from_numpy(_writable(array)) for name, array in arrays.items()}
+        self.network.load_state_dict(_strip(tensors, "model."))
+        self.best = _strip(tensors, "best.")
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _strip(tensors, "optimizer.").items():
+            index, _, key = name.partition(".")
+            moments.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        scaler = {name: value.item() for name, value in _strip(tensors, "scaler.").items()}
+        if scaler:
+            counted = {name: int(scaler[name]) for name in ("growth_interval", "_growth_tracker")}
+            self.scaler.load_state_dict({**scaler, **counted})
+        states = _strip(tensors, "rng.")
+        self.generator.set_state(states["augment"])
+        torch.random.set_rng_state(states["torch"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(states["cuda"], self.device)
+        self.progress = progress
+
+    def _weights(self) -> dict[str, Tensor]:
+        return dict(self.network.state_dict())
+
+    def _random_states(self) -> dict[str, Tensor]:
+        states = {"augment": self.generator.get_state(), "torch": torch.random.get_rng_state()}
+        if self.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        return states
+
+
+def build_state(network: FaceNetwork, config: TrainConfig, device: torch.device) -> TrainingState:
+    """Return the state before the first step.
+
+    Args:
+        network: Initialized, on the CPU.
+        config: Optimizer, precision, seed and memory order.
+        device: Where to train.
+    """
+    network.to(device)
+    if config.channels_last:
+        network.to(memory_format=torch.channels_last)
+    return TrainingState(
+        network=network,
+        optimizer=build_optimizer(network, config.optimization),
+        scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
+        generator=torch.Generator(device).manual_seed(config.seed + 1),
+        progress=Progress(),
+        best={},
+    )
+
+
+def _strip(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _writable(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that torch may write to; it warns about others."""
+    return array if array.flags.writeable else array.copy()
