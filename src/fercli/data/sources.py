@@ -7,10 +7,11 @@ header, anything else must read as a table.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, cast
@@ -186,7 +187,8 @@ def _read_table_dataset(raw: IO[bytes], size: int, name: str, report: Progress) 
         report(done, max(done, round(done * size / max(1, raw.tell()))))
 
     try:
-        arrays = read_table(_decompress(raw), name, estimate)
+        with _decompress(raw) as plain:
+            arrays = read_table(plain, name, estimate)
     except (gzip.BadGzipFile, zlib.error, EOFError) as reason:
         message = f"{name} is damaged ({reason})"
         raise DatasetLayoutError(message, hint="nothing was written") from reason
@@ -197,9 +199,12 @@ def _read_table_dataset(raw: IO[bytes], size: int, name: str, report: Progress) 
     return build_dataset(arrays, label_names=LABELS, split_names=names, source=name)
 
 
-def _decompress(raw: IO[bytes]) -> IO[bytes]:
-    """Return the stream itself, or what it holds when it begins as gzip does."""
-    buffered = io.BufferedReader(cast("io.RawIOBase", raw))
-    if buffered.peek(2)[:2] == b"\x1f\x8b":
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=buffered))
-    return buffered
+@contextlib.contextmanager
+def _decompress(raw: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Yield the stream itself, or what it holds when it begins as gzip does."""
+    with io.BufferedReader(cast("io.RawIOBase", raw)) as buffered:
+        if buffered.peek(2)[:2] != b"\x1f\x8b":
+            yield buffered
+            return
+        with gzip.GzipFile(fileobj=buffered) as plain:
+            yield cast("IO[bytes]", plain)

@@ -38,7 +38,8 @@ def read_table(
     """Read a table into arrays.
 
     Args:
-        stream: The file's bytes, uncompressed: UTF-8 with or without a byte order mark, LF or CRLF.
+        stream: The file's bytes, uncompressed: UTF-8 with or without a byte order mark, LF or
+            CRLF. It is closed at the end.
         name: The file's name, for messages.
         on_row: Called with the number of rows read, now and then.
 
@@ -50,28 +51,28 @@ def read_table(
         DatasetLayoutError: A row is malformed; the message has the file, the row (the header is
             row 1) and the reason.
     """
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     images: list[NDArray[np.uint8]] = []
     labels = bytearray()
     splits = bytearray()
-    rows = enumerate(_read_rows(text, name), start=1)
-    columns = _find_columns(next(rows, (1, None))[1], name)
-    for number, row in rows:
-        try:
-            label, split, pixels = _parse_row(row, columns)
-        except _RowError as reason:
-            message = f"{name}, row {number}: {reason}"
-            hint = "nothing was written; mend or drop the row"
-            raise DatasetLayoutError(message, hint=hint) from None
-        labels.append(label)
-        splits.append(split)
-        images.append(pixels)
-        if len(labels) % 500 == 0:
-            on_row(len(labels))
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        rows = enumerate(_read_rows(text, name), start=1)
+        columns = _find_columns(next(rows, (1, None))[1], name)
+        for number, row in rows:
+            try:
+                label, split, pixels = _parse_row(row, columns)
+            except _RowError as reason:
+                message = f"{name}, row {number}: {reason}"
+                hint = "nothing was written; mend or drop the row"
+                raise DatasetLayoutError(message, hint=hint) from None
+            labels.append(label)
+            splits.append(split)
+            images.append(pixels)
+            if len(labels) % 500 == 0:
+                on_row(len(labels))
+        on_row(len(labels))
     if not images:
         message = f"{name} has a header but no rows"
         raise DatasetLayoutError(message)
-    on_row(len(labels))
     return {
         "images": np.stack(images).reshape(-1, 48, 48),
         "labels": np.frombuffer(bytes(labels), dtype=np.uint8),

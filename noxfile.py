@@ -1,0 +1,112 @@
+"""Everything a contributor runs. `nox` alone: lint, types, tests."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.4"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_external_run = True
+nox.options.sessions = ["lint", "types", "tests"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+MINIMUM = PYTHONS[0]
+
+
+def dependencies(group: str) -> list[str]:
+    """Return the requirements of a dependency group."""
+    return nox.project.dependency_groups(PYPROJECT, group)
+
+
+def test(session: nox.Session, *arguments: str) -> None:
+    """Install the package with its test tools and run pytest."""
+    session.install(".", *dependencies("test"))
+    session.run("pytest", *arguments, *session.posargs, env={"TERM": "dumb"})
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, rules and spelling; needs no torch."""
+    session.install(*dependencies("lint"))
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("codespell")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, tests included."""
+    session.install(".", *dependencies("types"), *dependencies("test"), "nox")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the quick tests on the interpreter that runs nox."""
+    test(session)
+
+
+@nox.session(name="tests-all", python=PYTHONS, default=False)
+def tests_all(session: nox.Session) -> None:
+    """Run the quick tests on every supported Python."""
+    test(session)
+
+
+@nox.session(default=False)
+def slow(session: nox.Session) -> None:
+    """Run the slow tests."""
+    test(session, "-m", "slow and not gpu")
+
+
+@nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need a CUDA device."""
+    test(session, "-m", "gpu")
+
+
+@nox.session(python=MINIMUM, venv_backend="uv", default=False)
+def minimums(session: nox.Session) -> None:
+    """Run the quick tests with the lowest supported version of every dependency."""
+    session.install(".", *dependencies("test"), "--resolution", "lowest-direct")
+    session.run("pytest", *session.posargs, env={"TERM": "dumb"})
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Report the lines and branches that the quick tests run."""
+    test(session, "--cov", "--cov-report=term-missing:skip-covered")
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Run every command of the documentation."""
+    test(session, "tests/contract/test_docs.py")
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel, check their metadata, run the demo from the wheel alone."""
+    session.install(*dependencies("build"))
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    distributions = sorted(map(str, Path("dist").iterdir()))
+    session.run("twine", "check", "--strict", *distributions)
+    wheel = next(name for name in distributions if name.endswith(".whl"))
+    session.install("--reinstall-package", "fercli", wheel)
+    with session.chdir(session.create_tmp()):
+        session.run("fer", "--version")
+        session.run("fer", "demo", "--force")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks named after `--`, or list them."""
+    session.install(".")
+    names = session.posargs or sorted(path.stem for path in Path("benchmarks").glob("*.py"))
+    for name in names:
+        session.run("python", f"benchmarks/{name}.py", *([] if session.posargs else ["--help"]))

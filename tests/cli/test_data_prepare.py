@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import gzip
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+from fercli.data import open_dataset
+
+Run = Callable[..., Result]
+RunJson = Callable[..., dict[str, Any]]
+Rows = list[tuple[Any, Any, str]]
+MakeTable = Callable[..., Path]
+
+
+def zip_folder(folder: Path, target: Path) -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    return target
+
+
+def test_every_layout_gives_the_same_images(
+    run_json: RunJson,
+    table_rows: Rows,
+    image_folder: Path,
+    make_table: MakeTable,
+    tmp_path: Path,
+) -> None:
+    plain = make_table(tmp_path / "fer2013.csv", table_rows)
+    packed = tmp_path / "fer2013.csv.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    zipped = tmp_path / "table.zip"
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.write(plain, "nested/fer2013.csv")
+    swapped = make_table(
+        tmp_path / "icml_face_data.csv",
+        [(label, usage, pixels) for label, pixels, usage in table_rows],
+        header="emotion, Usage, pixels",
+        newline="\r\n",
+    )
+    marked = tmp_path / "marked.csv"
+    marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
+    images = zip_folder(image_folder, tmp_path / "images.zip")
+    found = {}
+
+    for number, source in enumerate((plain, packed, zipped, swapped, marked, image_folder, images)):
+        target = tmp_path / f"{number}.safetensors"
+        data = run_json("data", "prepare", source, "--output", target)["data"]
+        dataset = open_dataset(target)
+        faces = sorted(
+            (dataset.split_names[split], int(label), image.tobytes())
+            for split, label, image in zip(
+                dataset.splits, dataset.labels, dataset.images, strict=True
+            )
+        )
+        found[source.name] = (data["counts"], data["n_images"], faces)
+
+    first = found["fer2013.csv"]
+    assert first[1] == 10
+    assert sum(first[0]["public"].values()) == 2
+    assert all(value == first for value in found.values())
+
+
+def test_a_table_without_usage_is_all_train(
+    run_json: RunJson, table_rows: Rows, make_table: MakeTable, tmp_path: Path
+) -> None:
+    rows = [(label, pixels) for label, pixels, _ in table_rows]
+    source = make_table(tmp_path / "train.csv", rows, header="emotion,pixels")  # type: ignore[arg-type]
+
+    data = run_json("data", "prepare", source)["data"]
+
+    assert list(data["counts"]) == ["train"]
+    assert any("not the complete FER2013" in text for text in data["warnings"])
+
+
+def test_folders_without_prefixes_are_one_test_split(run_json: RunJson, image_folder: Path) -> None:
+    for path in list(image_folder.glob("test/*/*")):
+        path.rename(path.with_name(path.name.partition("_")[2]))
+
+    data = run_json("data", "prepare", image_folder)["data"]
+
+    assert list(data["counts"]) == ["train", "test"]
+    assert any("cannot be told apart" in text for text in data["warnings"])
+
+
+def test_precedence_of_tables_is_said_aloud(
+    run_json: RunJson, table_rows: Rows, make_table: MakeTable, tmp_path: Path
+) -> None:
+    folder = tmp_path / "several"
+    folder.mkdir()
+    make_table(folder / "train.csv", table_rows[:3])
+    make_table(folder / "icml_face_data.csv", table_rows)
+    (folder / "test.csv").write_text("pixels\n0 0\n")
+
+    data = run_json("data", "prepare", folder)["data"]
+
+    assert data["n_images"] == 10
+    assert any("test.csv (it has no labels)" in text for text in data["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"pixels": "1 2 3"}, "3 pixels instead of 2304"),
+        ({"pixels": " ".join(["256"] * 2304)}, "pixel value 256 is outside 0-255"),
+        ({"pixels": " ".join(["9" * 30] * 2304)}, "is outside 0-255"),
+        ({"pixels": " ".join(["-1"] * 2304)}, "found '-"),
+        ({"pixels": " ".join(["1.5"] * 2304)}, "found '..."),
+        ({"pixels": "nan " * 2304}, "found 'nan"),
+        ({"pixels": ""}, "0 pixels"),
+        ({"pixels": " ".join(["²"] * 2304)}, "whole numbers"),
+        ({"label": 7}, "unknown label '7'"),
+        ({"label": -1}, "unknown label '-1'"),
+        ({"label": "happy"}, "unknown label 'happy'"),
+        ({"usage": "Validation"}, "unknown Usage 'Validation'"),
+    ],
+)
+def test_a_malformed_row_is_refused_with_its_place(
+    run: Run,
+    table_rows: Rows,
+    make_table: MakeTable,
+    tmp_path: Path,
+    change: dict[str, Any],
+    reason: str,
+) -> None:
+    label, pixels, usage = table_rows[2]
+    changed = (change.get("label", label), change.get("pixels", pixels), change.get("usage", usage))
+    source = make_table(tmp_path / "bad.csv", [*table_rows[:2], changed, *table_rows[3:]])
+    target = tmp_path / "bad.safetensors"
+
+    result = run("data", "prepare", source, "--output", target)
+
+    assert result.exit_code == 3
+    assert "bad.csv, row 4:" in result.stderr
+    assert reason in result.stderr
+    assert not target.exists()
+    assert list(tmp_path.glob(".*.tmp")) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"a,b\n1,2\n", b"\x00\x01\x02", b"emotion,pixels,Usage\n"]
+)
+def test_what_is_no_table_is_refused(run: Run, tmp_path: Path, content: bytes) -> None:
+    source = tmp_path / "odd.csv"
+    source.write_bytes(content)
+
+    assert run("data", "prepare", source).exit_code == 3
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.9, 0.99])
+def test_a_cut_off_archive_is_refused(
+    run: Run, table_rows: Rows, make_table: MakeTable, tmp_path: Path, keep: float
+) -> None:
+    plain = make_table(tmp_path / "fer2013.csv", table_rows).read_bytes()
+    for name, whole in (("a.csv.gz", gzip.compress(plain)), ("b.zip", _zip_bytes(plain, tmp_path))):
+        (tmp_path / name).write_bytes(whole[: int(len(whole) * keep)])
+
+        assert run("data", "prepare", tmp_path / name).exit_code == 3
+
+
+def _zip_bytes(content: bytes, folder: Path) -> bytes:
+    path = folder / "whole.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("fer2013.csv", content)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["../up.png", "/root.png", "C:\\x.png", "a\\..\\b.png"])
+def test_names_that_leave_the_archive_are_refused(run: Run, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "evil.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, b"x")
+
+    result = run("data", "prepare", path)
+
+    assert result.exit_code == 3
+    assert "is refused" in result.stderr
+
+
+def test_an_unknown_emotion_folder_is_named(run: Run, image_folder: Path) -> None:
+    (image_folder / "train" / "bored").mkdir()
+    next(image_folder.glob("train/*/*.png")).rename(image_folder / "train" / "bored" / "a.png")
+
+    result = run("data", "prepare", image_folder)
+
+    assert result.exit_code == 3
+    assert "bored" in result.stderr
+
+
+def test_a_broken_image_is_named_and_nothing_written(run: Run, image_folder: Path) -> None:
+    victim = next(image_folder.glob("train/*/*.png"))
+    victim.write_bytes(victim.read_bytes()[:60])
+
+    result = run("data", "prepare", image_folder, "--output", "out.safetensors")
+
+    assert result.exit_code == 3
+    assert victim.name in result.stderr
+    assert not Path("out.safetensors").exists()
+
+
+def test_output_is_kept_unless_forced(run: Run) -> None:
+    assert run("data", "prepare", "synthetic:100").exit_code == 0
+    assert run("data", "prepare", "synthetic:100").exit_code == 2
+    assert run("data", "prepare", "synthetic:100", "--force").exit_code == 0
+
+
+def test_missing_and_odd_sources(run: Run, tmp_path: Path) -> None:
+    assert run("data", "prepare", tmp_path / "nothing").exit_code == 3
+    (tmp_path / "empty").mkdir()
+    assert run("data", "prepare", tmp_path / "empty").exit_code == 3
+    assert run("data", "prepare", "synthetic:3").exit_code == 2
+    assert run("data", "prepare", "synthetic:many").exit_code == 2
+
+
+def test_a_prepared_file_is_a_source(run_json: RunJson, dataset_path: Path) -> None:
+    data = run_json("data", "prepare", dataset_path, "--output", "copy.safetensors")["data"]
+
+    assert data["sha256"] == open_dataset(dataset_path).sha256
+    assert np.array_equal(
+        open_dataset(Path("copy.safetensors")).images, open_dataset(dataset_path).images
+    )
+
+
+@pytest.mark.realdata
+def test_the_real_table(run_json: RunJson, real_table: Path) -> None:
+    data = run_json("data", "prepare", real_table)["data"]
+
+    assert sum(data["counts"]["train"].values()) == 28_709
+    assert tuple(data["counts"]["public"].values()) == (467, 56, 496, 895, 653, 415, 607)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+from typer.testing import Result
+
+from fercli.emotions import LABELS
+from fercli.runs import RunFolder
+
+if TYPE_CHECKING:
+    from fercli.data import Dataset
+
+Run = Callable[..., Result]
+RunJson = Callable[..., dict[str, Any]]
+
+
+def test_both_forms_of_a_model_score_alike(
+    run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    torch, onnx = (
+        run_json("evaluate", path, "--data", dataset_path, "--split", "public")["data"]
+        for path in (trained.model, trained.onnx)
+    )
+
+    assert torch["confusion_matrix"] == onnx["confusion_matrix"]
+    assert torch["nll"] == pytest.approx(onnx["nll"], abs=1e-5)
+
+
+def test_files_and_scores(run: Run, trained: RunFolder, dataset_path: Path, tmp_path: Path) -> None:
+    copy = RunFolder(tmp_path / "copy")
+    shutil.copytree(trained.path, copy.path)
+
+    result = run("evaluate", copy.path, "--data", dataset_path, "--output", "scores")
+
+    assert result.exit_code == 0
+    for label in LABELS:
+        assert label in result.stdout
+    assert "95 % interval" in result.stdout
+    metrics = json.loads(Path("scores/metrics.json").read_text())
+    assert metrics["split"] == "private"
+    with Image.open("scores/confusion-matrix.png") as image:
+        assert min(image.size) > 500
+    (line,) = copy.scores.read_text().splitlines()
+    assert json.loads(line)["accuracy"] == metrics["accuracy"]
+    assert run("evaluate", copy.path, "--output", "scores").exit_code == 2
+
+
+def test_require(run: Run, trained: RunFolder, dataset_path: Path) -> None:
+    words = ["evaluate", trained.onnx, "--data", dataset_path]
+
+    assert run(*words, "--require", "accuracy=0").exit_code == 0
+    assert run(*words, "--require", "accuracy=1").exit_code == 6
+    assert run(*words, "--require", "accuracy=2").exit_code == 2
+    assert run(*words, "--require", "loss=2").exit_code == 2
+
+
+def test_missing_models_and_splits(run: Run, trained: RunFolder, dataset_path: Path) -> None:
+    assert run("evaluate").exit_code == 4
+    assert run("evaluate", "nothing.onnx").exit_code == 4
+    assert run("evaluate", trained.onnx).exit_code == 3
+    result = run("evaluate", trained.onnx, "--data", dataset_path, "--split", "validation")
+    assert result.exit_code == 3
+
+
+def test_test_means_public_and_private_together(
+    run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    words = ["evaluate", trained.onnx, "--data", dataset_path, "--split"]
+
+    counts = [run_json(*words, split)["data"]["n_images"] for split in ("test", "public")]
+
+    assert counts == [120, 60]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])
+@pytest.mark.parametrize("kind", ["model", "onnx"])
+def test_damaged_models_are_refused(
+    run: Run, trained: RunFolder, tmp_path: Path, damage: str, kind: str
+) -> None:
+    whole: bytes = getattr(trained, kind).read_bytes()
+    middle = len(whole) // 2
+    damaged = {
+        "flip": whole[:middle] + bytes([whole[middle] ^ 4]) + whole[middle + 1 :],
+        "cut": whole[:middle],
+        "empty": b"",
+        "text": b"not a model",
+    }[damage]
+    path = tmp_path / getattr(trained, kind).name
+    path.write_bytes(damaged)
+    if kind == "onnx" and damage == "flip":
+        pytest.skip("an ONNX file carries no digest of its own")
+
+    result = run("evaluate", path, "--data", "synthetic:100")
+
+    assert result.exit_code == 4
+    assert result.stdout == ""
+
+
+def test_the_newest_finished_run_is_taken_and_said(
+    run: Run, trained: RunFolder, dataset_path: Path
+) -> None:
+    shutil.copytree(trained.path, "runs/older")
+    shutil.copytree(trained.path, "runs/newer")
+    record = json.loads(Path("runs/newer/run.json").read_text())
+    Path("runs/newer/run.json").write_text(
+        json.dumps({**record, "finished_at": "2999-01-01T00:00:00.000+00:00"})
+    )
+
+    result = run("evaluate", "--data", dataset_path)
+
+    assert "runs/newer" in result.stderr
+
+
+def test_accuracy_agrees_with_predictions(
+    run: Run, run_json: RunJson, trained: RunFolder, faces: Dataset, dataset_path: Path
+) -> None:
+    folder = Path("private")
+    subset = faces.select("private")
+    for number, (image, label) in enumerate(zip(subset.images, subset.labels, strict=True)):
+        target = folder / LABELS[label] / f"{number:03}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(target)
+    scored = run_json("evaluate", trained.path, "--data", dataset_path)["data"]
+
+    result = run("predict", folder, "--model", trained.onnx, "--format", "csv")
+
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    right = sum(Path(row["path"]).parent.name == row["label"] for row in rows)
+    assert right / len(rows) == pytest.approx(scored["accuracy"])

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+from fercli.inference.onnx import OnnxRuntime
+
+if TYPE_CHECKING:
+    from fercli.runs import RunFolder
+
+Run = Callable[..., Result]
+RunJson = Callable[..., dict[str, Any]]
+
+
+def test_the_file_is_whole_and_self_describing(run_json: RunJson, trained: RunFolder) -> None:
+    import onnx
+
+    data = run_json("export", trained.path, "--onnx")["data"]
+
+    model = onnx.load("model.onnx", load_external_data=False)
+    assert data["max_abs_difference"] <= 1e-4
+    assert data["label_agreement"] == 1
+    assert data["parity_images"] == "synthetic:256"
+    assert [
+        len(tensor.external_data) for tensor in model.graph.initializer if tensor.external_data
+    ] == []
+    runtime = OnnxRuntime(Path("model.onnx"))
+    assert runtime.metadata["labels"][0] == "angry"
+    for count in (1, 2, 9):
+        probabilities = runtime.predict(np.zeros((count, 48, 48), dtype=np.uint8))
+        assert probabilities.shape == (count, 7)
+        assert probabilities.sum(1) == pytest.approx(np.ones(count), abs=1e-5)
+
+
+def test_no_path_of_this_machine_is_in_the_file(trained: RunFolder) -> None:
+    content = trained.onnx.read_bytes()
+
+    assert b"site-packages" not in content
+    assert b".py" not in content
+
+
+def test_half_precision_halves_the_weights(
+    run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    data = run_json("export", trained.path, "--fp16", "--data", dataset_path)["data"]
+
+    assert data["output"] == "model-fp16.onnx"
+    assert data["quantized"] == "fp16"
+    assert data["size_bytes"] < trained.onnx.stat().st_size
+    assert data["max_abs_difference"] <= 1e-4
+
+
+def test_an_onnx_is_copied(run_json: RunJson, trained: RunFolder) -> None:
+    data = run_json("export", trained.onnx, "--output", "copy.onnx")["data"]
+
+    assert data["max_abs_difference"] is None
+    assert data["n_checked"] == 0
+    assert Path("copy.onnx").read_bytes() == trained.onnx.read_bytes()
+
+
+def test_disagreement_leaves_no_file(
+    run: Run, trained: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fercli.export.export.TOLERANCE", -1.0)
+
+    result = run("export", trained.path)
+
+    assert result.exit_code == 6
+    assert list(Path().glob("*.onnx")) == list(Path().glob(".*.onnx")) == []
+
+
+def test_refusals(run: Run, trained: RunFolder) -> None:
+    assert run("export").exit_code == 4
+    assert run("export", trained.onnx, "--fp16").exit_code == 2
+    assert run("export", trained.path, "--data", "nothing").exit_code == 3
+    assert run("export", trained.path, "--output", trained.onnx).exit_code == 2

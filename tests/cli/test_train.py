@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from fercli.errors import ModelFileError
+from fercli.runs import RunFolder
+from fercli.storage import read_tensor_header
+
+Run = Callable[..., Result]
+RunJson = Callable[..., dict[str, Any]]
+
+SMALL = [
+    "--recipe", "fast", "--epochs", 2, "--batch-size", 60, "--device", "cpu",
+    "--set", "widths=8", "--set", "stem_width=4",
+]  # fmt: skip
+
+
+def test_a_run_folder_holds_what_is_promised(trained: RunFolder) -> None:
+    names = {path.name for path in trained.path.iterdir()} - {"scores.jsonl"}
+    rows = trained.metrics.read_text().splitlines()
+
+    assert names == {
+        "run.json", "metrics.csv", "curves.png", "log.txt", "checkpoints", "model.safetensors",
+        "model.onnx",
+    }  # fmt: skip
+    assert rows[0] == (
+        "epoch,train_loss,train_accuracy,validation_loss,validation_accuracy,learning_rate,"
+        "images_per_s,duration_s"
+    )
+    assert len(rows) == 3
+    record = json.loads(trained.record.read_text())
+    assert record["finished_at"]
+    assert record["config"]["epochs"] == 2
+    assert record["dataset"]["sha256"]
+
+
+def test_every_problem_is_named_at_once(run: Run) -> None:
+    result = run(
+        "train", "--recipe", "fsat", "--epochs", 0, "--learning-rate", -1, "--network", "cn",
+        "--set", "erasin=0.3", "--set", "dropout=2",
+    )  # fmt: skip
+
+    assert result.exit_code == 2
+    for text in ("'fast'", "epochs must", "learning_rate must", "'cnn'", "'erasing'", "dropout"):
+        assert text in result.stderr
+
+
+def test_batches_larger_than_the_split_are_refused(run: Run, dataset_path: Path) -> None:
+    result = run("train", "--data", dataset_path, "--batch-size", 481)
+
+    assert result.exit_code == 2
+    assert "480 training images" in result.stderr
+
+
+def test_private_never_chooses(run: Run, dataset_path: Path) -> None:
+    for split in ("private", "test", "train"):
+        assert run("train", "--data", dataset_path, "--validation", split).exit_code == 2
+    assert run("train", "--data", dataset_path, "--validation", "dev").exit_code == 3
+    assert run("train", "--data", dataset_path, "--validation", "0.9").exit_code == 2
+
+
+def test_dry_run_runs_nothing(run_json: RunJson, dataset_path: Path) -> None:
+    data = run_json("train", "--data", dataset_path, *SMALL, "--dry-run")["data"]
+
+    assert data["steps_per_epoch"] == 8
+    assert data["config"]["widths"] == [8]
+    assert not Path("runs").exists()
+
+
+def test_precedence(run_json: RunJson, dataset_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("my.toml").write_text('recipe = "fast"\nepochs = 3\nseed = 3\n[augment]\nerasing = 0.5\n')
+    monkeypatch.setenv("FERCLI_DEVICE", "cpu")
+
+    data = run_json(
+        "train", "--data", dataset_path, "--config", "my.toml", "--set", "epochs=4",
+        "--set", "seed=4", "--seed", 5, "--batch-size", 60, "--dry-run",
+    )["data"]  # fmt: skip
+
+    config = data["config"]
+    assert (config["recipe"], config["epochs"], config["seed"]) == ("fast", 4, 5)
+    assert (config["erasing"], config["device"]) == (0.5, "cpu")
+
+
+def test_a_runs_record_is_a_configuration(
+    run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    data = run_json("train", "--data", dataset_path, "--config", trained.record, "--dry-run")[
+        "data"
+    ]
+
+    assert data["config"] == json.loads(trained.record.read_text())["config"]
+
+
+def test_run_folders_are_numbered(run_json: RunJson, dataset_path: Path) -> None:
+    folders = [
+        run_json("train", "--data", dataset_path, *SMALL, "--epochs", 1)["data"]["run_directory"]
+        for _ in range(2)
+    ]
+
+    assert folders == ["runs/fast", "runs/fast-2"]
+
+
+def test_a_finished_run_is_not_overwritten(run: Run, trained: RunFolder) -> None:
+    result = run("train", "--data", "synthetic:100", "--output", trained.path)
+
+    assert result.exit_code == 2
+    assert "--resume" in result.stderr
+
+
+def test_resume_of_a_finished_run_says_so(run: Run, trained: RunFolder) -> None:
+    result = run("train", "--resume", trained.path)
+
+    assert result.exit_code == 0
+    assert "finished already" in result.stderr
+
+
+def test_resume_refuses_what_would_change_the_result(run: Run, trained: RunFolder) -> None:
+    result = run("train", "--resume", trained.path, "--epochs", 5, "--set", "seed=1")
+
+    assert result.exit_code == 2
+    assert "--epochs, --set" in result.stderr
+
+
+def test_resume_refuses_other_data(run: Run, trained: RunFolder, tmp_path: Path) -> None:
+    copy = RunFolder(tmp_path / "copy")
+    shutil.copytree(trained.path, copy.path)
+    copy.model.unlink()
+
+    assert run("train", "--resume", copy.path, "--data", "synthetic:100").exit_code == 4
+
+
+def test_resume_of_what_is_no_run(run: Run, tmp_path: Path) -> None:
+    assert run("train", "--resume", tmp_path).exit_code == 4
+
+
+def test_missing_devices_are_refused(run: Run, dataset_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+
+    result = run("train", "--data", dataset_path, *SMALL, "--device", "cuda")
+
+    assert result.exit_code == 5
+    assert "no CUDA device" in result.stderr
+
+
+def test_a_loss_that_explodes_ends_the_run(run: Run, dataset_path: Path) -> None:
+    result = run(
+        "train", "--data", dataset_path, *SMALL, "--set", "warmup=0", "--learning-rate", 1e30,
+        "--output", "boom",
+    )  # fmt: skip
+
+    assert result.exit_code == 8
+    assert "state" in result.stderr
+    assert not RunFolder(Path("boom")).model.exists()
+
+
+def test_no_dataset_names_the_ways_on(run: Run) -> None:
+    result = run("train")
+
+    assert result.exit_code == 3
+    for way in ("fer data prepare", "--data", "synthetic"):
+        assert way in result.stderr
+
+
+LONG = [*SMALL, "--epochs", 12]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(dataset_path: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that nothing stopped, by the command line in a process of its own."""
+    folder = RunFolder(tmp_path_factory.mktemp("uninterrupted") / "run")
+    start_training("--data", dataset_path, *LONG, "--output", folder.path).communicate()
+    return folder
+
+
+def start_training(*words: object) -> subprocess.Popen[str]:
+    # One thread: tests share the cores with whatever else runs.
+    return subprocess.Popen(
+        [sys.executable, "-m", "fercli", "train", *map(str, words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_save_and_resume_ends_with_the_same_weights(
+    dataset_path: Path, uninterrupted: RunFolder, tmp_path: Path, number: int, status: int
+) -> None:
+    cut = RunFolder(tmp_path / "cut")
+    process = start_training("--data", dataset_path, *LONG, "--output", cut.path)
+    while not cut.metrics.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=300)
+
+    assert process.returncode == status, stderr
+    assert "--resume" in stderr
+    assert not cut.model.exists()
+    _, stderr = start_training("--resume", cut.path).communicate(timeout=300)
+    assert "finished" not in stderr
+    digests = [
+        read_tensor_header(folder.model, ModelFileError)["sha256"]
+        for folder in (uninterrupted, cut)
+    ]
+    assert digests[0] == digests[1]

@@ -1,0 +1,180 @@
+"""Fixtures: small drawn datasets, a trained run made once, the command line under test."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from fercli.cli import app
+from fercli.config import TrainConfig, build_config
+from fercli.data import Dataset, build_synthetic, save_dataset
+from fercli.emotions import LABELS
+from fercli.runs import RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Run = Callable[..., Result]
+
+TINY = {
+    "recipe": "fast",
+    "stem_width": 4,
+    "widths": (8, 16),
+    "epochs": 2,
+    "batch_size": 40,
+    "sizes_px": (48,),
+    "device": "cpu",
+    "precision": "fp32",
+}
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep a user's settings, data and runs out of every test."""
+    for name in ("FERCLI_DEVICE", "NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FERCLI_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Make sums come out in one order, whatever machine this is."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def run() -> Run:
+    """Call the command line; a bug fails the test with its own traceback."""
+
+    def call(*words: object, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(
+            app, [str(word) for word in words], input=stdin, catch_exceptions=False
+        )
+
+    return call
+
+
+@pytest.fixture
+def run_json(run: Run) -> Callable[..., dict[str, Any]]:
+    """Call a command with --json and return its one object."""
+
+    def call(*words: object, status: int = 0) -> dict[str, Any]:
+        result = run(*words, "--json")
+        assert result.exit_code == status, result.output
+        (line,) = result.stdout.splitlines()
+        envelope: dict[str, Any] = json.loads(line)
+        assert envelope["exit_code"] == status
+        return envelope
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def faces() -> Dataset:
+    """600 drawn faces: 480 train, 60 public, 60 private."""
+    return build_synthetic(600)
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> TrainConfig:
+    """A network of a few thousand parameters, two epochs."""
+    return build_config(TINY)
+
+
+@pytest.fixture(scope="session")
+def dataset_path(faces: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The faces, prepared."""
+    path = tmp_path_factory.mktemp("data") / "faces.safetensors"
+    save_dataset(path, faces)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(
+    dataset_path: Path, tiny_config: TrainConfig, tmp_path_factory: pytest.TempPathFactory
+) -> RunFolder:
+    """A finished run, made once; tests must not change it."""
+    from fercli.data import open_dataset
+    from fercli.training import train
+
+    run_folder = RunFolder(tmp_path_factory.mktemp("runs") / "tiny")
+    train(open_dataset(dataset_path), tiny_config, run_folder, data=str(dataset_path))
+    return run_folder
+
+
+@pytest.fixture
+def face_files(faces: Dataset, tmp_path: Path) -> Path:
+    """A folder of five face files."""
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for number in range(5):
+        Image.fromarray(faces.images[number]).save(folder / f"face-{number}.png")
+    return folder
+
+
+def write_table(
+    path: Path,
+    rows: list[tuple[object, object, str]],
+    *,
+    header: str = "emotion,pixels,Usage",
+    newline: str = "\n",
+) -> Path:
+    """Write a table in FER2013's layout."""
+    lines = [header, *(",".join(map(str, row)) for row in rows)]
+    path.write_bytes((newline.join(lines) + newline).encode())
+    return path
+
+
+@pytest.fixture
+def make_table() -> Callable[..., Path]:
+    """Write a table in FER2013's layout."""
+    return write_table
+
+
+def to_pixels(image: NDArray[np.uint8]) -> str:
+    """Return an image as a table's field."""
+    return " ".join(map(str, image.reshape(-1).tolist()))
+
+
+@pytest.fixture
+def table_rows(faces: Dataset) -> list[tuple[int, str, str]]:
+    """Ten rows: six train, two public, two private."""
+    usages = ["Training"] * 6 + ["PublicTest"] * 2 + ["PrivateTest"] * 2
+    return [
+        (int(faces.labels[row]), to_pixels(faces.images[row]), usage)
+        for row, usage in enumerate(usages)
+    ]
+
+
+@pytest.fixture
+def image_folder(faces: Dataset, tmp_path: Path) -> Path:
+    """The Kaggle layout: train/<emotion>/, test/<emotion>/ with prefixes; lossless PNG."""
+    root = tmp_path / "archive"
+    names = (
+        [("train", "Training")] * 6 + [("test", "PublicTest")] * 2 + [("test", "PrivateTest")] * 2
+    )
+    for row, (split, prefix) in enumerate(names):
+        folder = root / split / LABELS[faces.labels[row]]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(faces.images[row]).save(folder / f"{prefix}_{row:05}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_table() -> Path:
+    """The real fer2013.csv(.gz), where the machine has it."""
+    path = os.environ.get("FERCLI_FER2013")
+    if not path:
+        pytest.skip("FERCLI_FER2013 is unset")
+    return Path(path)

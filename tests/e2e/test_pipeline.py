@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+FER = Path(sysconfig.get_path("scripts")) / "fer"
+
+
+def call(folder: Path, *words: object) -> dict[str, Any]:
+    done = subprocess.run(
+        [FER, *map(str, words), "--json"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    envelope: dict[str, Any] = json.loads(done.stdout)
+    data: dict[str, Any] = envelope["data"]
+    return data
+
+
+def test_the_whole_loop_through_the_installed_script(tmp_path: Path) -> None:
+    call(tmp_path, "data", "prepare", "synthetic:1500")
+    trained = call(
+        tmp_path, "train", "--recipe", "fast", "--epochs", 3, "--batch-size", 50, "--device", "cpu",
+        "--set", "widths=24,48", "--set", "stem_width=16", "--set", "sizes_px=48",
+        "--optimizer", "adamw", "--learning-rate", 0.004,
+    )  # fmt: skip
+    scores = call(tmp_path, "evaluate", "--output", "scores")
+    exported = call(tmp_path, "export", "--onnx")
+    (tmp_path / "faces").mkdir()
+    for number in range(3):
+        Image.new("L", (48, 48), 90 * number).save(tmp_path / "faces" / f"{number}.png")
+    predicted = call(tmp_path, "predict", "faces", "--model", "model.onnx", "--output", "rows.csv")
+
+    assert trained["run_directory"] == "runs/fast"
+    assert scores["n_images"] == 150
+    assert scores["split"] == "private"
+    assert exported["parity_images"] == "synthetic:1500, public"
+    assert predicted["n_faces"] == 3
+    with (tmp_path / "rows.csv").open() as stream:
+        assert [row["status"] for row in csv.DictReader(stream)] == ["ok"] * 3
+    info = call(tmp_path, "info", "runs/fast")
+    assert info["scores"]["private"]["accuracy"] == scores["accuracy"]

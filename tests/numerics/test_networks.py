@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fercli.config import NETWORKS, NetworkConfig
+from fercli.networks import build_network, count_parameters, initialize
+from fercli.networks.runtime import TorchRuntime, to_pixels
+from fercli.recipes import find_recipe
+
+if TYPE_CHECKING:
+    from fercli.data import Dataset
+
+CONFIGS = {
+    "cnn": NetworkConfig(stem_width=8, widths=(16, 32), convolutions=3, dropout=0.0),
+    "seed": NetworkConfig(network="seed", dropout=0.0),
+}
+
+
+def build(name: str, seed: int = 0) -> nn.Module:
+    network = build_network(CONFIGS[name], 7)
+    initialize(network, torch.Generator().manual_seed(seed))
+    return network
+
+
+def test_the_seeds_network_is_the_seeds() -> None:
+    network = build_network(find_recipe("seed").model, 7)
+    kernels = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
+    dense = [m.in_features for m in network.modules() if isinstance(m, nn.Linear)]
+
+    assert count_parameters(network) == 7_382_983
+    assert kernels == [32, 64, 128, 256, 512, 1024]
+    assert dense == [4096, 256, 128, 64]
+
+
+def test_sizes_of_ours() -> None:
+    assert count_parameters(build_network(find_recipe("fast").model, 7)) == 1_167_175
+    assert count_parameters(build_network(find_recipe("standard").model, 7)) == 4_212_871
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_one_batch_can_be_learned_by_heart(name: str, faces: Dataset) -> None:
+    network = build(name).train()
+    pixels = to_pixels(torch.from_numpy(faces.images[:32]))
+    labels = torch.from_numpy(faces.labels[:32].astype(np.int64))
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+
+    accuracy = 0.0
+    for _ in range(60):
+        logits = network(pixels)
+        accuracy = float((logits.argmax(1) == labels).float().mean())
+        if accuracy == 1:
+            break
+        loss = functional.cross_entropy(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    assert accuracy == 1
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_same_seed_gives_the_same_bits(name: str) -> None:
+    torch.rand(3)
+    first, again, other = (build(name, seed).state_dict() for seed in (3, 3, 4))
+
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+def test_ours_takes_any_size() -> None:
+    network = build("cnn").eval()
+
+    for side in (16, 32, 40, 48, 64):
+        assert network(torch.zeros(2, 1, side, side)).shape == (2, 7)
+
+
+def test_any_number_of_labels() -> None:
+    for name, config in CONFIGS.items():
+        network = build_network(config, 3).eval()
+        assert network(torch.zeros(2, 1, 48, 48)).shape == (2, 3), name
+
+
+def test_the_first_layer_normalizes() -> None:
+    config = CONFIGS["cnn"]
+    network = build_network(config, 7, mean=0.4, std=0.2).eval()
+    pixels = torch.rand(3, 1, 48, 48)
+
+    assert torch.allclose(network(pixels), network.body((pixels - 0.4) / 0.2))
+
+
+def test_the_runtime_gives_probabilities(faces: Dataset) -> None:
+    metadata = {"temperature": 2.0}
+    runtime = TorchRuntime(
+        build_network(CONFIGS["cnn"], 7), ("a",) * 7, torch.device("cpu"), metadata
+    )
+    images = faces.images[:5]
+
+    probabilities = runtime.predict(images)
+
+    with torch.inference_mode():
+        logits = runtime.network(to_pixels(torch.from_numpy(images)))
+    expected = torch.softmax(logits / 2, dim=1).numpy()
+    assert probabilities == pytest.approx(expected, abs=1e-6)
+    assert probabilities.dtype == np.float32

@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from fercli.config import AugmentConfig, OptimizerConfig, TrainConfig, build_config
+from fercli.errors import ConfigError, RunFailedError, RunInterruptedError
+from fercli.models import load_network
+from fercli.networks import build_network, initialize
+from fercli.runs import RunFolder
+from fercli.storage import read_tensor_header
+from fercli.training import Watcher, train
+from fercli.training.augment import augment, erase, flip, jitter_tones, resize, warp
+from fercli.training.batches import count_steps, draw_batches, draw_first_mirrored, draw_mirrored
+from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
+from fercli.training.schedule import compute_learning_rate
+from fercli.training.splits import choose_splits
+from fercli.training.state import build_state
+
+if TYPE_CHECKING:
+    from fercli.data import Dataset
+
+CPU = torch.device("cpu")
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def digest(run: RunFolder) -> str:
+    return str(read_tensor_header(run.model, RunFailedError)["sha256"])
+
+
+def test_same_seed_same_bits(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    before = torch.random.get_rng_state()
+    train(faces, tiny_config, RunFolder(tmp_path / "again"))
+    train(faces, replace(tiny_config, seed=1), RunFolder(tmp_path / "other"))
+
+    assert digest(RunFolder(tmp_path / "again")) == digest(trained)
+    assert digest(RunFolder(tmp_path / "other")) != digest(trained)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_stopping_anywhere_changes_nothing(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path, optimizer: str, precision: str
+) -> None:
+    changes = {
+        "optimizer": optimizer, "precision": precision, "learning_rate": 1e-3, "dropout": 0.5,
+        "erasing": 0.5, "flip": "random", "widths": (8,), "epochs": 2, "batch_size": 100,
+    }  # fmt: skip
+    config = build_config(changes, base=tiny_config)
+    whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
+    train(faces, config, whole)
+    steps = 0
+
+    def stop_often() -> int:
+        nonlocal steps
+        steps += 1
+        return 2 if steps % 3 == 0 else 0
+
+    watcher = Watcher(should_stop=stop_often)
+    interruptions = 0
+    while not cut.model.exists():
+        try:
+            train(faces, config, cut, watcher=watcher)
+        except RunInterruptedError:
+            interruptions += 1
+
+    assert interruptions >= 3
+    assert digest(cut) == digest(whole)
+    drop = slice(0, 6)
+    rows = [
+        [line.split(",")[drop] for line in run.metrics.read_text().splitlines()]
+        for run in (whole, cut)
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_checkpoints_come_back_bit_for_bit(tiny_config: TrainConfig, tmp_path: Path) -> None:
+    def build(seed: int) -> Any:
+        network = build_network(tiny_config.model, 7)
+        initialize(network, generator(seed))
+        return build_state(network, tiny_config, CPU)
+
+    state, other = build(0), build(1)
+    state.network(torch.rand(4, 1, 48, 48)).sum().backward()
+    state.optimizer.step()
+    state.keep_best()
+    state.progress.loss_sum = 1 / 3
+    save_checkpoint(tmp_path, state, 7)
+
+    assert restore_newest(tmp_path, other, lambda _text: None) == find_checkpoints(tmp_path)[0]
+    first, second = state.to_arrays(), other.to_arrays()
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert other.progress == state.progress
+
+
+def test_a_damaged_checkpoint_is_skipped_aloud(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(RunInterruptedError):
+        train(faces, tiny_config, run, watcher=Watcher(should_stop=_stop_after(15)))
+    newest, older = find_checkpoints(run.checkpoints)
+    content = bytearray(newest.read_bytes())
+    content[-100] ^= 1
+    newest.write_bytes(content)
+    notes: list[str] = []
+
+    train(faces, tiny_config, run, watcher=Watcher(on_note=notes.append))
+
+    assert any("skipped" in note and newest.name in note for note in notes)
+    assert any(older.name in note for note in notes)
+    assert digest(run) == digest(trained)
+
+
+def _stop_after(n_steps: int) -> Any:
+    calls = 0
+
+    def should_stop() -> int:
+        nonlocal calls
+        calls += 1
+        return 15 if calls == n_steps else 0
+
+    return should_stop
+
+
+def test_without_a_checkpoint_a_run_starts_again(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(RunInterruptedError):
+        train(faces, tiny_config, run, watcher=Watcher(should_stop=_stop_after(3)))
+    for path in find_checkpoints(run.checkpoints):
+        path.unlink()
+    notes: list[str] = []
+
+    train(faces, tiny_config, run, watcher=Watcher(on_note=notes.append))
+
+    assert any("starts again" in note for note in notes)
+    assert digest(run) == digest(trained)
+
+
+def test_a_full_disk_names_the_last_state(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    saves = 0
+
+    def fail(*arguments: Any) -> Path:
+        nonlocal saves
+        saves += 1
+        if saves == 2:
+            raise OSError(28, "No space left on device")
+        return save_checkpoint(*arguments)
+
+    monkeypatch.setattr("fercli.training.run.save_checkpoint", fail)
+
+    with pytest.raises(RunFailedError) as caught:
+        train(faces, tiny_config, run)
+
+    assert "No space left" in caught.value.message
+    assert find_checkpoints(run.checkpoints)[0].name in caught.value.hint
+
+
+def test_patience_stops_early(faces: Dataset, tiny_config: TrainConfig, tmp_path: Path) -> None:
+    config = build_config(
+        {"patience": 1, "epochs": 9, "learning_rate": 1e-12, "warmup": 0.0}, base=tiny_config
+    )
+
+    result = train(faces, config, RunFolder(tmp_path / "run"))
+
+    assert result.epochs < 9
+    assert result.best_epoch == result.epochs - 1
+
+
+def test_the_best_epoch_is_kept(trained: RunFolder) -> None:
+    rows = [line.split(",") for line in trained.metrics.read_text().splitlines()[1:]]
+    _, metadata = load_network(trained.model)
+    best = max(rows, key=lambda row: float(row[4]))
+
+    assert metadata["best_epoch"] == int(best[0])
+    assert metadata["validation"]["accuracy"] == float(best[4])
+
+
+def test_the_private_split_is_never_looked_at(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    images = faces.images.copy()
+    images[faces.find_split("private")] = 0
+
+    train(replace(faces, images=images), tiny_config, RunFolder(tmp_path / "blind"))
+
+    assert digest(RunFolder(tmp_path / "blind")) == digest(trained)
+
+
+def test_splits(faces: Dataset) -> None:
+    by_default = choose_splits(faces, "auto", 0)
+    by_part = choose_splits(faces, "0.25", 0)
+
+    assert by_default.validation_name == "public"
+    assert len(by_part.train.labels) + len(by_part.validation.labels) == 480
+    shares = np.bincount(by_part.validation.labels) / np.bincount(faces.select("train").labels)
+    assert shares == pytest.approx(np.full(7, 0.25), abs=0.02)
+    for name in ("private", "test", "train", "0", "0.6"):
+        with pytest.raises(ConfigError):
+            choose_splits(faces, name, 0)
+
+
+def test_every_image_is_seen_once_an_epoch() -> None:
+    config = build_config({"batch_size": 64, "seed": 3})
+
+    batches = draw_batches(1000, config, 5)
+
+    assert sorted(torch.cat(batches).tolist()) == list(range(1000))
+    assert len(batches) == count_steps(1000, 64) == 16
+    assert {len(batch) for batch in batches} == {62, 63}
+    assert not torch.equal(torch.cat(batches), torch.cat(draw_batches(1000, config, 6)))
+
+
+def test_alternating_mirrors_every_image_every_second_epoch() -> None:
+    first = draw_first_mirrored(500, 0)
+
+    epochs = [draw_mirrored("alternating", first, epoch, generator()) for epoch in range(3)]
+
+    assert torch.equal(epochs[0], ~epochs[1])
+    assert torch.equal(epochs[0], epochs[2])
+    assert 150 < int(first.sum()) < 350
+    assert not draw_mirrored("none", first, 0, generator()).any()
+    assert 150 < int(draw_mirrored("random", first, 0, generator()).sum()) < 350
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 48, 48), (1, 1, 32, 32)])
+def test_augmentation_keeps_shape_and_range(shape: tuple[int, ...]) -> None:
+    config = AugmentConfig(
+        rotation_deg=30, scale=0.5, shift=0.3, brightness=0.5, contrast=0.5, erasing=1.0
+    )
+    pixels = torch.rand(shape, generator=generator())
+    mirrored = torch.ones(len(pixels), dtype=torch.bool)
+
+    varied = augment(pixels, mirrored, config, generator(1))
+
+    assert varied.shape == pixels.shape
+    assert varied.dtype == torch.float32
+    assert 0 <= float(varied.min()) <= float(varied.max()) <= 1
+    assert not torch.equal(varied, pixels)
+    assert torch.equal(varied, augment(pixels, mirrored, config, generator(1)))
+
+
+def test_no_augmentation_changes_nothing() -> None:
+    off = AugmentConfig(
+        flip="none", rotation_deg=0, scale=0, shift=0, brightness=0, contrast=0, erasing=0
+    )
+    pixels = torch.rand(4, 1, 48, 48, generator=generator())
+
+    assert torch.equal(augment(pixels, torch.zeros(4, dtype=torch.bool), off, generator()), pixels)
+
+
+def test_each_operation_does_what_it_says() -> None:
+    pixels = torch.rand(64, 1, 48, 48, generator=generator())
+    some = torch.arange(64) % 2 == 0
+
+    flipped = flip(pixels, some)
+    assert torch.equal(flipped[0], pixels[0].flip(2))
+    assert torch.equal(flipped[1], pixels[1])
+    still = AugmentConfig(rotation_deg=0, scale=0, shift=0)
+    assert torch.allclose(warp(pixels, still, generator()), pixels, atol=1e-5)
+    toned = jitter_tones(pixels, AugmentConfig(brightness=0.0, contrast=0.5), generator())
+    assert torch.allclose(toned.mean((1, 2, 3)), pixels.mean((1, 2, 3)), atol=0.06)
+    erased = erase(pixels, AugmentConfig(erasing=0.5, erasing_area=0.2), generator())
+    changed = (erased != pixels).float().mean((1, 2, 3))
+    assert 15 < int((changed > 0).sum()) < 50
+    assert float(changed.max()) < 0.25
+    assert resize(pixels, 48) is pixels
+    assert resize(pixels, 32).shape == (64, 1, 32, 32)
+
+
+def test_a_shift_moves_by_that_part_of_the_side() -> None:
+    pixels = torch.zeros(400, 1, 48, 48)
+    pixels[:, :, 24, 24] = 1
+    config = AugmentConfig(rotation_deg=0, scale=0, shift=0.25)
+
+    moved = warp(pixels, config, generator())
+
+    places = moved.flatten(1).argmax(1) % 48
+    assert 10 <= int(places.min()) <= 15
+    assert 33 <= int(places.max()) <= 38
+
+
+@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "linear"])
+def test_schedules_at_their_corners(schedule: str) -> None:
+    config = OptimizerConfig(
+        learning_rate=1.0, schedule=schedule, warmup=0.1, final_factor=0.05, step_epochs=2
+    )
+    rates = [
+        compute_learning_rate(config, step, steps_per_epoch=10, total_steps=100)
+        for step in range(100)
+    ]
+
+    assert rates[0] == pytest.approx(1 / 11)
+    assert max(rates) == rates[10] == 1
+    last = {"constant": 1.0, "step": 0.1**4, "cosine": 0.05, "linear": 0.05}[schedule]
+    assert rates[-1] == pytest.approx(last)
+    assert all(math.isfinite(rate) and rate > 0 for rate in rates)
+    if schedule == "step":
+        assert rates[19] == 1
+        assert rates[20] == pytest.approx(0.1)
+
+
+def test_a_run_of_one_step_has_a_rate() -> None:
+    config = OptimizerConfig(learning_rate=1.0, warmup=0.0)
+
+    assert compute_learning_rate(config, 0, steps_per_epoch=1, total_steps=1) == 1

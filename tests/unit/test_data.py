@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fercli.data import (
+    Dataset,
+    build_dataset,
+    build_synthetic,
+    find_warnings,
+    load_data,
+    open_dataset,
+    save_dataset,
+)
+from fercli.data.synthetic import parse_synthetic
+from fercli.emotions import FER2013_COUNTS, LABELS
+from fercli.errors import ConfigError, DataError, DatasetLayoutError, DatasetNotFoundError
+
+
+def build(labels: list[int], splits: list[int], split_names: tuple[str, ...]) -> Dataset:
+    n_images = len(labels)
+    arrays: dict[str, Any] = {
+        "images": np.zeros((n_images, 48, 48), dtype=np.uint8),
+        "labels": np.array(labels, dtype=np.uint8),
+        "splits": np.array(splits, dtype=np.uint8),
+        "source_row": np.arange(n_images, dtype=np.int32),
+    }
+    return build_dataset(arrays, label_names=LABELS, split_names=split_names, source="built")
+
+
+def test_round_trip(faces: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "faces.safetensors"
+    save_dataset(path, faces)
+
+    opened = open_dataset(path)
+
+    for name in ("images", "labels", "splits", "source_row"):
+        assert np.array_equal(getattr(opened, name), getattr(faces, name))
+    assert opened.sha256 == faces.sha256
+    assert opened.label_names == LABELS
+    opened.check_digest()
+
+
+def test_images_are_mapped_not_read(dataset_path: Path) -> None:
+    opened = open_dataset(dataset_path)
+
+    assert isinstance(opened.images.base, np.memmap) or isinstance(opened.images, np.memmap)
+
+
+def test_a_flipped_bit_is_noticed(dataset_path: Path, tmp_path: Path) -> None:
+    content = bytearray(dataset_path.read_bytes())
+    content[-5000] ^= 1
+    path = tmp_path / "rot.safetensors"
+    path.write_bytes(content)
+
+    with pytest.raises(DatasetLayoutError, match="damaged"):
+        load_data(str(path))
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, 100_000])
+def test_cut_off_files_are_refused(dataset_path: Path, tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(dataset_path.read_bytes()[:keep])
+
+    with pytest.raises(DataError):
+        open_dataset(path)
+
+
+def test_test_means_both_halves() -> None:
+    whole = build([0, 1, 2, 3], [0, 1, 2, 1], ("train", "public", "private"))
+    half = build([0, 1], [0, 1], ("train", "public"))
+    real = build([0, 1], [0, 1], ("train", "test"))
+
+    assert whole.find_split("test") is not None
+    assert whole.select("test").labels.tolist() == [1, 2, 3]
+    assert half.find_split("test") is None
+    assert real.select("test").labels.tolist() == [1]
+    with pytest.raises(DatasetNotFoundError, match="has no private split"):
+        half.select("private")
+
+
+def test_the_complete_fer2013_is_recognized() -> None:
+    labels = [k for split in FER2013_COUNTS.values() for k, n in enumerate(split) for _ in range(n)]
+    splits = [s for s, split in enumerate(FER2013_COUNTS.values()) for _ in range(sum(split))]
+
+    whole = build(labels, splits, tuple(FER2013_COUNTS))
+    partial = build(labels[:-1], splits[:-1], tuple(FER2013_COUNTS))
+
+    assert whole.is_official
+    assert find_warnings(whole) == []
+    assert not partial.is_official
+    assert "private has 3588 of 3589" in find_warnings(partial)[0]
+
+
+def test_synthetic_is_seeded_and_grows() -> None:
+    small, again, large = build_synthetic(300), build_synthetic(300), build_synthetic(700)
+
+    assert small.sha256 == again.sha256
+    assert np.array_equal(large.images[:300], small.images)
+    assert {name: sum(each.values()) for name, each in small.count().items()} == {
+        "train": 240, "public": 30, "private": 30,
+    }  # fmt: skip
+    assert small.is_synthetic
+    assert "drawn" in find_warnings(small)[0]
+    assert len(np.unique(small.images.reshape(300, -1), axis=0)) == 300
+
+
+def test_synthetic_names() -> None:
+    assert parse_synthetic("synthetic") == 10_000
+    assert parse_synthetic("synthetic:250") == 250
+    assert parse_synthetic("synthetic.csv") is None
+    assert parse_synthetic("faces.zip") is None
+    for text in ("synthetic:", "synthetic:99", "synthetic:-5", "synthetic:1e3", "synthetic:²"):
+        with pytest.raises(ConfigError):
+            parse_synthetic(text)

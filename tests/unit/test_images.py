@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fercli.errors import ImageDecodeError
+from fercli.images import load_face_crop, load_gray, to_face_crop
+
+if TYPE_CHECKING:
+    from fercli.data import Dataset
+
+
+@pytest.fixture
+def gray(faces: Dataset) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """One drawn face."""
+    return faces.images[0]
+
+
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "WEBP"])
+def test_lossless_formats_give_the_same_pixels(gray: Any, kind: str) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+
+    found = load_gray(encode(Image.fromarray(gray), kind, **options)).gray
+
+    assert np.abs(found.astype(int) - gray).max() <= (1 if kind == "WEBP" else 0)
+
+
+def test_jpeg_is_close(gray: Any) -> None:
+    found = load_gray(encode(Image.fromarray(gray), "JPEG", quality=95)).gray
+
+    assert np.abs(found.astype(int) - gray).mean() < 3
+
+
+def test_sixteen_bits_are_scaled_not_clipped(gray: Any) -> None:
+    wide = Image.fromarray(gray.astype(np.uint16) * 257)
+
+    for kind in ("PNG", "TIFF"):
+        assert np.array_equal(load_gray(encode(wide, kind)).gray, gray)
+
+
+def test_color_modes_give_the_same_pixels(gray: Any) -> None:
+    plain = Image.fromarray(gray)
+    opaque = plain.convert("RGBA")
+
+    assert np.array_equal(load_gray(encode(plain.convert("RGB"), "PNG")).gray, gray)
+    assert np.array_equal(load_gray(encode(opaque, "PNG")).gray, gray)
+    assert np.array_equal(load_gray(encode(plain.convert("LA"), "PNG")).gray, gray)
+    assert np.array_equal(load_gray(encode(plain.convert("P"), "PNG")).gray, gray)
+    cmyk = plain.convert("RGB").convert("CMYK")
+    assert np.abs(load_gray(encode(cmyk, "TIFF")).gray.astype(int) - gray).max() <= 1
+
+
+def test_transparency_lies_on_white() -> None:
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    palette = Image.new("P", (4, 4), 0)
+
+    assert load_gray(encode(clear, "PNG")).gray.min() == 255
+    assert load_gray(encode(palette, "PNG", transparency=0)).gray.min() == 255
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(gray: Any, orientation: int) -> None:
+    turned = {
+        1: gray, 2: gray[:, ::-1], 3: gray[::-1, ::-1], 4: gray[::-1], 5: gray.T,
+        6: np.rot90(gray), 7: gray[::-1, ::-1].T, 8: np.rot90(gray, -1),
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+
+    found = load_gray(encode(Image.fromarray(turned.copy()), "PNG", exif=exif)).gray
+
+    assert np.array_equal(found, gray)
+
+
+def test_the_first_frame_counts(gray: Any) -> None:
+    frames = [Image.fromarray(gray), Image.fromarray(255 - gray)]
+
+    for kind in ("GIF", "TIFF"):
+        content = encode(frames[0], kind, save_all=True, append_images=frames[1:])
+        decoded = load_gray(content)
+        assert decoded.frames == 2
+        assert np.array_equal(decoded.gray, gray)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
+@pytest.mark.parametrize("part", [0.0, 0.02, 0.3, 0.6])
+def test_truncated_files_are_refused(faces: Dataset, kind: str, part: float) -> None:
+    big = Image.fromarray(np.concatenate(list(faces.images[:6])))
+    content = encode(big, kind)
+
+    with pytest.raises(ImageDecodeError):
+        load_gray(content[: int(len(content) * part)])
+
+
+def test_float_pixels(gray: Any) -> None:
+    unit = Image.fromarray((gray / 255).astype(np.float32))
+    full = Image.fromarray(gray.astype(np.float32))
+
+    assert np.array_equal(load_gray(encode(unit, "TIFF")).gray, gray)
+    assert np.array_equal(load_gray(encode(full, "TIFF")).gray, gray)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0, 1000.0])
+def test_float_pixels_without_brightness_are_refused(gray: Any, bad: float) -> None:
+    values = gray.astype(np.float32)
+    values[3, 3] = bad
+
+    with pytest.raises(ImageDecodeError):
+        load_gray(encode(Image.fromarray(values), "TIFF"))
+
+
+def test_integers_beyond_16_bits_are_refused() -> None:
+    image = Image.fromarray(np.full((4, 4), 70_000, dtype=np.int32))
+
+    with pytest.raises(ImageDecodeError, match="no defined brightness"):
+        load_gray(encode(image, "TIFF"))
+
+
+def test_size_is_capped_before_decoding() -> None:
+    content = encode(Image.new("L", (200, 100)), "PNG")
+
+    assert load_gray(content, max_pixels=20_000).gray.shape == (100, 200)
+    with pytest.raises(ImageDecodeError, match="200x100"):
+        load_gray(content, max_pixels=19_999)
+
+
+def test_what_a_file_is_its_content_decides(gray: Any, tmp_path: Path) -> None:
+    path = tmp_path / "face.jpg"
+    path.write_bytes(encode(Image.fromarray(gray), "PNG"))
+
+    assert np.array_equal(load_gray(path).gray, gray)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"P5 2 2 255 abcd"]
+)
+def test_other_formats_are_refused(content: bytes) -> None:
+    with pytest.raises(ImageDecodeError):
+        load_gray(content)
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+
+    for name in ("pipe.png", "loop.png", "missing.png", "."):
+        with pytest.raises(ImageDecodeError):
+            load_gray(tmp_path / name)
+
+
+def test_crops(gray: Any) -> None:
+    assert to_face_crop(gray) is gray
+    assert to_face_crop(np.zeros((1, 1), dtype=np.uint8)).shape == (48, 48)
+    doubled = np.kron(gray, np.ones((2, 2), dtype=np.uint8))
+    small = to_face_crop(doubled)
+    assert np.abs(small.astype(int) - gray).mean() < 8
+    crop, decoded = load_face_crop(encode(Image.fromarray(doubled), "PNG"))
+    assert np.array_equal(crop, small)
+    assert decoded.gray.shape == (96, 96)

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fercli.errors import InputNotFoundError, ModelFileError
+from fercli.inference import find_images
+from fercli.names import safe_name
+from fercli.paths import find_data_home
+from fercli.runs import RunFolder, find_newest_run, name_run_directory, read_run_record
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("plain.png", "plain.png"),
+        ("Käse 日本.png", "Käse 日本.png"),
+        ("a\x1b[31mb", "a\\x1b[31mb"),
+        ("two\nlines", "two\\nlines"),
+        ("bytes\udcff", "bytes\\udcff"),
+        ("right\u202eleft", "right\\u202eleft"),
+    ],
+)
+def test_names_are_shown_harmlessly(name: str, shown: str) -> None:
+    assert safe_name(name) == shown
+
+
+def test_folders_are_searched_sorted_without_hidden_files(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a.jpg", "notes.txt", ".hidden.png", "sub/c.webp", ".git/d.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+
+    found = [str(path.relative_to(tmp_path)) for path in find_images([str(tmp_path)])]
+
+    assert found == ["a.jpg", "b.PNG", "sub/c.webp"]
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    for words in (["missing.png"], ["*.nothing"], [str(tmp_path)], ["-"]):
+        with pytest.raises(InputNotFoundError):
+            find_images(words)
+
+
+def test_run_folders_take_the_first_free_name(tmp_path: Path) -> None:
+    assert name_run_directory("fast", tmp_path) == tmp_path / "fast"
+    (tmp_path / "fast").mkdir()
+    (tmp_path / "fast-2").mkdir()
+    assert name_run_directory("fast", tmp_path) == tmp_path / "fast-3"
+
+
+def test_the_newest_run_is_the_last_finished(tmp_path: Path) -> None:
+    for name, finished in (("a", "2026-01-02"), ("b", "2026-01-01"), ("c", None)):
+        RunFolder(tmp_path / name).write_record({"finished_at": finished})
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "run.json").write_text("{")
+
+    assert find_newest_run(tmp_path) == tmp_path / "a"
+    assert find_newest_run(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"kind": "run", "schema": 99}'])
+def test_odd_records_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+
+    with pytest.raises(ModelFileError):
+        read_run_record(tmp_path)
+
+
+def test_records_are_json(tmp_path: Path) -> None:
+    RunFolder(tmp_path).write_record({"config": {"epochs": 3}})
+
+    assert json.loads((tmp_path / "run.json").read_text())["kind"] == "run"
+
+
+def test_the_data_home_can_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FERCLI_HOME", str(tmp_path))
+    assert find_data_home() == tmp_path
+    monkeypatch.delenv("FERCLI_HOME")
+    assert "fercli" in str(find_data_home())

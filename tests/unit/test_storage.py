@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fercli.errors import ModelFileError, OutputExistsError
+from fercli.storage import (
+    check_output,
+    digest_tensors,
+    load_tensors,
+    open_atomically,
+    save_tensors,
+    write_json,
+    write_text,
+)
+
+
+@pytest.fixture
+def arrays() -> dict[str, Any]:
+    """Two arrays, one of them a scalar."""
+    return {"weights": np.arange(12, dtype=np.float32).reshape(3, 4), "count": np.array(3)}
+
+
+def test_round_trip(arrays: dict[str, Any], tmp_path: Path) -> None:
+    digest = save_tensors(tmp_path / "a.safetensors", arrays, {"kind": "test"})
+
+    loaded, metadata = load_tensors(tmp_path / "a.safetensors", ModelFileError)
+
+    assert metadata == {"kind": "test", "sha256": digest}
+    assert loaded["count"].shape == ()
+    assert np.array_equal(loaded["weights"], arrays["weights"])
+
+
+def test_every_flipped_bit_is_refused(arrays: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, arrays, {})
+    whole = path.read_bytes()
+    accepted = []
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        try:
+            loaded, metadata = load_tensors(path, ModelFileError)
+        except ModelFileError:
+            continue
+        same = all(np.array_equal(loaded[name], array) for name, array in arrays.items())
+        accepted.append((position, same, metadata))
+
+    # Blanks that pad the header may change; nothing that is read may.
+    assert all(same for _, same, _ in accepted)
+
+
+def test_digest_sees_names_types_and_shapes(arrays: dict[str, Any]) -> None:
+    digests = {
+        digest_tensors(arrays),
+        digest_tensors({"weights": arrays["weights"]}),
+        digest_tensors({**arrays, "weights": arrays["weights"].reshape(4, 3)}),
+        digest_tensors({**arrays, "weights": arrays["weights"].astype(np.float64)}),
+        digest_tensors({"other": arrays["weights"], "count": arrays["count"]}),
+    }
+
+    assert len(digests) == 5
+    assert digest_tensors(dict(reversed(arrays.items()))) == digest_tensors(arrays)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+
+    def write_half() -> None:
+        with open_atomically(path) as stream:
+            stream.write(b"new")
+            message = "power cut"
+            raise RuntimeError(message)
+
+    with pytest.raises(RuntimeError, match="power"):
+        write_half()
+
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_are_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "here"
+    check_output(path, force=False)
+    path.touch()
+
+    with pytest.raises(OutputExistsError):
+        check_output(path, force=False)
+    check_output(path, force=True)
