@@ -18,7 +18,7 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 MINIMUM = PYTHONS[0]
 
 
-def dependencies(group: str) -> list[str]:
+def dependencies(group: str) -> tuple[str, ...]:
     """Return the requirements of a dependency group."""
     return nox.project.dependency_groups(PYPROJECT, group)
 

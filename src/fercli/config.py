@@ -76,7 +76,7 @@ class NetworkConfig:
     """Name of the architecture: `cnn` (ours, sized by the fields below) or `seed`."""
     stem_width: int = 32
     """Channels after the 4x4 stride-2 stem of `cnn`, at least 1."""
-    widths: tuple[int, ...] = (64, 128, 256)
+    widths: tuple[int, ...] = (48, 96, 288)
     """Channels of each stage of `cnn`; every stage halves the map, so 1 to 4 stages."""
     convolutions: int = 2
     """3x3 convolutions in each stage of `cnn`, at least 1; those after the second are residual."""

@@ -39,11 +39,12 @@ _SEED: Final[Mapping[str, object]] = {
 on the test set, this one looks at the validation split."""
 
 _FAST: Final[Mapping[str, object]] = {
-    "epochs": 9,
+    "epochs": 8,
     "flip": "alternating",
     "dropout": 0.0,
     "rotation_deg": 8.0,
     "erasing": 0.0,
+    "learning_rate": 0.4,
     "schedule": "linear",
     "warmup": 0.15,
     "sizes_px": (32, 40, 48),
@@ -56,7 +57,7 @@ _STANDARD: Final[Mapping[str, object]] = {
     "convolutions": 3,
     "epochs": 60,
     "dropout": 0.4,
-    "learning_rate": 0.15,
+    "learning_rate": 0.3,
     "rotation_deg": 15.0,
     "scale": 0.15,
     "shift": 0.1,

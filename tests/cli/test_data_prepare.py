@@ -71,7 +71,7 @@ def test_a_table_without_usage_is_all_train(
     run_json: RunJson, table_rows: Rows, make_table: MakeTable, tmp_path: Path
 ) -> None:
     rows = [(label, pixels) for label, pixels, _ in table_rows]
-    source = make_table(tmp_path / "train.csv", rows, header="emotion,pixels")  # type: ignore[arg-type]
+    source = make_table(tmp_path / "train.csv", rows, header="emotion,pixels")
 
     data = run_json("data", "prepare", source)["data"]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ import pytest
 from fercli.emotions import LABELS
 from fercli.metrics import compute_ece, compute_scores, compute_wilson_interval
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def draw(n_images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+
+def draw(n_images: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     generator = np.random.default_rng(seed)
     probabilities = generator.dirichlet(np.ones(7), n_images).astype(np.float32)
     return probabilities, generator.integers(0, 7, n_images).astype(np.uint8)

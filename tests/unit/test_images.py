@@ -13,13 +13,16 @@ from fercli.errors import ImageDecodeError
 from fercli.images import load_face_crop, load_gray, to_face_crop
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fercli.data import Dataset
 
 
 @pytest.fixture
-def gray(faces: Dataset) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def gray(faces: Dataset) -> NDArray[np.uint8]:
     """One drawn face."""
-    return faces.images[0]
+    image: NDArray[np.uint8] = faces.images[0]
+    return image
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fercli.cli._command import register
+from fercli.cli._configuration import merge_config
 from fercli.cli._options import DataOption, DeviceOption, ForceOption
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images, watch_training
@@ -21,10 +20,9 @@ from fercli.config import (
     TrainConfig,
     build_config,
     flatten_config,
-    parse_setting,
 )
 from fercli.errors import ConfigError, ModelFileError, OutputExistsError
-from fercli.recipes import RECIPES, find_recipe
+from fercli.recipes import RECIPES
 from fercli.results import TrainResult, to_json
 from fercli.runs import RunFolder, name_run_directory, read_run_record
 
@@ -141,7 +139,7 @@ def train_command(
         changes = [*options, *(["recipe"] if recipe else []), *(["set"] if settings else [])]
         changes += [*(["config"] if config else []), *(["output"] if run_folder else [])]
         return _resume(output, resume, data=data, changes=changes, device=device)
-    chosen = _build_config(config, recipe, settings or [], options, device)
+    chosen = merge_config(config, recipe, settings or [], options, device)
     folder = RunFolder(run_folder or name_run_directory(chosen.recipe))
     if dry_run:
         return _show_plan(output, chosen, folder, data)
@@ -150,56 +148,6 @@ def train_command(
     if force:
         clear_run(folder)
     return _train(output, dataset, chosen, folder, data)
-
-
-def _build_config(
-    file: Path | None,
-    recipe: str | None,
-    settings: list[str],
-    options: dict[str, Any],
-    device: str | None,
-) -> TrainConfig:
-    """Merge everything by precedence, all problems gathered."""
-    problems: list[str] = []
-    from_file = _read_config_file(file) if file else {}
-    name = recipe or str(from_file.get("recipe", DEFAULTS.recipe))
-    base = DEFAULTS
-    try:
-        base = find_recipe(name)
-    except ConfigError as error:
-        problems.extend(error.problems)
-    values = {**from_file, **({"device": device} if device else {})}
-    values.pop("recipe", None)
-    for text in settings:
-        try:
-            key, value = parse_setting(text)
-        except ConfigError as error:
-            problems.extend(error.problems)
-        else:
-            values[key] = value
-    try:
-        chosen = build_config({**values, **options}, base=base)
-    except ConfigError as error:
-        raise ConfigError(*problems, *error.problems) from None
-    if problems:
-        raise ConfigError(*problems)
-    return chosen
-
-
-def _read_config_file(path: Path) -> dict[str, Any]:
-    """Return the flat values of a TOML file (tables are only for reading) or of a run.json."""
-    try:
-        if path.suffix == ".json":
-            return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
-        with path.open("rb") as stream:
-            values = tomllib.load(stream)
-    except (OSError, ValueError, KeyError, TypeError) as reason:
-        message = f"{path} cannot be read as a configuration ({reason})"
-        raise ConfigError(message) from reason
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat.update(value if isinstance(value, dict) else {key: value})
-    return flat
 
 
 def _check_folder(folder: RunFolder, *, force: bool) -> None:

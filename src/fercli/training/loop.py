@@ -35,7 +35,15 @@ if TYPE_CHECKING:
     from fercli.networks import FaceNetwork
     from fercli.training.state import TrainingState
 
-__all__ = ["LabeledImages", "StepReport", "TrainHooks", "run_epochs", "validate"]
+__all__ = [
+    "LabeledImages",
+    "StepReport",
+    "TrainHooks",
+    "prepare_batch",
+    "run_epochs",
+    "take_step",
+    "validate",
+]
 
 _DTYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _VALIDATION_BATCH: Final = 512
@@ -150,11 +158,12 @@ def _run_epoch(
     sums = sums.to(state.device) if state.device.type != "mps" else sums
     started, elapsed_before = time.perf_counter(), progress.train_s
     saved_at = started
+    size_px = config.sizes_px[progress.epoch * len(config.sizes_px) // config.epochs]
     while progress.step < len(batches):
         batch = batches[progress.step].to(state.device)
-        pixels = _prepare(state, train.images[batch], first[batch], config)
+        pixels = prepare_batch(state, train.images[batch], first[batch], config, size_px)
         rate = _set_learning_rate(state, config, len(batches))
-        loss, right = _step(state, pixels, train.labels[batch], config)
+        loss, right = take_step(state, pixels, train.labels[batch], config)
         sums += torch.stack([loss * len(batch), right]).to(sums)
         progress.step += 1
         progress.n_seen += len(batch)
@@ -174,18 +183,30 @@ def _run_epoch(
     return 0
 
 
-def _prepare(state: TrainingState, images: Tensor, first: Tensor, config: TrainConfig) -> Tensor:
-    """Return the batch as the network sees it in training: varied, at the size of the moment."""
+def prepare_batch(
+    state: TrainingState, images: Tensor, first: Tensor, config: TrainConfig, size_px: int
+) -> Tensor:
+    """Return a batch as the network sees it in training: varied, at the size of the moment.
+
+    Args:
+        state: Its generator is used, its epoch decides which images are mirrored.
+        images: `[N, 48, 48]` uint8.
+        first: `[N]` bool, the batch's part of `draw_first_mirrored`.
+        config: What to vary.
+        size_px: Side of the result.
+
+    Returns:
+        `[N, 1, size_px, size_px]` float32 in [0, 1].
+    """
     mirrored = draw_mirrored(config.augment.flip, first, state.progress.epoch, state.generator)
     pixels = augment(to_pixels(images), mirrored, config.augment, state.generator)
-    part = state.progress.epoch * len(config.sizes_px) // config.epochs
-    return resize(pixels, config.sizes_px[part])
+    return resize(pixels, size_px)
 
 
-def _step(
+def take_step(
     state: TrainingState, pixels: Tensor, labels: Tensor, config: TrainConfig
 ) -> tuple[Tensor, Tensor]:
-    """Update the weights; return the mean loss and the number of right answers."""
+    """Update the weights once; return the mean loss and the number of right answers."""
     dtype = _DTYPES.get(config.precision, torch.bfloat16)
     with torch.autocast(state.device.type, dtype=dtype, enabled=config.precision in _DTYPES):
         logits = state.network(pixels)

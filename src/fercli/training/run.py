@@ -5,14 +5,11 @@ The library's `fer train`. It prints nothing; a `Watcher` is told what happens.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,46 +18,26 @@ import fercli
 from fercli.config import TrainConfig, flatten_config
 from fercli.errors import (
     ConfigError,
-    DependencyMissingError,
     FercliError,
     RunFailedError,
     RunInterruptedError,
-    VerificationError,
 )
-from fercli.export import ParityImages, export_model
-from fercli.metrics import draw_curves
-from fercli.models import ModelFile, save_model
-from fercli.networks import build_network, count_parameters, initialize
+from fercli.networks import build_network, initialize
 from fercli.networks.devices import choose_device, choose_precision, name_device
-from fercli.results import EpochReport, TrainResult, to_json
-from fercli.runs import RunFolder, read_run_record, tell_time
-from fercli.storage import write_text
+from fercli.runs import RunFolder, tell_time
 from fercli.training.batches import count_steps
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
-from fercli.training.loop import LabeledImages, StepReport, TrainHooks, run_epochs
+from fercli.training.finish import finish_run
+from fercli.training.journal import Journal, Watcher
+from fercli.training.loop import LabeledImages, TrainHooks, run_epochs
 from fercli.training.splits import TrainingSplits, choose_splits
-from fercli.training.state import Progress, TrainingState, build_state
+from fercli.training.state import TrainingState, build_state
 
 if TYPE_CHECKING:
     from fercli.data import Dataset, Subset
+    from fercli.results import EpochReport, TrainResult
 
 __all__ = ["Watcher", "count_training_steps", "resolve_config", "train"]
-
-_N_PARITY: Final = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watcher:
-    """Who is told about a training, and may stop it."""
-
-    on_step: Callable[[StepReport], None] = lambda _report: None
-    """Called now and then within an epoch."""
-    on_epoch: Callable[[EpochReport], None] = lambda _report: None
-    """Called after every epoch."""
-    on_note: Callable[[str], None] = lambda _text: None
-    """Called with a sentence for the user."""
-    should_stop: Callable[[], int] = lambda: 0
-    """Asked after every step; a signal's number stops the run, its state saved."""
 
 
 def resolve_config(config: TrainConfig) -> TrainConfig:
@@ -126,7 +103,7 @@ def train(
     if not resumed:
         run.path.mkdir(parents=True, exist_ok=True)
         run.write_record(_build_record(dataset, config, splits, data))
-    journal = _Journal(run, watcher)
+    journal = Journal(run, watcher)
     device = torch.device(config.device)
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), _explain_failures(run, config):
@@ -136,25 +113,7 @@ def train(
         else:
             journal.note(f"began: {config.recipe} on {name_device(device)}, {config.precision}")
         _run(state, config, splits, run, journal)
-        return _finish(state, dataset, config, splits, run, journal)
-
-
-class _Journal:
-    """Tells the watcher and writes `log.txt`."""
-
-    def __init__(self, run: RunFolder, watcher: Watcher) -> None:
-        self.watcher = watcher
-        self._run = run
-
-    def note(self, text: str) -> None:
-        """Say and log a sentence."""
-        self.log(text)
-        self.watcher.on_note(text)
-
-    def log(self, text: str) -> None:
-        """Log a sentence."""
-        with self._run.log.open("a", encoding="utf-8") as stream:
-            stream.write(f"{tell_time()} {text}\n")
+        return finish_run(state, dataset, config, splits, run, journal)
 
 
 def _check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
@@ -206,7 +165,7 @@ def _start(
     return build_state(network, config, device)
 
 
-def _restore(state: TrainingState, run: RunFolder, journal: _Journal) -> None:
+def _restore(state: TrainingState, run: RunFolder, journal: Journal) -> None:
     checkpoint = restore_newest(run.checkpoints, state, journal.note)
     if checkpoint is None:
         journal.note("there is no valid checkpoint: the run starts again from its configuration")
@@ -220,13 +179,13 @@ def _run(
     config: TrainConfig,
     splits: TrainingSplits,
     run: RunFolder,
-    journal: _Journal,
+    journal: Journal,
 ) -> None:
     def save(state: TrainingState, total_steps: int) -> None:
         save_checkpoint(run.checkpoints, state, total_steps)
 
     def on_epoch(report: EpochReport, state: TrainingState) -> None:
-        _write_metrics(run, state.progress.history)
+        journal.write_metrics(state.progress.history)
         journal.log(
             f"epoch {report.epoch}: train loss {report.train_loss:.4f}, validation accuracy "
             f"{report.validation_accuracy:.4f}, {report.images_per_s:.0f} images/s"
@@ -256,102 +215,6 @@ def _put_on_device(split: Subset, device: torch.device) -> LabeledImages:
         images=torch.from_numpy(np.ascontiguousarray(split.images)).to(device),
         labels=torch.from_numpy(split.labels.astype(np.int64)).to(device),
     )
-
-
-def _finish(
-    state: TrainingState,
-    dataset: Dataset,
-    config: TrainConfig,
-    splits: TrainingSplits,
-    run: RunFolder,
-    journal: _Journal,
-) -> TrainResult:
-    """Write the best weights in both forms, the curves and the result."""
-    progress = state.progress
-    state.network.load_state_dict(state.best)
-    network = state.network.cpu()
-    save_model(run.model, network, config.model, _describe(progress, dataset, config, splits))
-    warnings = _write_extras(run, config, splits, progress.history, progress.best_epoch)
-    for warning in warnings:
-        journal.note(warning)
-    duration_s = sum(report.duration_s for report in progress.history)
-    trained = sum(len(splits.train.labels) / report.images_per_s for report in progress.history)
-    result = TrainResult(
-        run_directory=str(run.path),
-        model=str(run.model),
-        network=config.model.network,
-        parameters=count_parameters(network),
-        epochs=len(progress.history),
-        best_epoch=progress.best_epoch,
-        validation_accuracy=progress.best_accuracy,
-        validation_split=splits.validation_name,
-        duration_s=duration_s,
-        images_per_s=len(progress.history) * len(splits.train.labels) / trained,
-        device=config.device,
-        precision=config.precision,
-        seed=config.seed,
-        onnx=str(run.onnx) if run.onnx.exists() else None,
-        warnings=warnings,
-    )
-    record = read_run_record(run.path)
-    run.write_record({**record, "finished_at": tell_time(), "result": to_json(result)})
-    journal.log(f"finished: best epoch {result.best_epoch}, {result.validation_accuracy:.4f}")
-    return result
-
-
-def _describe(
-    progress: Progress,
-    dataset: Dataset,
-    config: TrainConfig,
-    splits: TrainingSplits,
-) -> dict[str, Any]:
-    """Return what travels with the model."""
-    return {
-        "labels": list(dataset.label_names),
-        "recipe": config.recipe,
-        "seed": config.seed,
-        "epochs": len(progress.history),
-        "best_epoch": progress.best_epoch,
-        "dataset": {"source": dataset.source, "sha256": dataset.sha256},
-        "validation": {
-            "split": splits.validation_name,
-            "n_images": len(splits.validation.labels),
-            "accuracy": progress.best_accuracy,
-        },
-        "fercli": fercli.__version__,
-        "torch": torch.__version__,
-    }
-
-
-def _write_extras(
-    run: RunFolder,
-    config: TrainConfig,
-    splits: TrainingSplits,
-    history: list[EpochReport],
-    best_epoch: int,
-) -> list[str]:
-    """Write `model.onnx` and `curves.png`; what cannot be written becomes a warning."""
-    warnings = []
-    try:
-        parity = ParityImages(splits.validation.images[:_N_PARITY], splits.validation_name)
-        export_model(ModelFile(run.model, run.path, assumed=False), run.onnx, parity)
-    except (DependencyMissingError, VerificationError) as reason:
-        warnings.append(f"model.onnx was not written: {reason.message}")
-    try:
-        title = f"{config.recipe} ({config.model.network}), validation on {splits.validation_name}"
-        draw_curves(run.curves, history, best_epoch, title)
-    except DependencyMissingError as reason:
-        warnings.append(f"curves.png was not written: {reason.message}")
-    return warnings
-
-
-def _write_metrics(run: RunFolder, history: list[EpochReport]) -> None:
-    text = io.StringIO(newline="")
-    names = [item.name for item in dataclasses.fields(EpochReport)]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(to_json(report) for report in history)
-    write_text(run.metrics, text.getvalue())
 
 
 @contextmanager

@@ -1,0 +1,75 @@
+"""From what was typed to the configuration of a training."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from fercli.config import DEFAULTS, TrainConfig, build_config, parse_setting
+from fercli.errors import ConfigError
+from fercli.recipes import find_recipe
+
+__all__ = ["merge_config"]
+
+
+def merge_config(
+    file: Path | None,
+    recipe: str | None,
+    settings: list[str],
+    options: dict[str, Any],
+    device: str | None,
+) -> TrainConfig:
+    """Merge everything by precedence: options, `--set`, environment, file, recipe.
+
+    Args:
+        file: A TOML file or a run's `run.json`.
+        recipe: What to start from; else the file's, else the default.
+        settings: The texts of `--set`.
+        options: Fields set by their own options.
+        device: From `--device` or the environment.
+
+    Raises:
+        ConfigError: With every problem of every source.
+    """
+    problems: list[str] = []
+    from_file = _read_config_file(file) if file else {}
+    name = recipe or str(from_file.get("recipe", DEFAULTS.recipe))
+    base = DEFAULTS
+    try:
+        base = find_recipe(name)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    values = {**from_file, **({"device": device} if device else {})}
+    values.pop("recipe", None)
+    for text in settings:
+        try:
+            key, value = parse_setting(text)
+        except ConfigError as error:
+            problems.extend(error.problems)
+        else:
+            values[key] = value
+    try:
+        chosen = build_config({**values, **options}, base=base)
+    except ConfigError as error:
+        raise ConfigError(*problems, *error.problems) from None
+    if problems:
+        raise ConfigError(*problems)
+    return chosen
+
+
+def _read_config_file(path: Path) -> dict[str, Any]:
+    """Return the flat values of a TOML file (tables are only for reading) or of a run.json."""
+    try:
+        if path.suffix == ".json":
+            return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
+        with path.open("rb") as stream:
+            values = tomllib.load(stream)
+    except (OSError, ValueError, KeyError, TypeError) as reason:
+        message = f"{path} cannot be read as a configuration ({reason})"
+        raise ConfigError(message) from reason
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat.update(value if isinstance(value, dict) else {key: value})
+    return flat

@@ -1,0 +1,124 @@
+"""What a training leaves: the model in both forms, the curves, the result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+import fercli
+from fercli.errors import DependencyMissingError, VerificationError
+from fercli.export import ParityImages, export_model
+from fercli.metrics import draw_curves
+from fercli.models import ModelFile, save_model
+from fercli.networks import count_parameters
+from fercli.results import TrainResult, to_json
+from fercli.runs import RunFolder, read_run_record, tell_time
+
+if TYPE_CHECKING:
+    from fercli.config import TrainConfig
+    from fercli.data import Dataset
+    from fercli.results import EpochReport
+    from fercli.training.journal import Journal
+    from fercli.training.splits import TrainingSplits
+    from fercli.training.state import Progress, TrainingState
+
+__all__ = ["finish_run"]
+
+_N_PARITY: Final = 256
+
+
+def finish_run(
+    state: TrainingState,
+    dataset: Dataset,
+    config: TrainConfig,
+    splits: TrainingSplits,
+    run: RunFolder,
+    journal: Journal,
+) -> TrainResult:
+    """Write the best weights in both forms, the curves and the result.
+
+    Args:
+        state: Its best weights are kept.
+        dataset: What was learned from.
+        config: Device and precision resolved.
+        splits: The images used.
+        run: Where to.
+        journal: Told what could not be written.
+    """
+    progress = state.progress
+    state.network.load_state_dict(state.best)
+    network = state.network.cpu()
+    save_model(run.model, network, config.model, _describe(progress, dataset, config, splits))
+    warnings = _write_extras(run, config, splits, progress.history, progress.best_epoch)
+    for warning in warnings:
+        journal.note(warning)
+    duration_s = sum(report.duration_s for report in progress.history)
+    trained = sum(len(splits.train.labels) / report.images_per_s for report in progress.history)
+    result = TrainResult(
+        run_directory=str(run.path),
+        model=str(run.model),
+        network=config.model.network,
+        parameters=count_parameters(network),
+        epochs=len(progress.history),
+        best_epoch=progress.best_epoch,
+        validation_accuracy=progress.best_accuracy,
+        validation_split=splits.validation_name,
+        duration_s=duration_s,
+        images_per_s=len(progress.history) * len(splits.train.labels) / trained,
+        device=config.device,
+        precision=config.precision,
+        seed=config.seed,
+        onnx=str(run.onnx) if run.onnx.exists() else None,
+        warnings=warnings,
+    )
+    record = read_run_record(run.path)
+    run.write_record({**record, "finished_at": tell_time(), "result": to_json(result)})
+    journal.log(f"finished: best epoch {result.best_epoch}, {result.validation_accuracy:.4f}")
+    return result
+
+
+def _describe(
+    progress: Progress,
+    dataset: Dataset,
+    config: TrainConfig,
+    splits: TrainingSplits,
+) -> dict[str, Any]:
+    """Return what travels with the model."""
+    return {
+        "labels": list(dataset.label_names),
+        "recipe": config.recipe,
+        "seed": config.seed,
+        "epochs": len(progress.history),
+        "best_epoch": progress.best_epoch,
+        "dataset": {"source": dataset.source, "sha256": dataset.sha256},
+        "validation": {
+            "split": splits.validation_name,
+            "n_images": len(splits.validation.labels),
+            "accuracy": progress.best_accuracy,
+        },
+        "fercli": fercli.__version__,
+        "torch": torch.__version__,
+    }
+
+
+def _write_extras(
+    run: RunFolder,
+    config: TrainConfig,
+    splits: TrainingSplits,
+    history: list[EpochReport],
+    best_epoch: int,
+) -> list[str]:
+    """Write `model.onnx` and `curves.png`; what cannot be written becomes a warning."""
+    warnings = []
+    try:
+        parity = ParityImages(splits.validation.images[:_N_PARITY], splits.validation_name)
+        export_model(ModelFile(run.model, run.path, assumed=False), run.onnx, parity)
+    except (DependencyMissingError, VerificationError) as reason:
+        warnings.append(f"model.onnx was not written: {reason.message}")
+    try:
+        title = f"{config.recipe} ({config.model.network}), validation on {splits.validation_name}"
+        draw_curves(run.curves, history, best_epoch, title)
+    except DependencyMissingError as reason:
+        warnings.append(f"curves.png was not written: {reason.message}")
+    return warnings

@@ -1,0 +1,65 @@
+"""Who is told about a training: a watcher, a log for people, a table for programs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fercli.results import EpochReport, to_json
+from fercli.runs import RunFolder, tell_time
+from fercli.storage import write_text
+
+if TYPE_CHECKING:
+    from fercli.training.loop import StepReport
+
+__all__ = ["Journal", "Watcher"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watcher:
+    """Who is told about a training, and may stop it."""
+
+    on_step: Callable[[StepReport], None] = lambda _report: None
+    """Called now and then within an epoch."""
+    on_epoch: Callable[[EpochReport], None] = lambda _report: None
+    """Called after every epoch."""
+    on_note: Callable[[str], None] = lambda _text: None
+    """Called with a sentence for the user."""
+    should_stop: Callable[[], int] = lambda: 0
+    """Asked after every step; a signal's number stops the run, its state saved."""
+
+
+class Journal:
+    """Tells the watcher, and writes `log.txt` and `metrics.csv`.
+
+    Args:
+        run: Where the files go.
+        watcher: Who else is told.
+    """
+
+    def __init__(self, run: RunFolder, watcher: Watcher) -> None:
+        self.watcher = watcher
+        self._run = run
+
+    def note(self, text: str) -> None:
+        """Say and log a sentence."""
+        self.log(text)
+        self.watcher.on_note(text)
+
+    def log(self, text: str) -> None:
+        """Log a sentence."""
+        with self._run.log.open("a", encoding="utf-8") as stream:
+            stream.write(f"{tell_time()} {text}\n")
+
+    def write_metrics(self, history: list[EpochReport]) -> None:
+        """Write one row per epoch."""
+        text = io.StringIO(newline="")
+        names = [item.name for item in dataclasses.fields(EpochReport)]
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(to_json(report) for report in history)
+        write_text(self._run.metrics, text.getvalue())

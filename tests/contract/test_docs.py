@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import gzip
+import inspect
+import re
+import shlex
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from fercli.cli import data, demo, evaluate, export, info, predict, train
+
+if TYPE_CHECKING:
+    from typer.testing import Result
+
+    from fercli.runs import RunFolder
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = {
+    "data prepare": data.prepare,
+    "train": train.train_command,
+    "evaluate": evaluate.evaluate_command,
+    "export": export.export_command,
+    "predict": predict.predict_command,
+    "info": info.info_command,
+    "demo": demo.demo_command,
+}
+HOW_TO = {
+    "data prepare": "prepare.md", "train": "train.md", "evaluate": "evaluate.md",
+    "export": "export.md", "predict": "predict.md", "info": "info.md", "demo": "demo.md",
+}  # fmt: skip
+
+
+def list_help_examples(name: str) -> list[str]:
+    text = inspect.cleandoc(COMMANDS[name].__doc__ or "").partition("Examples:\n")[2]
+    return [line.strip() for line in text.splitlines() if "fer " in line]
+
+
+def list_page_examples() -> list[str]:
+    """Return every `fer` command in a shell block of the documentation, once."""
+    found: dict[str, None] = {}
+    for page in PAGES:
+        for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for line in block.splitlines():
+                if line.startswith("fer "):
+                    found[line.partition("#")[0].strip()] = None
+    return list(found)
+
+
+EXAMPLES = sorted({*list_page_examples(), *(e for n in COMMANDS for e in list_help_examples(n))})
+
+
+@pytest.fixture
+def workplace(
+    trained: RunFolder,
+    face_files: Path,
+    dataset_path: Path,
+    image_folder: Path,
+    table_rows: list[tuple[object, object, str]],
+    make_table: Callable[..., Path],
+) -> Path:
+    """A folder in which every example makes sense: sources, faces, runs, a model, a default."""
+    tmp_path = image_folder.parent
+    table = make_table(tmp_path / "fer2013.csv", table_rows)
+    (tmp_path / "fer2013.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+    shutil.make_archive(str(tmp_path / "archive"), "zip", image_folder)
+    shutil.copytree(trained.path, tmp_path / "runs" / "fast")
+    shutil.copytree(trained.path, tmp_path / "runs" / "standard")
+    shutil.copy(trained.onnx, tmp_path / "model.onnx")
+    shutil.copy(trained.onnx, tmp_path / "face.onnx")
+    shutil.copy(dataset_path, tmp_path / "faces.safetensors")
+    Image.open(face_files / "face-0.png").save(tmp_path / "photo.jpg")
+    shutil.copy(face_files / "face-1.png", tmp_path / "one.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_examples_and_a_page(name: str) -> None:
+    page = (ROOT / "docs" / "how-to" / HOW_TO[name]).read_text(encoding="utf-8")
+
+    assert len(list_help_examples(name)) >= 2
+    assert f"fer {name}" in page
+    assert "Exit status" in (COMMANDS[name].__doc__ or "")
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if not e.startswith("fer demo")])
+def test_examples_run(
+    example: str,
+    workplace: Path,
+    dataset_path: Path,
+    run: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    preparing = example.startswith("fer data prepare")
+    if not preparing:
+        home = workplace / "home"
+        home.mkdir(exist_ok=True)
+        shutil.copy(dataset_path, home / "fer2013.safetensors")
+    if example.startswith("fer export") or "--output faces.safetensors" in example:
+        (workplace / "model.onnx").unlink()
+        (workplace / "face.onnx").unlink()
+        (workplace / "faces.safetensors").unlink()
+    if example.startswith("fer train") and "--resume" not in example:
+        # What would be run is worked out in full; minutes of training are left out.
+        example += " --dry-run"
+    if "|" in example or ">" in example:
+        monkeypatch.setenv("PATH", f"{sysconfig.get_path('scripts')}:/usr/bin:/bin")
+        done = subprocess.run(["bash", "-c", example], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return
+
+    result = run(*shlex.split(example)[1:])
+
+    # The tiny model of the tests need not be as good as an example requires.
+    allowed = {0, 6} if "--require" in example else {0}
+    assert result.exit_code in allowed, result.output
+
+
+def test_readme_has_two_commands_first() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"## (.+?)\n.*?```bash\n(.*?)```", text, re.DOTALL)
+
+    assert [heading for heading, _ in blocks[:2]] == ["Install", "Run the tests"]
+    assert "venv" in blocks[0][1]
+    assert "fer demo" in blocks[0][1]
+    assert "nox" in blocks[1][1]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    broken = []
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        targets = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+        broken += [
+            f"{page.name}: {target}"
+            for target in targets
+            if "://" not in target and not (page.parent / target).exists()
+        ]
+
+    assert broken == []
