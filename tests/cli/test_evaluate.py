@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import Result
 
+from fercli.config import NetworkConfig
 from fercli.emotions import LABELS
+from fercli.models import load_network, save_model
 from fercli.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -134,3 +137,42 @@ def test_accuracy_agrees_with_predictions(
     rows = list(csv.DictReader(result.stdout.splitlines()))
     right = sum(Path(row["path"]).parent.name == row["label"] for row in rows)
     assert right / len(rows) == pytest.approx(scored["accuracy"])
+
+
+def test_device_names_are_checked(
+    run: Run, trained: RunFolder, dataset_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in (trained.model, trained.onnx):
+        words = ["evaluate", model, "--data", dataset_path]
+        assert run(*words, "--device", "gpu").exit_code == 2
+        assert run(*words, "--device", "cuda:99").exit_code == 5
+    monkeypatch.setenv("FERCLI_DEVICE", "gpu")
+    assert run("evaluate", trained.onnx, "--data", dataset_path).exit_code == 2
+    assert run("evaluate", trained.onnx, "--data", dataset_path, "--device", "cpu").exit_code == 0
+
+
+def test_a_model_of_nans_is_refused(
+    run: Run, trained: RunFolder, dataset_path: Path, tmp_path: Path
+) -> None:
+    network, metadata = load_network(trained.model)
+    with torch.no_grad():
+        next(network.parameters()).fill_(float("nan"))
+    path = tmp_path / "nan.safetensors"
+    save_model(path, network, NetworkConfig(stem_width=4, widths=(8, 16)), metadata)
+
+    result = run("evaluate", path, "--data", dataset_path)
+
+    assert result.exit_code == 4
+    assert "not numbers" in result.stderr
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(
+    run: Run, trained: RunFolder, dataset_path: Path
+) -> None:
+    Path("file").touch()
+
+    result = run("evaluate", trained.onnx, "--data", dataset_path, "--output", "file/below")
+
+    assert result.exit_code == 8
+    assert "Not a directory" in result.stderr
+    assert "Traceback" not in result.stderr

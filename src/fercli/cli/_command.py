@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 
 from fercli.cli._exit import ExitStatus
 from fercli.cli._output import Outcome, Output, build_envelope, close_broken_stdout
-from fercli.errors import FercliError
+from fercli.errors import FercliError, RunFailedError
 
 __all__ = ["FerGroup", "keep_lines", "register"]
 
@@ -136,6 +136,12 @@ def _run(function: Callable[..., Outcome], output: Output, values: dict[str, Any
     except BrokenPipeError:
         close_broken_stdout()
         return ExitStatus.DONE
+    except OSError as reason:
+        # A full disk, a folder that may not be written: nothing that a traceback would explain.
+        place = f"{reason.filename}: " if reason.filename else ""
+        error = RunFailedError(f"{place}{reason.strerror or reason}")
+        error.__cause__ = reason
+        return output.fail(error)
     except KeyboardInterrupt:
         return _report_interrupt(output)
     return outcome.status

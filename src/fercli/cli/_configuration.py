@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ def merge_config(
     recipe: str | None,
     settings: list[str],
     options: dict[str, Any],
-    device: str | None,
 ) -> TrainConfig:
     """Merge everything by precedence: options, `--set`, environment, file, recipe.
 
@@ -28,7 +28,6 @@ def merge_config(
         recipe: What to start from; else the file's, else the default.
         settings: The texts of `--set`.
         options: Fields set by their own options.
-        device: From `--device` or the environment.
 
     Raises:
         ConfigError: With every problem of every source.
@@ -41,6 +40,7 @@ def merge_config(
         base = find_recipe(name)
     except ConfigError as error:
         problems.extend(error.problems)
+    device = os.environ.get("FERCLI_DEVICE")
     values = {**from_file, **({"device": device} if device else {})}
     values.pop("recipe", None)
     for text in settings:

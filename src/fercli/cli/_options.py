@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["DataOption", "DeviceOption", "ForceOption", "ModelArgument", "OutputFolderOption"]
+from fercli.config import DEVICES, is_device_name
+from fercli.errors import ConfigError
+
+__all__ = [
+    "DataOption",
+    "DeviceOption",
+    "ForceOption",
+    "ModelArgument",
+    "OutputFolderOption",
+    "choose_device_name",
+]
 
 DataOption = Annotated[
     str | None,
@@ -23,8 +34,7 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="auto|cpu|cuda|cuda:N|mps",
-        envvar="FERCLI_DEVICE",
-        help="Where to compute. Default: auto, the fastest that is there.",
+        help="Where to compute. Default: FERCLI_DEVICE, else auto, the fastest that is there.",
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what is already there.")]
@@ -39,3 +49,16 @@ ModelArgument = Annotated[
 OutputFolderOption = Annotated[
     Path | None, typer.Option("--output", metavar="DIR", help="Write pictures and tables there.")
 ]
+
+
+def choose_device_name(option: str | None) -> str:
+    """Return the device asked for: the option's, else the environment's, else `auto`.
+
+    Raises:
+        ConfigError: It is no device's name.
+    """
+    name = option or os.environ.get("FERCLI_DEVICE") or "auto"
+    if not is_device_name(name):
+        message = f"device must be one of {', '.join(DEVICES)}, not {name!r}"
+        raise ConfigError(message)
+    return name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._options import DeviceOption, ForceOption
+from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images, watch_training
 from fercli.cli._tables import print_pairs
@@ -105,7 +105,7 @@ def _train(output: Output, dataset: Dataset, folder: Path, device: str | None) -
     from fercli.training import Watcher, catch_signals, train
 
     config = build_config(
-        {**_SETTINGS, **({"device": device} if device else {})}, base=find_recipe("fast")
+        {**_SETTINGS, "device": choose_device_name(device)}, base=find_recipe("fast")
     )
     output.note(f"2/5 training for {config.epochs} epochs")
     run = RunFolder(folder / "run")

@@ -14,6 +14,7 @@ from fercli.cli._options import (
     ForceOption,
     ModelArgument,
     OutputFolderOption,
+    choose_device_name,
 )
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images
@@ -86,7 +87,7 @@ def evaluate_command(
     found = find_model(model)
     if found.assumed:
         output.note(f"model: {found.path}, of the newest finished run")
-    runtime = open_runtime(found, device=device or "auto")
+    runtime = open_runtime(found, device=choose_device_name(device))
     with watch_images(output, "reading the dataset") as on_progress:
         dataset = load_data(data, on_progress)
     chosen = choose_split(dataset, split)

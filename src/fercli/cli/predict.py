@@ -13,7 +13,7 @@ import typer
 
 from fercli.cli._command import register
 from fercli.cli._exit import ExitStatus
-from fercli.cli._options import DeviceOption, ForceOption
+from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images
 from fercli.cli._tables import print_table
@@ -97,7 +97,7 @@ def predict_command(
     found = find_model(model, prefer_onnx=True)
     if found.assumed:
         output.note(f"model: {found.path}, of the newest finished run")
-    runtime = open_runtime(found, device=device or "auto")
+    runtime = open_runtime(found, device=choose_device_name(device))
 
     from fercli.inference import predict_files
 

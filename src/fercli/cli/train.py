@@ -20,6 +20,7 @@ from fercli.config import (
     TrainConfig,
     build_config,
     flatten_config,
+    parse_setting,
 )
 from fercli.errors import ConfigError, ModelFileError, OutputExistsError
 from fercli.recipes import RECIPES
@@ -131,15 +132,17 @@ def train_command(
         "dropout": dropout,
         "patience": patience,
         "validation": validation,
+        "device": device,
         "precision": precision,
         "seed": seed,
     }
     options = {name: value for name, value in typed.items() if value is not None}
     if resume is not None:
-        changes = [*options, *(["recipe"] if recipe else []), *(["set"] if settings else [])]
-        changes += [*(["config"] if config else []), *(["output"] if run_folder else [])]
-        return _resume(output, resume, data=data, changes=changes, device=device)
-    chosen = merge_config(config, recipe, settings or [], options, device)
+        given = {"recipe": recipe, "config": config, "output": run_folder}
+        refused = [name for name, value in given.items() if value is not None]
+        asked = {**dict(map(parse_setting, settings or [])), **options}
+        return _resume(output, resume, data=data, asked=asked, refused=refused)
+    chosen = merge_config(config, recipe, settings or [], options)
     folder = RunFolder(run_folder or name_run_directory(chosen.recipe))
     if dry_run:
         return _show_plan(output, chosen, folder, data)
@@ -147,10 +150,18 @@ def train_command(
     dataset = _load(output, data)
     if force:
         clear_run(folder)
-    return _train(output, dataset, chosen, folder, data)
+    return _train(output, dataset, chosen, folder, _make_lasting(data))
+
+
+def _make_lasting(data: str | None) -> str | None:
+    """Return the name of a source as it will still be right from another folder."""
+    return str(Path(data).resolve()) if data and Path(data).exists() else data
 
 
 def _check_folder(folder: RunFolder, *, force: bool) -> None:
+    if folder.path.is_file():
+        message = f"{folder.path} is a file, and a run is a folder"
+        raise OutputExistsError(message, hint="name another --output")
     if folder.path.exists() and not force and any(folder.path.iterdir()):
         message = f"{folder.path} is already there"
         hint = f"go on with it (fer train --resume {folder.path}), name another, or give --force"
@@ -176,16 +187,17 @@ def _load(output: Output, data: str | None) -> Dataset:
 
 
 def _resume(
-    output: Output, path: Path, *, data: str | None, changes: list[str], device: str | None
+    output: Output, path: Path, *, data: str | None, asked: dict[str, Any], refused: list[str]
 ) -> Outcome:
+    """Go on with a run; `asked` are fields typed again, `refused` options that never fit."""
     record = read_run_record(path)
     folder = RunFolder(path)
     config = build_config(record["config"])
-    if device not in {None, "auto", config.device}:
-        changes.append("device")
-    if changes:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in changes)
-        message = f"{names} would change the result of the run being resumed"
+    own = flatten_config(config)
+    # Saying again what the run was begun with changes nothing.
+    refused += [name for name, value in asked.items() if own[name] != value]
+    if refused:
+        message = f"{', '.join(refused)} would change the result of the run being resumed"
         raise ConfigError(message, hint="leave it out, or train anew with another --output")
     if record.get("finished_at") and folder.model.exists():
         output.note(f"{path} is finished already")

@@ -9,6 +9,7 @@ Shape legend: N images, K labels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,7 @@ class Dataset:
     @property
     def is_synthetic(self) -> bool:
         """Whether the faces are drawn: scores on it say nothing about real faces."""
-        return self.source.startswith("synthetic")
+        return re.fullmatch(r"synthetic:\d+", self.source) is not None
 
     @property
     def is_official(self) -> bool:

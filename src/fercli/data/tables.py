@@ -27,6 +27,9 @@ TABLE_NAMES: Final = ("fer2013.csv", "icml_face_data.csv", "train.csv")
 SPLITS: Final = ("train", "public", "private")
 """Splits of a table, in the order of `_USAGES`."""
 
+MAX_ROWS: Final = 1_000_000
+"""A table with more is refused before it fills the memory: archives can promise anything."""
+
 _USAGES: Final = {"Training": 0, "PublicTest": 1, "PrivateTest": 2}
 _N_PIXELS: Final = 48 * 48
 _DIGITS_AND_BLANKS: Final = bytes(range(ord("0"), ord("9") + 1)) + b" "
@@ -64,6 +67,9 @@ def read_table(
                 message = f"{name}, row {number}: {reason}"
                 hint = "nothing was written; mend or drop the row"
                 raise DatasetLayoutError(message, hint=hint) from None
+            if len(labels) >= MAX_ROWS:
+                message = f"{name} has more than {MAX_ROWS:,} rows"
+                raise DatasetLayoutError(message, hint="nothing was written")
             labels.append(label)
             splits.append(split)
             images.append(pixels)

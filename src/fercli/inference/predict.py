@@ -12,6 +12,7 @@ import numpy as np
 from fercli.config import MAX_PIXELS
 from fercli.errors import ImageDecodeError
 from fercli.images import load_face_crop
+from fercli.inference.runtime import predict_checked
 from fercli.results import PredictionRow
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _predict_batch(
     runtime: Runtime, batch: list[_Loaded], min_confidence: float
 ) -> Iterator[PredictionRow]:
     crops = [loaded.crop for loaded in batch if loaded.crop is not None]
-    probabilities = iter(runtime.predict(np.stack(crops)) if crops else ())
+    probabilities = iter(predict_checked(runtime, np.stack(crops)) if crops else ())
     for loaded in batch:
         if loaded.crop is None:
             yield PredictionRow(path=str(loaded.path), status="unreadable", reason=loaded.reason)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from fercli.errors import ModelFileError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Runtime", "predict_in_batches", "predict_mirrored"]
+__all__ = ["Runtime", "predict_checked", "predict_in_batches", "predict_mirrored"]
 
 
 class Runtime(Protocol):
@@ -33,9 +35,28 @@ class Runtime(Protocol):
 def predict_in_batches(
     runtime: Runtime, images: NDArray[np.uint8], *, batch_size: int = 256
 ) -> NDArray[np.float32]:
-    """Return probabilities `[N, K]` for any number of images `[N, 48, 48]`, N >= 1."""
+    """Return probabilities `[N, K]` for any number of images `[N, 48, 48]`, N >= 1.
+
+    Raises:
+        ModelFileError: As in `predict_checked`.
+    """
     batches = range(0, len(images), batch_size)
-    return np.concatenate([runtime.predict(images[at : at + batch_size]) for at in batches])
+    return np.concatenate(
+        [predict_checked(runtime, images[at : at + batch_size]) for at in batches]
+    )
+
+
+def predict_checked(runtime: Runtime, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return probabilities `[N, K]` that are numbers.
+
+    Raises:
+        ModelFileError: The model gives NaN or infinity: its weights are damaged.
+    """
+    probabilities = runtime.predict(images)
+    if not np.isfinite(probabilities).all():
+        message = "the model gives probabilities that are not numbers; its weights are damaged"
+        raise ModelFileError(message, hint="take another copy of it, or train it again")
+    return probabilities
 
 
 def predict_mirrored(
