@@ -90,14 +90,19 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def build(session: nox.Session) -> None:
-    """Build sdist and wheel, check their metadata, run the demo from the wheel alone."""
+    """Build sdist and wheel, check their metadata, then run the demo from the wheel alone."""
     session.install(*dependencies("build"))
     shutil.rmtree("dist", ignore_errors=True)
     session.run("python", "-m", "build")
-    distributions = sorted(map(str, Path("dist").iterdir()))
-    session.run("twine", "check", "--strict", *distributions)
-    wheel = next(name for name in distributions if name.endswith(".whl"))
-    session.install("--reinstall-package", "fercli", wheel)
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    session.notify("wheel")
+
+
+@nox.session(reuse_venv=False, default=False)
+def wheel(session: nox.Session) -> None:
+    """Install the built wheel in a clean environment and run the demo there."""
+    (path,) = Path("dist").resolve().glob("*.whl")
+    session.install(str(path))
     with session.chdir(session.create_tmp()):
         session.run("fer", "--version")
         session.run("fer", "demo", "--force")

@@ -87,12 +87,12 @@ class NetworkConfig:
         """Check every range; see `ConfigError.problems`."""
         problems = [
             *find_unknown_choice("network", self.network, NETWORKS),
-            *find_below("stem_width", self.stem_width, 1),
-            *find_below("convolutions", self.convolutions, 1),
+            *find_outside("stem_width", self.stem_width, 1, 4096),
+            *find_outside("convolutions", self.convolutions, 1, 64),
             *find_outside("dropout", self.dropout, 0, 0.99),
         ]
-        if not 1 <= len(self.widths) <= 4 or min(self.widths, default=0) < 1:
-            problems.append(f"widths must be 1 to 4 positive numbers, not {list(self.widths)}")
+        if not 1 <= len(self.widths) <= 4 or not all(1 <= w <= 4096 for w in self.widths):
+            problems.append(f"widths must be 1 to 4 numbers up to 4096, not {list(self.widths)}")
         _raise_on(problems)
 
 
@@ -168,7 +168,7 @@ class OptimizerConfig:
                 *find_below("weight_decay", self.weight_decay, 0),
                 *find_outside("warmup", self.warmup, 0, 0.99),
                 *find_outside("final_factor", self.final_factor, 0, 1),
-                *find_below("step_epochs", self.step_epochs, 1),
+                *find_outside("step_epochs", self.step_epochs, 1, 1_000_000),
                 *find_not_above("step_factor", self.step_factor, 0),
                 *find_excess("step_factor", self.step_factor, 1),
             ]
@@ -194,7 +194,7 @@ class TrainConfig:
     label_smoothing: float = 0.1
     """Probability mass spread over all labels, in [0, 1)."""
     sizes_px: tuple[int, ...] = (48,)
-    """Side of the images in equal parts of the run, 16 to 48; the last part ends it at 48."""
+    """Side of the images in equal parts of the run, 16 to 48; the last, 48, ends every run."""
     patience: int = 0
     """Epochs without a better validation accuracy before the run stops; 0 never stops early."""
     validation: str = "auto"
@@ -205,17 +205,17 @@ class TrainConfig:
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
     precision: str = "auto"
-    """`fp32`, `bf16`, `fp16` (CUDA only) or `auto`: bf16 where the device computes faster in it."""
+    """`fp32`, `bf16`, `fp16` or `auto`: bf16 where the device computes faster in it."""
     channels_last: bool = True
     """Keep activations in NHWC order, which convolution kernels read faster."""
 
     def __post_init__(self) -> None:
         """Check every range; see `ConfigError.problems`."""
         problems = [
-            *find_below("epochs", self.epochs, 1),
-            *find_below("batch_size", self.batch_size, 2),
+            *find_outside("epochs", self.epochs, 1, 1_000_000),
+            *find_outside("batch_size", self.batch_size, 2, 1_000_000),
             *find_outside("label_smoothing", self.label_smoothing, 0, 0.99),
-            *find_below("patience", self.patience, 0),
+            *find_outside("patience", self.patience, 0, 1_000_000),
             *find_outside("seed", self.seed, 0, 2**31 - 1),
             *find_unknown_choice("precision", self.precision, PRECISIONS),
         ]
@@ -297,6 +297,9 @@ def parse_setting(text: str) -> tuple[str, object]:
         raise ConfigError(message)
     if name not in _TYPES:
         raise ConfigError(_unknown_key(name, _TYPES))
+    if name == "recipe":
+        message = "a recipe is named by --recipe, not by --set"
+        raise ConfigError(message)
     return name, _parse(name, value.strip())
 
 

@@ -7,10 +7,9 @@ source goes through this module; nothing else assumes which labels there are, or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["FER2013_COUNTS", "LABELS", "find_label", "is_fer2013_labels"]
+__all__ = ["FER2013_COUNTS", "LABELS", "find_label"]
 
 LABELS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """The default label set; the position is the index, in the order of FER2013's CSV column."""
@@ -48,8 +47,3 @@ def find_label(name: str) -> str | None:
     word = name.strip().lower()
     word = _ALIASES.get(word, word)
     return word if word in LABELS else None
-
-
-def is_fer2013_labels(labels: Sequence[str]) -> bool:
-    """Tell whether these are FER2013's seven labels, in any order."""
-    return set(labels) == set(LABELS)

@@ -18,6 +18,7 @@ __all__ = [
     "DeviceUnavailableError",
     "FercliError",
     "ImageDecodeError",
+    "ImageRefusedError",
     "InputNotFoundError",
     "ModelFileError",
     "ModelNotFoundError",
@@ -88,6 +89,12 @@ class ImageDecodeError(DataError):
     """A file is not an image that we accept."""
 
     code = "image-decode"
+
+
+class ImageRefusedError(ImageDecodeError):
+    """A file is not even opened as an image: too large, or not a regular file."""
+
+    code = "image-refused"
 
 
 class InputNotFoundError(DataError):

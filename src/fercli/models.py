@@ -128,9 +128,7 @@ def load_network(path: Path) -> tuple[FaceNetwork, dict[str, Any]]:
     from fercli.networks import build_network
 
     arrays, metadata = load_tensors(path, ModelFileError)
-    if metadata.get("kind") != "model" or metadata.get("schema") != SCHEMA:
-        message = f"{path} is not a model of schema {SCHEMA}"
-        raise ModelFileError(message)
+    _check_kind(path, metadata)
     try:
         settings = metadata["network"]
         config = NetworkConfig(**{**settings, "widths": tuple(settings["widths"])})
@@ -169,6 +167,12 @@ def save_model(
     return save_tensors(path, arrays, header)
 
 
+def _check_kind(path: Path, metadata: dict[str, Any]) -> None:
+    if metadata.get("kind") != "model" or metadata.get("schema") != SCHEMA:
+        message = f"{path} is not a model of schema {SCHEMA}"
+        raise ModelFileError(message)
+
+
 def _find_in_run(folder: Path, *, prefer_onnx: bool) -> Path:
     run = RunFolder(folder)
     record = read_run_record(folder)
@@ -194,6 +198,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         metadata = OnnxRuntime(model.path).metadata
     else:
         metadata = load_tensors(model.path, ModelFileError)[1]
+        _check_kind(model.path, metadata)
     dataset = metadata.get("dataset", {})
     return {
         "kind": "onnx" if model.is_onnx else "torch",

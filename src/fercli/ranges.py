@@ -38,7 +38,7 @@ def find_outside(name: str, value: float, low: float, high: float) -> list[str]:
 
 def find_below(name: str, value: float, low: float) -> list[str]:
     """Return a sentence when `value` is below `low` or not finite, else nothing."""
-    good = value >= low and math.isfinite(value)
+    good = low <= value < math.inf
     return [] if good else [f"{name} must be at least {low}, not {value}"]
 
 
@@ -49,5 +49,5 @@ def find_excess(name: str, value: float, high: float) -> list[str]:
 
 def find_not_above(name: str, value: float, low: float) -> list[str]:
     """Return a sentence when `value` is at or below `low` or not finite, else nothing."""
-    good = value > low and math.isfinite(value)
+    good = low < value < math.inf
     return [] if good else [f"{name} must be above {low}, not {value}"]

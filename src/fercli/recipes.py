@@ -35,8 +35,10 @@ _SEED: Final[Mapping[str, object]] = {
     "precision": "fp32",
     "channels_last": False,
 }
-"""The notebook that the project grew from, as it was, but for one thing: it chose its best epoch
-on the test set, this one looks at the validation split."""
+"""The notebook that the project grew from. It differs in what would otherwise need code of its own:
+the best epoch is chosen on the validation split (there: the test set), norms and biases are not
+decayed, weights are drawn by our `initialize`, rotations reflect the border, steps are of equal
+size."""
 
 _FAST: Final[Mapping[str, object]] = {
     "epochs": 8,

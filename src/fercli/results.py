@@ -199,6 +199,8 @@ class EvaluationResult:
 class ExportResult:
     """An exported model."""
 
+    model: str
+    """Path of the model that was exported."""
     output: str
     """Path of the ONNX file."""
     format: str

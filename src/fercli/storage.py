@@ -15,7 +15,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from fercli.errors import FercliError, OutputExistsError
 
@@ -31,6 +31,7 @@ __all__ = [
     "load_tensors",
     "map_tensors",
     "open_atomically",
+    "open_text_stream",
     "read_tensor_header",
     "save_tensors",
     "write_json",
@@ -70,6 +71,22 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def open_text_stream(path: Path) -> Iterator[TextIO]:
+    """Open `PATH.partial` for rows of text; it becomes `PATH` when the block ends well.
+
+    What was written stays in the partial file when the block ends badly.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", encoding="utf-8", newline="") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
     _sync_folder(path.parent)
 
 
@@ -122,7 +139,8 @@ def save_tensors(
         name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()
     }
     digest = digest_tensors(arrays)
-    text = json.dumps({**metadata, "sha256": digest}, allow_nan=False)
+    header = {**metadata, "sha256": digest}
+    text = json.dumps({**header, "header_sha256": _digest_header(header)}, allow_nan=False)
     with open_atomically(path) as stream:
         stream.write(save(arrays, metadata={METADATA_KEY: text}))
     return digest
@@ -148,7 +166,15 @@ def read_tensor_header(path: Path, error: type[FercliError]) -> dict[str, Any]:
     if not isinstance(metadata, dict) or "sha256" not in metadata:
         message = f"{path} carries no fercli metadata"
         raise error(message)
+    if metadata.pop("header_sha256", None) != _digest_header(metadata):
+        message = f"{path} is damaged: its metadata does not match its sha256"
+        raise error(message, hint="restore it from a copy, or make it again")
     return metadata
+
+
+def _digest_header(header: Mapping[str, Any]) -> str:
+    """Return the sha256 of a JSON object; labels and settings rot as tensors do."""
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
 
 
 def load_tensors(

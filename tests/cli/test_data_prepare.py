@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -208,6 +209,14 @@ def test_output_is_kept_unless_forced(run: Run) -> None:
     assert run("data", "prepare", "synthetic:100").exit_code == 0
     assert run("data", "prepare", "synthetic:100").exit_code == 2
     assert run("data", "prepare", "synthetic:100", "--force").exit_code == 0
+
+
+def test_pipes_and_dead_links_are_not_read(run_json: RunJson, image_folder: Path) -> None:
+    os.mkfifo(image_folder / "train" / "happy" / "pipe.png")
+    os.mkfifo(image_folder / "fer2013.csv")
+    (image_folder / "train" / "happy" / "dead.png").symlink_to("nowhere.png")
+
+    assert run_json("data", "prepare", image_folder)["data"]["n_images"] == 10
 
 
 def test_missing_and_odd_sources(run: Run, tmp_path: Path) -> None:

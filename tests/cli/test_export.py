@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import Result
 
 from fercli.inference.onnx import OnnxRuntime
 
 if TYPE_CHECKING:
     from fercli.runs import RunFolder
+from fercli.emotions import LABELS
+from fercli.models import save_model
+from fercli.networks import build_network, initialize
+from fercli.recipes import find_recipe
 
 Run = Callable[..., Result]
 RunJson = Callable[..., dict[str, Any]]
@@ -53,6 +58,22 @@ def test_half_precision_halves_the_weights(
     assert data["quantized"] == "fp16"
     assert data["size_bytes"] < trained.onnx.stat().st_size
     assert data["max_abs_difference"] <= 1e-4
+
+
+def test_half_precision_of_a_network_that_people_train(run_json: RunJson, tmp_path: Path) -> None:
+    config = find_recipe("fast").model
+    network = build_network(config, 7)
+    initialize(network, torch.Generator().manual_seed(0))
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features)
+            module.running_var = torch.rand(module.num_features) + 0.1
+    save_model(tmp_path / "m.safetensors", network, config, {"labels": list(LABELS)})
+
+    data = run_json("export", tmp_path / "m.safetensors", "--fp16")["data"]
+
+    assert data["max_abs_difference"] <= 1e-4
+    assert data["size_bytes"] < 2_600_000
 
 
 def test_an_onnx_is_copied(run_json: RunJson, trained: RunFolder) -> None:

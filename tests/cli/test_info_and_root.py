@@ -50,6 +50,11 @@ def test_info(run: Run, trained: RunFolder) -> None:
     assert run("info", "nothing").exit_code == 4
 
 
+def test_info_refuses_what_is_no_model(run: Run, trained: RunFolder, dataset_path: Path) -> None:
+    assert run("info", dataset_path).exit_code == 4
+    assert run("info", next(trained.checkpoints.iterdir())).exit_code == 4
+
+
 def test_python_dash_m_works() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "fercli", "--version"], capture_output=True, text=True, check=True

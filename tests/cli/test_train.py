@@ -119,6 +119,36 @@ def test_a_finished_run_is_not_overwritten(run: Run, trained: RunFolder) -> None
     assert "--resume" in result.stderr
 
 
+def test_force_removes_an_older_run_only_for_one_that_can_start(
+    run: Run, trained: RunFolder, dataset_path: Path, tmp_path: Path
+) -> None:
+    old = RunFolder(tmp_path / "old")
+    shutil.copytree(trained.path, old.path)
+    words = ["train", "--data", dataset_path, *SMALL, "--output", old.path, "--force"]
+
+    assert run(*words, "--batch-size", 5000).exit_code == 2
+    assert run(*words, "--validation", "dev").exit_code == 3
+    assert run(*words, "--device", "cuda:99").exit_code == 5
+    assert old.model.exists()
+    assert run(*words).exit_code == 0
+
+
+def test_contradictions_are_refused(run: Run, trained: RunFolder, dataset_path: Path) -> None:
+    words = ["train", "--data", dataset_path]
+
+    assert run(*words, "--recipe", "seed", "--config", trained.record).exit_code == 2
+    assert run(*words, "--set", "recipe=fast").exit_code == 2
+    assert run("train", "--resume", trained.path, "--dry-run").exit_code == 2
+    assert run("train", "--resume", trained.path, "--device", "auto").exit_code == 0
+
+
+def test_a_fraction_of_train_is_said_aloud(run: Run, dataset_path: Path) -> None:
+    result = run("train", "--data", dataset_path, *SMALL, "--epochs", 1, "--validation", "0.2")
+
+    assert result.exit_code == 0
+    assert "a stratified 0.2 of train" in result.stderr
+
+
 def test_resume_of_a_finished_run_says_so(run: Run, trained: RunFolder) -> None:
     result = run("train", "--resume", trained.path)
 
@@ -199,7 +229,10 @@ def start_training(*words: object) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_signals_save_and_resume_ends_with_the_same_weights(
     dataset_path: Path, uninterrupted: RunFolder, tmp_path: Path, number: int, status: int
 ) -> None:

@@ -7,6 +7,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 FER = Path(sysconfig.get_path("scripts")) / "fer"
@@ -45,3 +46,27 @@ def test_the_whole_loop_through_the_installed_script(tmp_path: Path) -> None:
         assert [row["status"] for row in csv.DictReader(stream)] == ["ok"] * 3
     info = call(tmp_path, "info", "runs/fast")
     assert info["scores"]["private"]["accuracy"] == scores["accuracy"]
+
+
+@pytest.mark.slow
+def test_the_demo_reaches_what_it_promises(tmp_path: Path) -> None:
+    data = call(tmp_path, "demo")
+
+    assert data["accuracy"] >= 0.9
+    for path in data["files"].values():
+        assert (tmp_path / path).exists()
+
+
+@pytest.mark.gpu
+def test_training_on_cuda(tmp_path: Path) -> None:
+    trained = call(
+        tmp_path, "train", "--data", "synthetic:3000", "--recipe", "fast", "--device", "cuda",
+        "--output", "run", "--batch-size", 64, "--optimizer", "adamw", "--learning-rate", 0.003,
+    )  # fmt: skip
+    scores = call(
+        tmp_path, "evaluate", "run", "--data", "synthetic:3000", "--split", "public", "--device",
+        "cuda",
+    )  # fmt: skip
+
+    assert trained["device"].startswith("cuda")
+    assert abs(scores["accuracy"] - trained["validation_accuracy"]) < 0.01

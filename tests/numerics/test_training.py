@@ -19,6 +19,7 @@ from fercli.training import Watcher, train
 from fercli.training.augment import augment, erase, flip, jitter_tones, resize, warp
 from fercli.training.batches import count_steps, draw_batches, draw_first_mirrored, draw_mirrored
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
+from fercli.training.loop import choose_size
 from fercli.training.schedule import compute_learning_rate
 from fercli.training.splits import choose_splits
 from fercli.training.state import build_state
@@ -49,8 +50,10 @@ def test_same_seed_same_bits(
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize(
+    ("optimizer", "precision"),
+    [("sgd", "fp32"), ("adam", "fp32"), ("adamw", "bf16"), ("sgd", "fp16")],
+)
 def test_stopping_anywhere_changes_nothing(
     faces: Dataset, tiny_config: TrainConfig, tmp_path: Path, optimizer: str, precision: str
 ) -> None:
@@ -227,6 +230,16 @@ def test_every_image_is_seen_once_an_epoch() -> None:
     assert len(batches) == count_steps(1000, 64) == 16
     assert {len(batch) for batch in batches} == {62, 63}
     assert not torch.equal(torch.cat(batches), torch.cat(draw_batches(1000, config, 6)))
+
+
+def test_sizes_grow_and_every_run_ends_at_the_last() -> None:
+    def sizes(epochs: int) -> list[int]:
+        config = build_config({"epochs": epochs, "sizes_px": (32, 40, 48)})
+        return [choose_size(config, epoch) for epoch in range(epochs)]
+
+    assert sizes(1) == [48]
+    assert sizes(2) == [32, 48]
+    assert sizes(6) == [32, 32, 40, 40, 48, 48]
 
 
 def test_alternating_mirrors_every_image_every_second_epoch() -> None:

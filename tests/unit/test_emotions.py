@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fercli.emotions import FER2013_COUNTS, LABELS, find_label, is_fer2013_labels
+from fercli.emotions import FER2013_COUNTS, LABELS, find_label
 
 
 def test_labels_stand_in_the_order_of_the_csv() -> None:
@@ -28,8 +28,3 @@ def test_counts_add_up_to_the_published_totals() -> None:
     assert totals == [4953, 547, 5121, 8989, 6077, 4002, 6198]
     sizes = [sum(split) for split in FER2013_COUNTS.values()]
     assert sizes == [28_709, 3_589, 3_589]
-
-
-def test_label_sets() -> None:
-    assert is_fer2013_labels(tuple(reversed(LABELS)))
-    assert not is_fer2013_labels(LABELS[:6])

@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -20,7 +21,8 @@ from typer.core import TyperGroup
 
 from fercli.cli._exit import ExitStatus
 from fercli.cli._output import Outcome, Output, build_envelope, close_broken_stdout
-from fercli.errors import FercliError, RunFailedError
+from fercli.errors import DependencyMissingError, FercliError, RunFailedError
+from fercli.names import safe_name
 
 __all__ = ["FerGroup", "keep_lines", "register"]
 
@@ -130,21 +132,31 @@ def _wrap(function: Callable[..., Outcome], command: str) -> Callable[..., None]
 def _run(function: Callable[..., Outcome], output: Output, values: dict[str, Any]) -> int:
     try:
         outcome = function(output, **values)
-        output.show(outcome)
+        status = output.show(outcome)
     except FercliError as error:
         return output.fail(error)
     except BrokenPipeError:
         close_broken_stdout()
         return ExitStatus.DONE
+    except ImportError as reason:
+        missing = (reason.name or "").partition(".")[0]
+        if missing in {"", "fercli"}:
+            raise
+        failure: FercliError = DependencyMissingError(
+            f"{missing} cannot be imported ({reason})", hint=f"pip install {missing}"
+        )
+        failure.__cause__ = reason
+        return output.fail(failure)
     except OSError as reason:
         # A full disk, a folder that may not be written: nothing that a traceback would explain.
-        place = f"{reason.filename}: " if reason.filename else ""
-        error = RunFailedError(f"{place}{reason.strerror or reason}")
-        error.__cause__ = reason
-        return output.fail(error)
+        place = str(reason.filename or "")
+        place = str(Path(place).parent) if place.endswith(".tmp") else place
+        failure = RunFailedError(f"{place}: {reason.strerror or reason}" if place else str(reason))
+        failure.__cause__ = reason
+        return output.fail(failure)
     except KeyboardInterrupt:
         return _report_interrupt(output)
-    return outcome.status
+    return status
 
 
 def _report_interrupt(output: Output) -> int:
@@ -167,7 +179,7 @@ def _report_usage_error(error: Any, words: list[str]) -> int:  # noqa: ANN401  #
     message = " ".join(error.format_message().split())
     hint = f"see {path} --help"
     output = Output(command=command, json="--json" in words)
-    sys.stderr.write(f"error: {message}\nhint: {hint}\n")
+    sys.stderr.write(f"error: {safe_name(message)}\nhint: {hint}\n")
     if output.json:
         errors = [{"code": "usage", "message": message, "hint": hint}]
         output.write_json(build_envelope(command, "error", ExitStatus.USAGE, {}, errors))

@@ -35,6 +35,10 @@ def merge_config(
     problems: list[str] = []
     from_file = _read_config_file(file) if file else {}
     name = recipe or str(from_file.get("recipe", DEFAULTS.recipe))
+    if recipe and from_file.get("recipe", recipe) != recipe:
+        problems.append(
+            f"--recipe {recipe} contradicts the recipe {from_file['recipe']!r} of {file}"
+        )
     base = DEFAULTS
     try:
         base = find_recipe(name)

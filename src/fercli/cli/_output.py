@@ -41,6 +41,8 @@ class Outcome:
     """`DONE`, or `PARTIAL` when inputs were skipped."""
     errors: list[dict[str, str]] = field(default_factory=list)
     """For `PARTIAL`: what was skipped, as in the envelope."""
+    failure: FercliError | None = None
+    """A check that did not hold; the result is shown all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,25 +67,27 @@ class Output:
         """Say something on stderr that even the quiet should know."""
         self._write_error(f"warning: {text}")
 
-    def show(self, outcome: Outcome) -> None:
-        """Write a command's result to stdout."""
+    def show(self, outcome: Outcome) -> int:
+        """Write a command's result to stdout and return its exit status."""
+        failure = outcome.failure
+        code = find_status(failure) if failure else int(outcome.status)
         if self.json:
-            status = "partial" if outcome.status else "ok"
-            self.write_json(
-                build_envelope(self.command, status, outcome.status, outcome.data, outcome.errors)
-            )
+            status = "error" if failure else "partial" if code else "ok"
+            errors = _list_errors(failure) if failure else outcome.errors
+            self.write_json(build_envelope(self.command, status, code, outcome.data, errors))
         else:
             outcome.show(self.build_console())
         sys.stdout.flush()
+        if failure:
+            self._explain(failure)
+        return code
 
     def fail(self, error: FercliError) -> int:
         """Report an error and return its exit status."""
         status = find_status(error)
         if self.verbosity >= 1:
             traceback.print_exception(error)
-        self._write_error(f"error: {error.message}")
-        if error.hint:
-            self._write_error(f"hint: {error.hint}")
+        self._explain(error)
         if self.json:
             self.write_json(build_envelope(self.command, "error", status, {}, _list_errors(error)))
         return status
@@ -134,6 +138,11 @@ class Output:
         )
         with Progress(*columns, console=console, transient=True) as bars:
             yield bars
+
+    def _explain(self, error: FercliError) -> None:
+        self._write_error(f"error: {error.message}")
+        if error.hint:
+            self._write_error(f"hint: {error.hint}")
 
     def start_logging(self) -> None:
         """Send debug logs to stderr with -vv."""

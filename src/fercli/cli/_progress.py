@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from fercli.cli._output import Output
+from fercli.names import safe_name
 
 if TYPE_CHECKING:
     from fercli.results import EpochReport
@@ -22,6 +23,7 @@ _LINE_EVERY_S: Final = 15.0
 def watch_images(output: Output, description: str) -> Iterator[Callable[[int, int | None], None]]:
     """Yield a function to call with images done and, where known, images in all."""
     said_at = time.monotonic()
+    description = safe_name(description)
     with output.progress(unit="images") as bars:
         task = bars.add_task(description, total=None, detail="") if bars else None
 

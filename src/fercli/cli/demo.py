@@ -68,9 +68,10 @@ def demo_command(
     made = _export_and_predict(output, dataset, run, folder)
     duration_s = time.perf_counter() - started
     accuracy = result.scores.accuracy
+    failure = None
     if accuracy < _LEAST_ACCURACY:
         message = f"the demo reached {accuracy:.1%} on drawn faces, less than {_LEAST_ACCURACY:.0%}"
-        raise VerificationError(message, hint=f"please report this, with {run.path}/log.txt")
+        failure = VerificationError(message, hint=f"please report this, with {run.log}")
     data = {
         "output": str(folder),
         "accuracy": accuracy,
@@ -86,7 +87,7 @@ def demo_command(
             "nothing about real ones. Next: fer data prepare, fer train."
         )
 
-    return Outcome(data, show)
+    return Outcome(data, show, failure=failure)
 
 
 def _prepare(output: Output, folder: Path) -> Dataset:
@@ -153,6 +154,7 @@ def _export_and_predict(
     from fercli.inference import open_writer, predict_files
     from fercli.inference.onnx import OnnxRuntime
     from fercli.models import find_model
+    from fercli.storage import open_text_stream
 
     output.note("4/5 exporting as ONNX")
     subset = dataset.select("private")
@@ -168,7 +170,7 @@ def _export_and_predict(
         Image.fromarray(subset.images[number]).save(paths[-1])
     runtime = OnnxRuntime(onnx)
     table = folder / "predictions.csv"
-    with table.open("w", encoding="utf-8", newline="") as stream:
+    with open_text_stream(table) as stream:
         write = open_writer("csv", stream, runtime.labels)
         for row in predict_files(runtime, paths):
             write(row)

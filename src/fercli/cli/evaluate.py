@@ -101,10 +101,13 @@ def evaluate_command(
     if found.run is not None:
         record_scores(RunFolder(found.run), result, dataset)
     accuracy = result.scores.accuracy
+    failure = None
     if least is not None and accuracy < least:
         message = f"the accuracy {accuracy:.4f} on {chosen} is below the required {least}"
-        raise VerificationError(message)
-    return Outcome(result.to_json(), lambda console: show_evaluation(console, result))
+        failure = VerificationError(message)
+    return Outcome(
+        result.to_json(), lambda console: show_evaluation(console, result), failure=failure
+    )
 
 
 def show_evaluation(console: Console, result: EvaluationResult) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,4 +98,10 @@ def _read_scores(found: ModelFile) -> dict[str, Any]:
     if found.run is None or not RunFolder(found.run).scores.exists():
         return {}
     lines = RunFolder(found.run).scores.read_text(encoding="utf-8").splitlines()
-    return {entry["split"]: entry for entry in map(json.loads, lines)}
+    scores = {}
+    for line in lines:
+        # A line that a power cut tore is not worth more than the others.
+        with contextlib.suppress(ValueError, KeyError):
+            entry = json.loads(line)
+            scores[entry["split"]] = entry
+    return scores

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,7 +22,7 @@ from fercli.errors import ConfigError
 from fercli.names import safe_name
 from fercli.ranges import find_below, find_outside, find_unknown_choice
 from fercli.results import PredictionRow, PredictResult, to_json
-from fercli.storage import check_output
+from fercli.storage import check_output, open_text_stream
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,10 +94,11 @@ def predict_command(
     if target is not None:
         check_output(target, force=force)
     files = find_images(paths, _read_stdin() if "-" in paths else ())
-    found = find_model(model, prefer_onnx=True)
+    where = choose_device_name(device)
+    found = find_model(model, prefer_onnx=where in {"auto", "cpu"})
     if found.assumed:
         output.note(f"model: {found.path}, of the newest finished run")
-    runtime = open_runtime(found, device=choose_device_name(device))
+    runtime = open_runtime(found, device=where)
 
     from fercli.inference import predict_files
 
@@ -207,18 +208,8 @@ def _open_sink(
         yield open_writer(kind, sys.stdout, labels)
         sys.stdout.flush()
         return
-    with _open_stream(target) as stream:
+    with open_text_stream(target) as stream:
         yield open_writer(kind, stream, labels)
-
-
-@contextlib.contextmanager
-def _open_stream(target: Path) -> Iterator[IO[str]]:
-    """Open FILE.partial, which takes its name when all rows are in it."""
-    partial = target.with_name(f"{target.name}.partial")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with partial.open("w", encoding="utf-8", newline="") as stream:
-        yield stream
-    partial.replace(target)
 
 
 def _print_table(console: Console, rows: list[PredictionRow]) -> None:

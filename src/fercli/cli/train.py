@@ -110,8 +110,8 @@ def train_command(
     """Train a network and leave a run folder with a model in it.
 
     The best epoch is chosen on the validation split; the private split is never opened. Ctrl-C
-    saves the state, and --resume goes on with it to the same weights bit for bit. Precedence:
-    options, --set, environment, --config, recipe.
+    saves the state, and --resume goes on with it, on a CPU to the same weights bit for bit.
+    Precedence: options, --set, environment, --config, recipe.
 
     Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 5 no such device, 8 the
     run failed (its last good state is named), 130 interrupted.
@@ -138,6 +138,9 @@ def train_command(
     }
     options = {name: value for name, value in typed.items() if value is not None}
     if resume is not None:
+        if dry_run:
+            message = "--dry-run says what would be trained anew, and --resume goes on"
+            raise ConfigError(message, hint="leave one of them out")
         given = {"recipe": recipe, "config": config, "output": run_folder}
         refused = [name for name, value in given.items() if value is not None]
         asked = {**dict(map(parse_setting, settings or [])), **options}
@@ -147,7 +150,11 @@ def train_command(
     if dry_run:
         return _show_plan(output, chosen, folder, data)
     _check_folder(folder, force=force)
+    from fercli.training import count_training_steps, resolve_config
+
     dataset = _load(output, data)
+    # Whatever can be refused is refused before an older run is removed.
+    count_training_steps(dataset, resolve_config(chosen))
     if force:
         clear_run(folder)
     return _train(output, dataset, chosen, folder, _make_lasting(data))
@@ -195,7 +202,7 @@ def _resume(
     config = build_config(record["config"])
     own = flatten_config(config)
     # Saying again what the run was begun with changes nothing.
-    refused += [name for name, value in asked.items() if own[name] != value]
+    refused += [name for name, value in asked.items() if value not in {own[name], "auto"}]
     if refused:
         message = f"{', '.join(refused)} would change the result of the run being resumed"
         raise ConfigError(message, hint="leave it out, or train anew with another --output")

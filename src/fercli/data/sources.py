@@ -93,10 +93,19 @@ def load_source(spec: str, on_progress: Progress | None = None) -> LoadedSource:
     if not path.exists():
         message = f"there is nothing at {spec}"
         raise DatasetNotFoundError(message, hint=_WAYS_ON)
+    try:
+        return _read_path(path, report)
+    except OSError as reason:
+        message = f"{spec} cannot be read ({reason.strerror or reason})"
+        raise DatasetLayoutError(message) from reason
+
+
+def _read_path(path: Path, report: Progress) -> LoadedSource:
+    """Read what lies at a path, told by its content."""
     if path.is_dir():
         return _read_tree(path, report)
     if not path.is_file():
-        message = f"{spec} is neither a file nor a folder"
+        message = f"{path} is neither a file nor a folder"
         raise DatasetLayoutError(message)
     with path.open("rb") as stream:
         head = stream.read(64)

@@ -62,7 +62,8 @@ def parse_synthetic(spec: str) -> int | None:
     if not colon:
         return DEFAULT_COUNT
     low, high = _COUNT_RANGE
-    if not (number.isascii() and number.isdigit() and low <= int(number) <= high):
+    digits = number.isascii() and number.isdigit() and len(number) < 10
+    if not (digits and low <= int(number) <= high):
         message = f"synthetic:N takes a number of images from {low} to {high}, not {number!r}"
         raise ConfigError(message)
     return int(number)

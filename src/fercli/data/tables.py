@@ -123,7 +123,7 @@ def _parse_row(
         message = f"it has {len(row)} fields"
         raise _RowError(message)
     label = row[emotion].strip()
-    if not (label.isascii() and label.isdigit() and int(label) < len(LABELS)):
+    if not (label.isascii() and label.isdigit() and len(label) < 4 and int(label) < len(LABELS)):
         message = f"unknown label {row[emotion][:20]!r}; labels are 0 to {len(LABELS) - 1}"
         raise _RowError(message)
     split = _USAGES.get(row[usage].strip()) if usage is not None else 0

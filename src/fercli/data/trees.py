@@ -7,7 +7,9 @@ an archive are claims, so the budget counts the bytes that really come out.
 from __future__ import annotations
 
 import contextlib
+import lzma
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,6 +23,17 @@ __all__ = ["FolderTree", "Tree", "ZipTree", "open_tree"]
 MAX_MEMBERS: Final = 1_000_000
 MAX_TOTAL_BYTES: Final = 4 << 30
 """Bytes that may come out of one archive; FER2013 is 301 MB as CSV."""
+_DAMAGE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
+"""What Python's readers of compressed data raise, each on its own kind of damage."""
 _LINK_MODE: Final = 0o120000
 
 
@@ -57,7 +70,7 @@ def open_tree(path: Path) -> Iterator[Tree]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield ZipTree(path.name, archive)
-    except (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError) as reason:
+    except _DAMAGE as reason:
         message = f"{path} is not a readable zip file ({reason})"
         raise DatasetLayoutError(message) from reason
 
@@ -80,7 +93,12 @@ class FolderTree:
         for folder, folders, files in os.walk(self._root):
             folders[:] = [name for name in folders if not name.startswith(".")]
             relative = PurePosixPath(Path(folder).relative_to(self._root).as_posix())
-            found.extend(relative / name for name in files if _is_wanted(name))
+            # Pipes, devices and links that lead nowhere are no files to read.
+            found.extend(
+                relative / name
+                for name in files
+                if _is_wanted(name) and (Path(folder) / name).is_file()
+            )
         return sorted(found)
 
     def open(self, name: PurePosixPath) -> contextlib.AbstractContextManager[IO[bytes]]:

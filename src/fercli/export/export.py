@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,8 +21,6 @@ from fercli.results import ExportResult
 from fercli.storage import digest_file, open_atomically
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 __all__ = ["TOLERANCE", "ParityImages", "export_model"]
@@ -69,20 +68,18 @@ def export_model(
     if half:
         round_to_half(network)
     runtime = TorchRuntime(network, tuple(metadata["labels"]), torch.device("cpu"), metadata)
-    draft = output.with_name(f".{output.name}.draft.onnx")
-    try:
-        with open_atomically(draft) as stream:
-            stream.write(content)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / "draft.onnx"
+        draft.write_bytes(content)
         expected = predict_in_batches(runtime, parity.images)
         found = predict_in_batches(OnnxRuntime(draft), parity.images)
-        difference = float(np.abs(expected - found).max())
-        agreement = float((expected.argmax(1) == found.argmax(1)).mean())
-        _check_parity(difference, agreement)
-        draft.replace(output)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            draft.unlink()
+    difference = float(np.abs(expected - found).max())
+    agreement = float((expected.argmax(1) == found.argmax(1)).mean())
+    _check_parity(difference, agreement)
+    with open_atomically(output) as stream:
+        stream.write(content)
     return ExportResult(
+        model=str(model.path),
         output=str(output),
         format="onnx",
         opset=OPSET,
@@ -115,6 +112,7 @@ def _copy(model: ModelFile, output: Path) -> ExportResult:
         message = f"the copy {output} differs from {model.path}"
         raise ModelFileError(message)
     return ExportResult(
+        model=str(model.path),
         output=str(output),
         format="onnx",
         opset=_read_opset(output),

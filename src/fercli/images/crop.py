@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PIL import Image
 
 from fercli.config import MAX_PIXELS
 from fercli.images.decode import DecodedImage, load_gray
@@ -36,6 +35,8 @@ def to_face_crop(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     if gray.shape == (SIDE_PX, SIDE_PX):
         return gray
+    from PIL import Image
+
     resized = Image.fromarray(gray).resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR)
     return np.asarray(resized, dtype=np.uint8)
 

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fercli.config import MAX_PIXELS
-from fercli.errors import FercliError, ImageDecodeError
+from fercli.errors import FercliError, ImageDecodeError, ImageRefusedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
 
 __all__ = ["MAX_FILE_BYTES", "SUFFIXES", "DecodedImage", "load_gray"]
 
@@ -62,6 +62,7 @@ def load_gray(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedI
     Raises:
         ImageDecodeError: Not a regular file, not one of the six formats, truncated, too large,
             holding pixels without a defined brightness, or refused by its codec for any reason.
+        ImageRefusedError: Of these: not a regular file, or too large.
     """
     try:
         content = source if isinstance(source, bytes) else _read_regular_file(source)
@@ -86,14 +87,16 @@ def _read_regular_file(path: Path) -> bytes:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
             message = "not a regular file"
-            raise ImageDecodeError(message)
+            raise ImageRefusedError(message)
         if status.st_size > MAX_FILE_BYTES:
             message = f"larger than {MAX_FILE_BYTES} bytes"
-            raise ImageDecodeError(message)
+            raise ImageRefusedError(message)
         return stream.read(MAX_FILE_BYTES + 1)
 
 
 def _decode(stream: BinaryIO, max_pixels: int) -> DecodedImage:
+    from PIL import Image, ImageOps
+
     with warnings.catch_warnings():
         # Our own cap replaces Pillow's warning; other warnings are about metadata we do not use.
         warnings.simplefilter("ignore")
@@ -101,7 +104,7 @@ def _decode(stream: BinaryIO, max_pixels: int) -> DecodedImage:
             width, height = image.size
             if width * height > max_pixels:
                 message = f"{width}x{height} is more than {max_pixels} pixels"
-                raise ImageDecodeError(message)
+                raise ImageRefusedError(message)
             frames = int(getattr(image, "n_frames", 1))
             image.seek(0)
             image.load()
@@ -111,6 +114,8 @@ def _decode(stream: BinaryIO, max_pixels: int) -> DecodedImage:
 
 def _to_gray(image: Image.Image) -> NDArray[np.uint8]:
     """Return [H, W] brightness, ITU-R 601 weights for colour."""
+    from PIL import Image
+
     if image.mode in _SIXTEEN_BIT:
         return _scale(np.asarray(image), 65535)
     if image.mode == "I":
@@ -155,6 +160,8 @@ def _scale_floats(values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 def _describe(reason: Exception) -> str:
     """Return one line about an exception of a codec."""
+    from PIL import UnidentifiedImageError
+
     if isinstance(reason, UnidentifiedImageError):
         return "not a JPEG, PNG, BMP, GIF, WEBP or TIFF image"
     text = " ".join(str(reason).split()) or "no reason given"

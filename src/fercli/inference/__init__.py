@@ -5,10 +5,9 @@ from __future__ import annotations
 from fercli.inference.inputs import find_images
 from fercli.inference.predict import UNCERTAIN, predict_files
 from fercli.inference.runtime import Runtime, predict_in_batches, predict_mirrored
-from fercli.inference.writers import FORMATS, open_writer
+from fercli.inference.writers import open_writer
 
 __all__ = [
-    "FORMATS",
     "UNCERTAIN",
     "Runtime",
     "find_images",

@@ -59,8 +59,11 @@ def _expand(text: str) -> Iterator[Path]:
 
 
 def _search(folder: Path) -> Iterator[Path]:
-    for root, folders, files in os.walk(folder):
+    closed: list[OSError] = []
+    for root, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                 yield Path(root) / name
+    # A folder that cannot be searched is named as what cannot be read, not passed over.
+    yield from (Path(error.filename) for error in closed)

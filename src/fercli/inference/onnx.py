@@ -59,20 +59,27 @@ class OnnxRuntime:
             text = " ".join(str(reason).split())
             message = f"{path} is not a model that onnxruntime can load ({text[:200]})"
             raise ModelFileError(message, hint=_HINT) from reason
+        if self._session.get_providers()[0] != _name_provider(providers[0]):
+            message = f"onnxruntime has {_name_provider(providers[0])} but cannot use it here"
+            raise DeviceUnavailableError(message, hint="use --device cpu")
         self.metadata = _read_metadata(path, self._session)
         self.labels: tuple[str, ...] = tuple(self.metadata["labels"])
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]` for `[N, 48, 48]` uint8."""
-        (probabilities,) = self._session.run(
-            ["probabilities"], {"images": np.ascontiguousarray(images)}
-        )
+        try:
+            (probabilities,) = self._session.run(
+                ["probabilities"], {"images": np.ascontiguousarray(images)}
+            )
+        except _load_errors() as reason:
+            message = f"the model cannot be run ({' '.join(str(reason).split())[:200]})"
+            raise ModelFileError(message, hint=_HINT) from reason
         result: NDArray[np.float32] = probabilities
         return result
 
 
-def _choose_providers(device: str, available: list[str]) -> list[str]:
-    kind = device.partition(":")[0]
+def _choose_providers(device: str, available: list[str]) -> list[Any]:
+    kind, _, index = device.partition(":")
     if kind in {"auto", "cpu"}:
         return ["CPUExecutionProvider"]
     provider = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}[kind]
@@ -80,7 +87,12 @@ def _choose_providers(device: str, available: list[str]) -> list[str]:
         message = f"this onnxruntime cannot run on {device}: it has no {provider}"
         hint = "use --device cpu, or a model.safetensors, which runs in torch"
         raise DeviceUnavailableError(message, hint=hint)
-    return [provider, "CPUExecutionProvider"]
+    options = {"device_id": index} if index else {}
+    return [(provider, options), "CPUExecutionProvider"]
+
+
+def _name_provider(provider: str | tuple[str, dict[str, str]]) -> str:
+    return provider if isinstance(provider, str) else provider[0]
 
 
 def _load_errors() -> tuple[type[Exception], ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fercli.config import MAX_PIXELS
-from fercli.errors import ImageDecodeError
+from fercli.errors import ImageDecodeError, ImageRefusedError
 from fercli.images import load_face_crop
 from fercli.inference.runtime import predict_checked
 from fercli.results import PredictionRow
@@ -33,6 +33,7 @@ class _Loaded:
     path: Path
     crop: NDArray[np.uint8] | None
     reason: str | None = None
+    refused: bool = False
     width: int | None = None
     height: int | None = None
     frames: int | None = None
@@ -69,7 +70,8 @@ def _load(path: Path, max_pixels: int) -> _Loaded:
     try:
         crop, decoded = load_face_crop(path, max_pixels=max_pixels)
     except ImageDecodeError as reason:
-        return _Loaded(path, None, reason=reason.message)
+        refused = isinstance(reason, ImageRefusedError)
+        return _Loaded(path, None, reason=reason.message, refused=refused)
     height, width = decoded.gray.shape
     return _Loaded(path, crop, width=width, height=height, frames=decoded.frames)
 
@@ -81,7 +83,8 @@ def _predict_batch(
     probabilities = iter(predict_checked(runtime, np.stack(crops)) if crops else ())
     for loaded in batch:
         if loaded.crop is None:
-            yield PredictionRow(path=str(loaded.path), status="unreadable", reason=loaded.reason)
+            status = "refused" if loaded.refused else "unreadable"
+            yield PredictionRow(path=str(loaded.path), status=status, reason=loaded.reason)
         else:
             yield _build_row(loaded, next(probabilities), runtime.labels, min_confidence)
 

@@ -13,10 +13,8 @@ from typing import IO, Any, Final
 
 from fercli.results import PredictionRow, to_json
 
-__all__ = ["FORMATS", "open_writer"]
+__all__ = ["open_writer"]
 
-FORMATS: Final = ("table", "jsonl", "csv")
-"""What `fer predict --format` takes; a table goes to the terminal only."""
 _BOX: Final = ("box_x", "box_y", "box_width", "box_height")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 import fercli
-from fercli.errors import DependencyMissingError, VerificationError
+from fercli.errors import DependencyMissingError, FercliError
 from fercli.export import ParityImages, export_model
 from fercli.metrics import draw_curves
 from fercli.models import ModelFile, save_model
@@ -114,8 +114,9 @@ def _write_extras(
     try:
         parity = ParityImages(splits.validation.images[:_N_PARITY], splits.validation_name)
         export_model(ModelFile(run.model, run.path, assumed=False), run.onnx, parity)
-    except (DependencyMissingError, VerificationError) as reason:
-        warnings.append(f"model.onnx was not written: {reason.message}")
+    except (FercliError, ImportError, RuntimeError) as reason:
+        # The exporter fails in many ways; none of them may cost a trained model.
+        warnings.append(f"model.onnx was not written: {' '.join(str(reason).split())[:300]}")
     try:
         title = f"{config.recipe} ({config.model.network}), validation on {splits.validation_name}"
         draw_curves(run.curves, history, best_epoch, title)

@@ -39,6 +39,7 @@ __all__ = [
     "LabeledImages",
     "StepReport",
     "TrainHooks",
+    "choose_size",
     "prepare_batch",
     "run_epochs",
     "take_step",
@@ -127,6 +128,17 @@ def run_epochs(
     return 0
 
 
+def choose_size(config: TrainConfig, epoch: int) -> int:
+    """Return the side of the images in an epoch (0-based), pixels; the last is always the last.
+
+    The parts of a run are equal where its epochs can be divided so; a run too short for all sizes
+    leaves out the smaller ones' successors, never the last, in which the model is used.
+    """
+    if epoch == config.epochs - 1:
+        return config.sizes_px[-1]
+    return config.sizes_px[epoch * len(config.sizes_px) // config.epochs]
+
+
 def validate(network: FaceNetwork, split: LabeledImages) -> tuple[float, float]:
     """Return mean cross-entropy and accuracy, computed in fp32 as the saved model computes."""
     network.eval()
@@ -158,7 +170,7 @@ def _run_epoch(
     sums = sums.to(state.device) if state.device.type != "mps" else sums
     started, elapsed_before = time.perf_counter(), progress.train_s
     saved_at = started
-    size_px = config.sizes_px[progress.epoch * len(config.sizes_px) // config.epochs]
+    size_px = choose_size(config, progress.epoch)
     while progress.step < len(batches):
         batch = batches[progress.step].to(state.device)
         pixels = prepare_batch(state, train.images[batch], first[batch], config, size_px)

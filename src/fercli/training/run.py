@@ -111,6 +111,11 @@ def train(
         if resumed:
             _restore(state, run, journal)
         else:
+            if dataset.find_split(splits.validation_name) is None:
+                share = f"a stratified {splits.validation_name} of train"
+                journal.note(
+                    f"{share} ({len(splits.validation.labels):,} images) chooses the epoch"
+                )
             journal.note(f"began: {config.recipe} on {name_device(device)}, {config.precision}")
         _run(state, config, splits, run, journal)
         return finish_run(state, dataset, config, splits, run, journal)
@@ -229,7 +234,7 @@ def _explain_failures(run: RunFolder, config: TrainConfig) -> Iterator[None]:
     except OSError as reason:
         message = f"the run's files cannot be written ({reason.strerror or reason})"
         raise RunFailedError(message, hint=_name_last_state(run, "free some space")) from reason
-    except RuntimeError as reason:
+    except (RuntimeError, MemoryError) as reason:
         if not _is_out_of_memory(reason):
             raise
         half = max(2, config.batch_size // 2)
@@ -238,8 +243,11 @@ def _explain_failures(run: RunFolder, config: TrainConfig) -> Iterator[None]:
         raise RunFailedError(message, hint=_name_last_state(run, advice)) from reason
 
 
-def _is_out_of_memory(reason: RuntimeError) -> bool:
-    return isinstance(reason, torch.OutOfMemoryError) or "not enough memory" in str(reason)
+def _is_out_of_memory(reason: RuntimeError | MemoryError) -> bool:
+    if isinstance(reason, torch.OutOfMemoryError | MemoryError):
+        return True
+    # The CPU's allocator raises a plain RuntimeError, in words that differ by system.
+    return any(words in str(reason) for words in ("not enough memory", "allocate memory"))
 
 
 def _name_last_state(run: RunFolder, advice: str) -> str:
