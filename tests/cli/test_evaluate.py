@@ -82,10 +82,16 @@ def test_test_means_public_and_private_together(
     assert counts == [120, 60]
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text"])
-@pytest.mark.parametrize("kind", ["model", "onnx"])
+# A flipped bit in an ONNX file goes unnoticed: it carries no digest of its own.
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [
+        *(("model", damage) for damage in ("flip", "cut", "empty", "text")),
+        *(("onnx", damage) for damage in ("cut", "empty", "text")),
+    ],
+)
 def test_damaged_models_are_refused(
-    run: Run, trained: RunFolder, tmp_path: Path, damage: str, kind: str
+    run: Run, trained: RunFolder, tmp_path: Path, kind: str, damage: str
 ) -> None:
     whole: bytes = getattr(trained, kind).read_bytes()
     middle = len(whole) // 2
@@ -97,8 +103,6 @@ def test_damaged_models_are_refused(
     }[damage]
     path = tmp_path / getattr(trained, kind).name
     path.write_bytes(damaged)
-    if kind == "onnx" and damage == "flip":
-        pytest.skip("an ONNX file carries no digest of its own")
 
     result = run("evaluate", path, "--data", "synthetic:100")
 

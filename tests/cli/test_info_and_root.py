@@ -28,7 +28,7 @@ def test_no_words_show_the_help(run: Run) -> None:
 
 
 def test_unknown_commands_get_one_sentence(run: Run) -> None:
-    result = run("trian")
+    result = run("teach")
 
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")

@@ -144,3 +144,9 @@ def test_links_between_pages_lead_somewhere() -> None:
         ]
 
     assert broken == []
+
+
+def test_no_placeholder_is_left() -> None:
+    texts = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+
+    assert [name for name, text in texts.items() if re.search(r"@[A-Z]+@|TODO|FIXME", text)] == []
