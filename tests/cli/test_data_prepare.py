@@ -220,9 +220,10 @@ def test_pipes_and_dead_links_are_not_read(run_json: RunJson, image_folder: Path
 
 
 def test_missing_and_odd_sources(run: Run, tmp_path: Path) -> None:
+    assert run("data", "prepare", "synthetic:100").exit_code == 0
     assert run("data", "prepare", tmp_path / "nothing").exit_code == 3
     (tmp_path / "empty").mkdir()
-    assert run("data", "prepare", tmp_path / "empty").exit_code == 3
+    assert run("data", "prepare", tmp_path / "empty", "--force").exit_code == 3
     assert run("data", "prepare", "synthetic:3").exit_code == 2
     assert run("data", "prepare", "synthetic:many").exit_code == 2
 

@@ -58,11 +58,12 @@ def prepare(
       fer data prepare archive.zip --output faces.safetensors
       fer data prepare synthetic:1000 --output drawn.safetensors --json
     """
-    from fercli.data import find_warnings, load_source, save_dataset
+    from fercli.data import check_source, find_warnings, load_source, save_dataset
     from fercli.paths import find_default_dataset
     from fercli.storage import check_output
 
     path = target or find_default_dataset()
+    check_source(source)
     check_output(path, force=force)
     with watch_images(output, f"reading {Path(source).name}") as on_progress:
         loaded = load_source(source, on_progress)

@@ -82,9 +82,9 @@ def evaluate_command(
     from fercli.models import find_model, open_runtime
 
     least = _parse_require(require) if require is not None else None
+    found = find_model(model)
     for name in _FILES if folder else ():
         check_output(Path(folder or ".") / name, force=force)
-    found = find_model(model)
     if found.assumed:
         output.note(f"model: {found.path}, of the newest finished run")
     runtime = open_runtime(found, device=choose_device_name(device))

@@ -68,8 +68,8 @@ def export_command(
     from fercli.models import find_model
 
     path = target or Path("model-fp16.onnx" if fp16 else "model.onnx")
-    check_output(path, force=force)
     found = find_model(model)
+    check_output(path, force=force)
     if found.assumed:
         output.note(f"model: {found.path}, of the newest finished run")
     result = export_model(found, path, _choose_parity_images(output, data), half=fp16)

@@ -91,9 +91,9 @@ def predict_command(
 
     kind = _choose_format(output, row_format, target)
     _check_numbers(batch_size, min_confidence, max_pixels)
+    files = find_images(paths, _read_stdin() if "-" in paths else ())
     if target is not None:
         check_output(target, force=force)
-    files = find_images(paths, _read_stdin() if "-" in paths else ())
     where = choose_device_name(device)
     found = find_model(model, prefer_onnx=where in {"auto", "cpu"})
     if found.assumed:

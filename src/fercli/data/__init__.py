@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from fercli.data.dataset import Dataset, Subset, build_dataset, open_dataset, save_dataset
-from fercli.data.sources import LoadedSource, find_warnings, load_data, load_source
+from fercli.data.sources import (
+    LoadedSource,
+    check_source,
+    find_warnings,
+    load_data,
+    load_source,
+)
 from fercli.data.synthetic import build_synthetic, draw_faces
 
 __all__ = [
@@ -12,6 +18,7 @@ __all__ = [
     "Subset",
     "build_dataset",
     "build_synthetic",
+    "check_source",
     "draw_faces",
     "find_warnings",
     "load_data",

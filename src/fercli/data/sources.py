@@ -27,7 +27,7 @@ from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import DatasetLayoutError, DatasetNotFoundError
 from fercli.paths import find_default_dataset
 
-__all__ = ["LoadedSource", "find_warnings", "load_data", "load_source"]
+__all__ = ["LoadedSource", "check_source", "find_warnings", "load_data", "load_source"]
 
 Progress = Callable[[int, int | None], None]
 """Called with images read so far, and how many there will be where that is known."""
@@ -86,18 +86,27 @@ def load_source(spec: str, on_progress: Progress | None = None) -> LoadedSource:
         ConfigError: The N of `synthetic:N` is not a number of images that can be drawn.
     """
     report = on_progress or (lambda _done, _total: None)
+    check_source(spec)
     n_synthetic = parse_synthetic(spec)
     if n_synthetic is not None:
         return LoadedSource(build_synthetic(n_synthetic, on_progress=report), [])
-    path = Path(spec)
-    if not path.exists():
-        message = f"there is nothing at {spec}"
-        raise DatasetNotFoundError(message, hint=_WAYS_ON)
     try:
-        return _read_path(path, report)
+        return _read_path(Path(spec), report)
     except OSError as reason:
         message = f"{spec} cannot be read ({reason.strerror or reason})"
         raise DatasetLayoutError(message) from reason
+
+
+def check_source(spec: str) -> None:
+    """Tell at once whether there is anything to read.
+
+    Raises:
+        DatasetNotFoundError: There is nothing at that path.
+        ConfigError: The N of `synthetic:N` is not a number of images that can be drawn.
+    """
+    if parse_synthetic(spec) is None and not Path(spec).exists():
+        message = f"there is nothing at {spec}"
+        raise DatasetNotFoundError(message, hint=_WAYS_ON)
 
 
 def _read_path(path: Path, report: Progress) -> LoadedSource:
