@@ -6,9 +6,11 @@ whoever runs it, in whatever language, cannot get the preprocessing wrong.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -60,8 +62,8 @@ def build_onnx(network: FaceNetwork, metadata: dict[str, Any], *, half: bool = F
     module = _ExportedNetwork(network, float(metadata.get("temperature", 1.0))).eval()
     # Two images: a batch of one would be taken for a constant.
     example = torch.zeros(2, 48, 48, dtype=torch.uint8)
-    with warnings.catch_warnings(), _quiet_exporter():
-        # Its notices are about its own internals, not about our model.
+    with warnings.catch_warnings(), _quiet_exporter(), redirect_stdout(io.StringIO()):
+        # Its notices are about its own internals, not about our model; some go to stdout.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from fercli.errors import DeviceUnavailableError
@@ -65,8 +67,12 @@ def _check_cuda(device: torch.device) -> None:
 
 
 def _is_cpu_faster_in_bf16() -> bool:
-    capabilities = torch.cpu.get_capabilities()
-    if capabilities.get("amx_bf16"):
-        return True
-    intel = "intel" in str(capabilities.get("cpu_name", "")).lower()
-    return bool(capabilities.get("avx512_bf16")) and not intel
+    """Tell from what Linux says of the processor; elsewhere fp32 is the safe answer."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    words = {
+        word for line in lines if line.startswith(("flags", "vendor_id")) for word in line.split()
+    }
+    return "amx_bf16" in words or ("avx512_bf16" in words and "GenuineIntel" not in words)
