@@ -68,9 +68,9 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except BaseException:
+    finally:
+        # Gone already when it was renamed.
         temporary.unlink(missing_ok=True)
-        raise
     _sync_folder(path.parent)
 
 
