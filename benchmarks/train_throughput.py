@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from _report import print_header, read_peak_mib
 
-from fercli.config import build_config, parse_setting
 from fercli.data import build_synthetic
 from fercli.networks import build_network, count_parameters, initialize
 from fercli.recipes import find_recipe
+from fercli.settings import build_config, parse_setting
 from fercli.training import resolve_config
 from fercli.training.loop import LabeledImages, prepare_batch, take_step
 from fercli.training.state import build_state

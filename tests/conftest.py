@@ -13,14 +13,16 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from fercli.cli import app
-from fercli.config import TrainConfig, build_config
 from fercli.data import Dataset, build_synthetic, save_dataset
 from fercli.emotions import LABELS
 from fercli.runs import RunFolder
+from fercli.settings import build_config
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from fercli.config import TrainConfig
 
 Run = Callable[..., Result]
 

@@ -1,17 +1,14 @@
 """What a training can be told, as frozen dataclasses that check themselves.
 
 Every default lives here, once: recipes state what they change, the command line only what the
-user typed. One dataclass per concern keeps each readable; field names are unique across them, so
-that `--set erasing=0.3` needs no dotted path. A nested override language was considered and
-rejected: nobody can guess its keys.
+user typed. One dataclass per concern keeps each readable; `fercli.settings` sees them as one flat
+mapping.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from typing import Final
 
 from fercli.errors import ConfigError
 from fercli.ranges import (
@@ -20,10 +17,10 @@ from fercli.ranges import (
     find_not_above,
     find_outside,
     find_unknown_choice,
-    suggest,
 )
 
 __all__ = [
+    "AVERAGES",
     "DEFAULTS",
     "DEVICES",
     "FLIPS",
@@ -32,14 +29,13 @@ __all__ = [
     "OPTIMIZERS",
     "PRECISIONS",
     "SCHEDULES",
+    "STEMS",
     "AugmentConfig",
+    "DistillationConfig",
     "NetworkConfig",
     "OptimizerConfig",
     "TrainConfig",
-    "build_config",
-    "flatten_config",
     "is_device_name",
-    "parse_setting",
 ]
 
 MAX_PIXELS: Final = 100_000_000
@@ -50,8 +46,10 @@ NETWORKS: Final = {
     "seed": "fercli.networks.seed",
 }
 """Every network by name, and the module whose `build(config, n_labels)` makes it."""
+STEMS: Final = ("learned", "whitened")
 FLIPS: Final = ("none", "random", "alternating")
-OPTIMIZERS: Final = ("adam", "adamw", "sgd")
+OPTIMIZERS: Final = ("adam", "adamw", "muon", "sgd")
+AVERAGES: Final = ("none", "ema", "lookahead")
 SCHEDULES: Final = ("constant", "step", "cosine", "linear")
 PRECISIONS: Final = ("auto", "fp32", "bf16", "fp16")
 DEVICES: Final = ("auto", "cpu", "cuda", "cuda:N", "mps")
@@ -76,6 +74,9 @@ class NetworkConfig:
     """Name of the architecture: `cnn` (ours, sized by the fields below) or `seed`."""
     stem_width: int = 32
     """Channels after the 4x4 stride-2 stem of `cnn`, at least 1."""
+    stem: str = "learned"
+    """`learned`, or `whitened`: computed from the training images and never trained, which saves
+    the costliest part of the backward pass; at most 32 channels, 16 filters of either sign."""
     widths: tuple[int, ...] = (48, 96, 288)
     """Channels of each stage of `cnn`; every stage halves the map, so 1 to 4 stages."""
     convolutions: int = 2
@@ -87,12 +88,17 @@ class NetworkConfig:
         """Check every range; see `ConfigError.problems`."""
         problems = [
             *find_unknown_choice("network", self.network, NETWORKS),
+            *find_unknown_choice("stem", self.stem, STEMS),
             *find_outside("stem_width", self.stem_width, 1, 4096),
             *find_outside("convolutions", self.convolutions, 1, 64),
             *find_outside("dropout", self.dropout, 0, 0.99),
         ]
         if not 1 <= len(self.widths) <= 4 or not all(1 <= w <= 4096 for w in self.widths):
             problems.append(f"widths must be 1 to 4 numbers up to 4096, not {list(self.widths)}")
+        if self.stem == "whitened" and (self.stem_width > 32 or self.stem_width % 2):
+            problems.append(
+                f"a whitened stem takes an even stem_width up to 32, not {self.stem_width}"
+            )
         _raise_on(problems)
 
 
@@ -139,11 +145,14 @@ class OptimizerConfig:
     """How weights are updated, and how the learning rate moves."""
 
     optimizer: str = "sgd"
-    """`sgd` (with Nesterov momentum), `adam` or `adamw`."""
+    """`sgd` (with Nesterov momentum), `muon` (orthogonal steps for the 3x3 convolutions, `sgd`
+    for the rest), `adam` or `adamw`."""
     learning_rate: float = 0.2
     """Peak learning rate, > 0; for a mean loss over a batch of `batch_size`."""
     momentum: float = 0.9
-    """Momentum of `sgd`, in [0, 1)."""
+    """Momentum of `sgd` and `muon`, in [0, 1)."""
+    sgd_ratio: float = 2.0
+    """Learning rate of what `muon` leaves to `sgd`, as a multiple of `learning_rate`, > 0."""
     weight_decay: float = 5e-4
     """Decay of convolution and dense weights, >= 0; norms and biases are never decayed."""
     schedule: str = "cosine"
@@ -156,6 +165,11 @@ class OptimizerConfig:
     """Epochs between two drops of `step`, at least 1."""
     step_factor: float = 0.1
     """What a drop of `step` multiplies the rate by, in (0, 1]."""
+    average: str = "none"
+    """`none`; `ema` keeps a moving average of the weights, which is what is validated and saved;
+    `lookahead` also puts it back into the network every five steps."""
+    average_decay: float = 0.998
+    """What a step of `ema` leaves of the average, in [0, 1): 0.998 looks back over 500 steps."""
 
     def __post_init__(self) -> None:
         """Check every range; see `ConfigError.problems`."""
@@ -171,13 +185,50 @@ class OptimizerConfig:
                 *find_outside("step_epochs", self.step_epochs, 1, 1_000_000),
                 *find_not_above("step_factor", self.step_factor, 0),
                 *find_excess("step_factor", self.step_factor, 1),
+                *find_not_above("sgd_ratio", self.sgd_ratio, 0),
+                *find_unknown_choice("average", self.average, AVERAGES),
+                *find_outside("average_decay", self.average_decay, 0, 0.999999),
             ]
         )
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistillationConfig:
+    """Whose answers are learned beside the labels."""
+
+    members: int = 0
+    """Networks trained first, each with a seed of its own, whose mean answer teaches the one that
+    is kept; 0 trains that one alone, else 2 to 64."""
+    teacher: str = ""
+    """Path of a model that teaches; empty for none. `members` makes its own."""
+    teacher_weight: float = 0.7
+    """Part of the loss that compares with the teacher, in (0, 1]; the labels have the rest."""
+    teacher_temperature: float = 2.0
+    """What both sides' logits are divided by before they are compared, in [1, 20]."""
+
+    def __post_init__(self) -> None:
+        """Check every range; see `ConfigError.problems`."""
+        problems = [
+            *find_outside("members", self.members, 0, 64),
+            *find_not_above("teacher_weight", self.teacher_weight, 0),
+            *find_excess("teacher_weight", self.teacher_weight, 1),
+            *find_outside("teacher_temperature", self.teacher_temperature, 1, 20),
+        ]
+        if self.members == 1:
+            problems.append("members must be 0 or at least 2: one network has nobody to agree with")
+        if self.members and self.teacher:
+            problems.append("members and teacher are two ways to a teacher: give one of them")
+        _raise_on(problems)
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether anybody teaches."""
+        return bool(self.members or self.teacher)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """A complete training; the three concerns above and what surrounds them."""
+    """A complete training; the four concerns above and what surrounds them."""
 
     recipe: str = "standard"
     """Name of the recipe it started from; a label, everything it sets stands in the fields."""
@@ -187,6 +238,8 @@ class TrainConfig:
     """The augmentation."""
     optimization: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimizer and its schedule."""
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    """The teacher, if there is one."""
     epochs: int = 60
     """Passes over the training images, at least 1."""
     batch_size: int = 256
@@ -232,130 +285,3 @@ class TrainConfig:
 
 DEFAULTS: Final = TrainConfig()
 """The defaults, as an instance."""
-
-
-def flatten_config(config: TrainConfig) -> dict[str, Any]:
-    """Return every field of a training as one flat mapping, in order of declaration."""
-    flat: dict[str, Any] = {}
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
-            flat.update(
-                {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
-            )
-        else:
-            flat[item.name] = value
-    return flat
-
-
-def build_config(values: Mapping[str, object], *, base: TrainConfig = DEFAULTS) -> TrainConfig:
-    """Return `base` with the fields of `values` replaced.
-
-    Args:
-        values: Flat; sequences stand for tuples, whole numbers for floats.
-        base: What the fields not named are taken from.
-
-    Raises:
-        ConfigError: A key is unknown, a value has the wrong type or range; all are listed.
-    """
-    flat = flatten_config(base)
-    problems: list[str] = []
-    for name, value in values.items():
-        if name not in flat:
-            problems.append(_unknown_key(name, flat))
-            continue
-        try:
-            flat[name] = _convert(name, value)
-        except ConfigError as error:
-            problems.extend(error.problems)
-    parts: dict[str, Any] = {}
-    for name, kind in _GROUPS.items():
-        own = {item.name: flat.pop(item.name) for item in dataclasses.fields(kind)}
-        try:
-            parts[name] = kind(**own)
-        except ConfigError as error:
-            problems.extend(error.problems)
-            parts[name] = getattr(base, name)
-    try:
-        config = TrainConfig(**flat, **parts)
-    except ConfigError as error:
-        raise ConfigError(*problems, *error.problems) from None
-    _raise_on(problems)
-    return config
-
-
-def parse_setting(text: str) -> tuple[str, object]:
-    """Read one `key=value` of `--set`.
-
-    Raises:
-        ConfigError: There is no `=`, the key is unknown or the value does not read as its type.
-    """
-    name, equals, value = text.partition("=")
-    name = name.strip()
-    if not equals:
-        message = f"--set takes key=value, not {text!r}"
-        raise ConfigError(message)
-    if name not in _TYPES:
-        raise ConfigError(_unknown_key(name, _TYPES))
-    if name == "recipe":
-        message = "a recipe is named by --recipe, not by --set"
-        raise ConfigError(message)
-    return name, _parse(name, value.strip())
-
-
-_GROUPS: Final[dict[str, type[Any]]] = {
-    "model": NetworkConfig,
-    "augment": AugmentConfig,
-    "optimization": OptimizerConfig,
-}
-_TYPES: Final[dict[str, Any]] = {
-    name: kind
-    for group in (TrainConfig, *_GROUPS.values())
-    for name, kind in get_type_hints(group).items()
-    if name not in _GROUPS
-}
-
-
-def _parse(name: str, text: str) -> object:
-    """Read a value typed on the command line as the type of its field."""
-    kind = _TYPES[name]
-    if kind is bool:
-        if text.lower() in {"true", "yes", "on", "1"}:
-            return True
-        if text.lower() in {"false", "no", "off", "0"}:
-            return False
-        message = f"{name} must be true or false, not {text!r}"
-        raise ConfigError(message)
-    if kind is str:
-        return text
-    try:
-        if get_origin(kind) is tuple:
-            return tuple(int(part) for part in text.split(","))
-        return int(text) if kind is int else float(text)
-    except ValueError:
-        message = f"{name} must be {_describe(kind)}, not {text!r}"
-        raise ConfigError(message) from None
-
-
-def _convert(name: str, value: object) -> object:
-    """Return a typed value (from TOML, JSON or the command line) as its field's type."""
-    kind = _TYPES[name]
-    if get_origin(kind) is tuple and isinstance(value, (list, tuple)):
-        (element, _) = get_args(kind)
-        if all(type(part) is element for part in value):
-            return tuple(value)
-    elif kind is float and type(value) in (int, float):
-        return float(value)  # type: ignore[arg-type]  # narrowed by the exact types above
-    elif type(value) is kind:
-        return value
-    message = f"{name} must be {_describe(kind)}, not {value!r}"
-    raise ConfigError(message)
-
-
-def _describe(kind: object) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    return names[kind] if isinstance(kind, type) and kind in names else "whole numbers like 64,128"
-
-
-def _unknown_key(name: str, known: Mapping[str, object]) -> str:
-    return f"unknown key {name!r}{suggest(name, known)}"

@@ -7,11 +7,14 @@ recipe says what to expect of it, and docs/explanation/log.md how that was measu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from fercli.config import TrainConfig, build_config
 from fercli.errors import ConfigError
 from fercli.ranges import find_unknown_choice
+from fercli.settings import build_config
+
+if TYPE_CHECKING:
+    from fercli.config import TrainConfig
 
 __all__ = ["RECIPES", "find_recipe"]
 
@@ -54,18 +57,23 @@ _FAST: Final[Mapping[str, object]] = {
 """Minutes on a laptop's CPU: the 1.2 M-parameter network, little augmentation, growing images."""
 
 _STANDARD: Final[Mapping[str, object]] = {
-    "stem_width": 64,
-    "widths": (64, 192, 384),
+    "stem": "whitened",
+    "widths": (96, 192, 384),
     "convolutions": 3,
     "epochs": 60,
     "dropout": 0.4,
-    "learning_rate": 0.3,
+    "optimizer": "muon",
+    "learning_rate": 0.1,
+    "momentum": 0.85,
+    "warmup": 0.05,
+    "average": "ema",
+    "flip": "alternating",
     "rotation_deg": 15.0,
     "scale": 0.15,
     "shift": 0.1,
     "contrast": 0.3,
     "erasing": 0.3,
-    "sizes_px": (40, 48),
+    "sizes_px": (40, 40, 48),
 }
 """The default: the 4 M-parameter network, strong augmentation, 60 epochs."""
 

@@ -108,6 +108,8 @@ class TrainResult:
     """Precision it computed in."""
     seed: int
     """Seed of every random choice."""
+    members: int = 0
+    """Networks trained before it, whose mean taught it."""
     onnx: str | None = None
     """Path of `model.onnx`, or None where it could not be written (see `warnings`)."""
     warnings: list[str] = field(default_factory=list)

@@ -63,6 +63,16 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def members(self) -> Path:
+        """The runs of an ensemble's members, numbered from 1."""
+        return self.path / "members"
+
+    @property
+    def targets(self) -> Path:
+        """What a teacher says of the training images."""
+        return self.path / "targets.safetensors"
+
+    @property
     def model(self) -> Path:
         """The trained weights."""
         return self.path / "model.safetensors"

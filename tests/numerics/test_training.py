@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from fercli.config import AugmentConfig, OptimizerConfig, TrainConfig, build_config
+from fercli.config import AugmentConfig, OptimizerConfig, TrainConfig
 from fercli.errors import ConfigError, RunFailedError, RunInterruptedError
 from fercli.models import load_network
 from fercli.networks import build_network, initialize
 from fercli.runs import RunFolder
+from fercli.settings import build_config
 from fercli.storage import read_tensor_header
 from fercli.training import Watcher, train
 from fercli.training.augment import augment, erase, flip, jitter_tones, resize, warp
@@ -51,13 +52,25 @@ def test_same_seed_same_bits(
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "precision"),
-    [("sgd", "fp32"), ("adam", "fp32"), ("adamw", "bf16"), ("sgd", "fp16")],
+    ("optimizer", "precision", "average"),
+    [
+        ("sgd", "fp32", "none"),
+        ("adam", "fp32", "ema"),
+        ("adamw", "bf16", "none"),
+        ("sgd", "fp16", "lookahead"),
+        ("muon", "fp32", "ema"),
+    ],
 )
 def test_stopping_anywhere_changes_nothing(
-    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path, optimizer: str, precision: str
+    faces: Dataset,
+    tiny_config: TrainConfig,
+    tmp_path: Path,
+    optimizer: str,
+    precision: str,
+    average: str,
 ) -> None:
     changes = {
+        "average": average, "stem": "whitened",
         "optimizer": optimizer, "precision": precision, "learning_rate": 1e-3, "dropout": 0.5,
         "erasing": 0.5, "flip": "random", "widths": (8,), "epochs": 2, "batch_size": 100,
     }  # fmt: skip

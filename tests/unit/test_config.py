@@ -8,24 +8,23 @@ from fercli.config import (
     DEFAULTS,
     NETWORKS,
     AugmentConfig,
+    DistillationConfig,
     NetworkConfig,
     OptimizerConfig,
     TrainConfig,
-    build_config,
-    flatten_config,
     is_device_name,
-    parse_setting,
 )
 from fercli.errors import ConfigError
 from fercli.recipes import RECIPES, find_recipe
+from fercli.settings import build_config, flatten_config, parse_setting
 
 
 def test_field_names_are_unique_across_the_dataclasses() -> None:
     names = [
         item.name
-        for kind in (TrainConfig, NetworkConfig, AugmentConfig, OptimizerConfig)
+        for kind in (TrainConfig, NetworkConfig, AugmentConfig, OptimizerConfig, DistillationConfig)
         for item in dataclasses.fields(kind)
-        if item.name not in {"model", "augment", "optimization"}
+        if item.name not in {"model", "augment", "optimization", "distillation"}
     ]
 
     assert len(names) == len(set(names))

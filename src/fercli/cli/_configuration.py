@@ -8,9 +8,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from fercli.config import DEFAULTS, TrainConfig, build_config, parse_setting
+from fercli.config import DEFAULTS, TrainConfig
 from fercli.errors import ConfigError
 from fercli.recipes import find_recipe
+from fercli.settings import build_config, parse_setting
 
 __all__ = ["merge_config"]
 

@@ -102,7 +102,7 @@ def _prepare(output: Output, folder: Path) -> Dataset:
 
 
 def _train(output: Output, dataset: Dataset, folder: Path, device: str | None) -> RunFolder:
-    from fercli.config import build_config
+    from fercli.settings import build_config
     from fercli.training import Watcher, catch_signals, train
 
     config = build_config(

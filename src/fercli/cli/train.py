@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,19 +14,12 @@ from fercli.cli._options import DataOption, DeviceOption, ForceOption
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images, watch_training
 from fercli.cli._tables import print_pairs
-from fercli.config import (
-    DEFAULTS,
-    NETWORKS,
-    OPTIMIZERS,
-    TrainConfig,
-    build_config,
-    flatten_config,
-    parse_setting,
-)
-from fercli.errors import ConfigError, ModelFileError, OutputExistsError
+from fercli.config import DEFAULTS, NETWORKS, OPTIMIZERS, TrainConfig
+from fercli.errors import ConfigError, FercliError, ModelFileError, OutputExistsError
 from fercli.recipes import RECIPES
 from fercli.results import TrainResult, to_json
 from fercli.runs import RunFolder, name_run_directory, read_run_record
+from fercli.settings import build_config, flatten_config, parse_setting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,6 +61,15 @@ def train_command(
     weight_decay: Annotated[float | None, typer.Option(help=f"Weight decay. {_CHANGES}")] = None,
     dropout: Annotated[
         float | None, typer.Option(help=f"Dropout before the last layer. {_CHANGES}")
+    ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Train so many networks first, and one that learns from them. {_CHANGES}"
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Learn from a model's answers, too.")
     ] = None,
     patience: Annotated[
         int | None,
@@ -120,6 +123,8 @@ def train_command(
       fer train --data synthetic:1000 --recipe fast --epochs 1 --dry-run
       fer train --recipe fast --device cpu
       fer train --epochs 60 --set erasing=0.3 --set widths=64,192,384
+      fer train --members 5 --output runs/ensemble
+      fer train --teacher runs/ensemble --recipe fast
       fer train --resume runs/standard
     """
     typed = {
@@ -130,6 +135,8 @@ def train_command(
         "optimizer": optimizer,
         "weight_decay": weight_decay,
         "dropout": dropout,
+        "members": members,
+        "teacher": _make_lasting(teacher),
         "patience": patience,
         "validation": validation,
         "device": device,
@@ -145,7 +152,13 @@ def train_command(
         refused = [name for name, value in given.items() if value is not None]
         asked = {**dict(map(parse_setting, settings or [])), **options}
         return _resume(output, resume, data=data, asked=asked, refused=refused)
-    chosen = merge_config(config, recipe, settings or [], options)
+    try:
+        chosen = merge_config(config, recipe, settings or [], options)
+    except ConfigError as error:
+        # Everything that is wrong is said at once, what only the data can tell included.
+        misfits = _find_misfits(output, data, settings or [], options)
+        problems = dict.fromkeys((*error.problems, *misfits))
+        raise ConfigError(*problems, hint=error.hint) from None
     folder = RunFolder(run_folder or name_run_directory(chosen.recipe))
     if dry_run:
         return _show_plan(output, chosen, folder, data)
@@ -158,6 +171,31 @@ def train_command(
     if force:
         clear_run(folder)
     return _train(output, dataset, chosen, folder, _make_lasting(data))
+
+
+def _find_misfits(
+    output: Output, data: str | None, settings: list[str], options: dict[str, Any]
+) -> list[str]:
+    """Return how a batch size that was typed does not fit the data, which may be missing, too."""
+    sized: dict[str, Any] = {
+        key: options[key] for key in ("batch_size", "validation") if key in options
+    }
+    for text in settings:
+        with contextlib.suppress(ConfigError):
+            key, value = parse_setting(text)
+            if key in {"batch_size", "validation"}:
+                sized.setdefault(key, value)
+    if "batch_size" not in sized:
+        return []
+    from fercli.training import count_training_steps
+
+    try:
+        count_training_steps(_load(output, data), build_config(sized))
+    except ConfigError as error:
+        return list(error.problems)
+    except FercliError:
+        return []
+    return []
 
 
 def _make_lasting(data: str | None) -> str | None:
@@ -176,8 +214,10 @@ def _check_folder(folder: RunFolder, *, force: bool) -> None:
 
 
 def clear_run(folder: RunFolder) -> None:
-    """Remove the files of an older run, and only those."""
-    for name in ("record", "metrics", "curves", "log", "model", "onnx", "scores"):
+    """Remove the files of an older run and of its members, and only those."""
+    for member in folder.members.glob("*/run.json"):
+        clear_run(RunFolder(member.parent))
+    for name in ("record", "metrics", "curves", "log", "model", "onnx", "scores", "targets"):
         getattr(folder, name).unlink(missing_ok=True)
     for checkpoint in folder.checkpoints.glob("step-*.safetensors"):
         checkpoint.unlink()

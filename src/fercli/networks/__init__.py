@@ -57,7 +57,9 @@ def build_network(
     return FaceNetwork(body, mean=mean, std=std)
 
 
-def initialize(network: nn.Module, generator: torch.Generator) -> None:
+def initialize(
+    network: FaceNetwork, generator: torch.Generator, pixels: Tensor | None = None
+) -> None:
     """Draw all weights from a generator, so that torch's global one plays no part.
 
     Convolutions and dense layers get normal weights of variance 2 / fan-in and zero biases, norms
@@ -66,6 +68,8 @@ def initialize(network: nn.Module, generator: torch.Generator) -> None:
     Args:
         network: Changed in place.
         generator: Source of the weights, on the CPU.
+        pixels: Training images `[N, 1, H, W]` in [0, 1], for a network whose body has a `fit`
+            that computes weights from them; without them such weights are drawn too.
 
     Source:
         He et al., "Delving Deep into Rectifiers", 2015, section 2.2.
@@ -79,6 +83,9 @@ def initialize(network: nn.Module, generator: torch.Generator) -> None:
                 module.weight.mul_(gain)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    fit = getattr(network.body, "fit", None)
+    if fit is not None and pixels is not None:
+        fit((pixels - network.mean) / network.std)
 
 
 def count_parameters(network: nn.Module) -> int:

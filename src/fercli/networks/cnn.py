@@ -27,6 +27,8 @@ __all__ = ["RegularizedCNN", "build"]
 _LOGIT_SCALE: Final = 0.25
 """Slows the last layer against the convolutions: at their learning rate it runs away in the first
 epoch, and drawn faces are then not learned at all (measured, docs/explanation/log.md)."""
+_WHITENING_FLOOR: Final = 5e-3
+"""Added to the variance of a direction of patches, so that noise is not blown up."""
 
 
 def build(config: NetworkConfig, n_labels: int) -> nn.Module:
@@ -46,6 +48,7 @@ class RegularizedCNN(nn.Module):
         super().__init__()
         inputs = (config.stem_width, *config.widths)
         self.stem = nn.Conv2d(1, config.stem_width, 4, stride=2, padding=1)
+        self.stem.requires_grad_(config.stem == "learned")
         self.stages = nn.Sequential(
             *(
                 _Stage(before, after, config.convolutions)
@@ -54,6 +57,27 @@ class RegularizedCNN(nn.Module):
         )
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(2 * config.widths[-1], n_labels)
+
+    def fit(self, pixels: Tensor) -> None:
+        """Compute a whitened stem: filters whose answers to the images are uncorrelated.
+
+        A learned stem is left alone.
+
+        Args:
+            pixels: `[N, 1, H, W]`, normalized training images.
+
+        Source:
+            Page, "How to Train Your ResNet 8: Bag of Tricks", 2019; both signs of every filter
+            and the frozen weights: Jordan 2024, arXiv 2404.00498, section 3.1.
+        """
+        if self.stem.weight.requires_grad:
+            return
+        patches = functional.unfold(pixels, 4, stride=2).transpose(1, 2).reshape(-1, 16).double()
+        variances, directions = torch.linalg.eigh(torch.cov(patches.T))
+        filters = (directions / (variances + _WHITENING_FLOOR).sqrt()).T.flip(0)
+        half = filters[: self.stem.out_channels // 2].reshape(-1, 1, 4, 4)
+        with torch.no_grad():
+            self.stem.weight.copy_(torch.cat([half, -half]))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits `[N, K]` for normalized pixels `[N, 1, H, W]`, H and W at least 16."""

@@ -13,13 +13,13 @@ from fercli.metrics import draw_curves
 from fercli.models import ModelFile, save_model
 from fercli.networks import count_parameters
 from fercli.results import TrainResult, to_json
-from fercli.runs import RunFolder, read_run_record, tell_time
+from fercli.runs import read_run_record, tell_time
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
-    from fercli.data import Dataset
     from fercli.results import EpochReport
-    from fercli.training.journal import Journal
+    from fercli.runs import RunFolder
+    from fercli.training.job import Job
     from fercli.training.splits import TrainingSplits
     from fercli.training.state import Progress, TrainingState
 
@@ -28,28 +28,20 @@ __all__ = ["finish_run"]
 _N_PARITY: Final = 256
 
 
-def finish_run(
-    state: TrainingState,
-    dataset: Dataset,
-    config: TrainConfig,
-    splits: TrainingSplits,
-    run: RunFolder,
-    journal: Journal,
-) -> TrainResult:
+def finish_run(state: TrainingState, job: Job, teachers: list[dict[str, Any]]) -> TrainResult:
     """Write the best weights in both forms, the curves and the result.
 
     Args:
         state: Its best weights are kept.
-        dataset: What was learned from.
-        config: Device and precision resolved.
-        splits: The images used.
-        run: Where to.
-        journal: Told what could not be written.
+        job: What was learned from, how, and where to.
+        teachers: Who taught, as `Teacher.identity` says; empty when nobody did.
     """
+    config, splits, run, journal = job.config, job.splits, job.run, job.journal
     progress = state.progress
     state.network.load_state_dict(state.best)
     network = state.network.cpu()
-    save_model(run.model, network, config.model, _describe(progress, dataset, config, splits))
+    metadata = {**_describe(progress, job), "teachers": teachers}
+    save_model(run.model, network, config.model, metadata)
     warnings = _write_extras(run, config, splits, progress.history, progress.best_epoch)
     for warning in warnings:
         journal.note(warning)
@@ -69,6 +61,7 @@ def finish_run(
         device=config.device,
         precision=config.precision,
         seed=config.seed,
+        members=config.distillation.members,
         onnx=str(run.onnx) if run.onnx.exists() else None,
         warnings=warnings,
     )
@@ -78,13 +71,9 @@ def finish_run(
     return result
 
 
-def _describe(
-    progress: Progress,
-    dataset: Dataset,
-    config: TrainConfig,
-    splits: TrainingSplits,
-) -> dict[str, Any]:
+def _describe(progress: Progress, job: Job) -> dict[str, Any]:
     """Return what travels with the model."""
+    config, dataset, splits = job.config, job.dataset, job.splits
     return {
         "labels": list(dataset.label_names),
         "recipe": config.recipe,

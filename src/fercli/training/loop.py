@@ -22,12 +22,14 @@ from fercli.errors import RunFailedError
 from fercli.networks.runtime import to_pixels
 from fercli.results import EpochReport
 from fercli.training.augment import augment, resize
+from fercli.training.average import update_average
 from fercli.training.batches import (
     count_steps,
     draw_batches,
     draw_first_mirrored,
     draw_mirrored,
 )
+from fercli.training.optimizer import set_learning_rate
 from fercli.training.schedule import compute_learning_rate
 
 if TYPE_CHECKING:
@@ -40,8 +42,10 @@ __all__ = [
     "StepReport",
     "TrainHooks",
     "choose_size",
+    "compute_loss",
     "prepare_batch",
     "run_epochs",
+    "soften",
     "take_step",
     "validate",
 ]
@@ -60,6 +64,8 @@ class LabeledImages:
     """[N, 48, 48] uint8."""
     labels: Tensor
     """[N] int64."""
+    targets: Tensor | None = None
+    """[N, K] float32, a teacher's probabilities, at the temperature they are learned at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +155,6 @@ def validate(network: FaceNetwork, split: LabeledImages) -> tuple[float, float]:
             logits = network(to_pixels(split.images[start : start + _VALIDATION_BATCH]))
             loss += functional.cross_entropy(logits, labels, reduction="sum").item()
             n_right += int((logits.argmax(1) == labels).sum())
-    network.train()
     return loss / len(split.labels), n_right / len(split.labels)
 
 
@@ -175,9 +180,14 @@ def _run_epoch(
         batch = batches[progress.step].to(state.device)
         pixels = prepare_batch(state, train.images[batch], first[batch], config, size_px)
         rate = _set_learning_rate(state, config, len(batches))
-        loss, right = take_step(state, pixels, train.labels[batch], config)
+        targets = None if train.targets is None else train.targets[batch]
+        loss, right = take_step(state, pixels, train.labels[batch], config, targets)
         sums += torch.stack([loss * len(batch), right]).to(sums)
         progress.step += 1
+        if state.average is not None:
+            done = progress.epoch * len(batches) + progress.step
+            total = config.epochs * len(batches)
+            update_average(state.average, state.network, config.optimization, done, total)
         progress.n_seen += len(batch)
         stopped_by = hooks.should_stop()
         save_due = time.perf_counter() - saved_at > _SAVE_EVERY_S
@@ -216,14 +226,29 @@ def prepare_batch(
 
 
 def take_step(
-    state: TrainingState, pixels: Tensor, labels: Tensor, config: TrainConfig
+    state: TrainingState,
+    pixels: Tensor,
+    labels: Tensor,
+    config: TrainConfig,
+    targets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Update the weights once; return the mean loss and the number of right answers."""
+    """Update the weights once.
+
+    Args:
+        state: Changed in place.
+        pixels: `[N, 1, H, W]` float32 in [0, 1].
+        labels: `[N]` int64.
+        config: Precision and loss.
+        targets: `[N, K]` float32, a teacher's softened probabilities.
+
+    Returns:
+        The mean loss and the number of right answers, both on the device.
+    """
     dtype = _DTYPES.get(config.precision, torch.bfloat16)
     with torch.autocast(state.device.type, dtype=dtype, enabled=config.precision in _DTYPES):
         logits = state.network(pixels)
     logits = logits.float()
-    loss = functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+    loss = compute_loss(logits, labels, config, targets)
     state.optimizer.zero_grad(set_to_none=True)
     scaled: Tensor = state.scaler.scale(loss)
     scaled.backward()  # type: ignore[no-untyped-call]  # torch's backward has no annotations
@@ -232,13 +257,43 @@ def take_step(
     return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 
 
+def compute_loss(
+    logits: Tensor, labels: Tensor, config: TrainConfig, targets: Tensor | None = None
+) -> Tensor:
+    """Return the mean loss against the labels and, where there is one, against a teacher.
+
+    The teacher's part is multiplied by the squared temperature, which keeps its gradients as
+    large as those of the labels.
+
+    Args:
+        logits: `[N, K]` float32.
+        labels: `[N]` int64.
+        config: Label smoothing, and weight and temperature of the teacher.
+        targets: `[N, K]` float32, what `soften` made of the teacher's probabilities.
+
+    Source:
+        Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2.
+    """
+    loss = functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+    if targets is None:
+        return loss
+    weight = config.distillation.teacher_weight
+    temperature = config.distillation.teacher_temperature
+    taught = functional.cross_entropy(logits / temperature, targets) * temperature**2
+    return torch.lerp(loss, taught, weight)
+
+
+def soften(probabilities: Tensor, temperature: float) -> Tensor:
+    """Return probabilities `[N, K]` as the logits behind them give at another temperature."""
+    return torch.softmax(probabilities.clamp_min(1e-8).log() / temperature, dim=1)
+
+
 def _set_learning_rate(state: TrainingState, config: TrainConfig, n_steps: int) -> float:
     step = state.progress.epoch * n_steps + state.progress.step
     rate = compute_learning_rate(
         config.optimization, step, steps_per_epoch=n_steps, total_steps=n_steps * config.epochs
     )
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
+    set_learning_rate(state.optimizer, rate)
     return rate
 
 
@@ -251,7 +306,7 @@ def _end_epoch(
     """Validate, report, keep the best weights and decide whether to go on."""
     progress = state.progress
     started = time.perf_counter()
-    loss, accuracy = validate(state.network, validation)
+    loss, accuracy = validate(state.judged, validation)
     rate = float(state.optimizer.param_groups[0]["lr"])
     # The last step of an epoch may have spoilt the weights: they must not be saved.
     _check_finite(loss, progress.epoch + 1, rate)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from fercli.training.muon import Muon
+
 if TYPE_CHECKING:
     from fercli.config import OptimizerConfig
 
-__all__ = ["build_optimizer"]
+__all__ = ["build_optimizer", "set_learning_rate"]
 
 
 def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Build an optimizer over all parameters.
+    """Build an optimizer over all parameters that are trained.
 
     Weights of convolutions and dense layers are decayed; norms and biases, which have one
     dimension, are not: decaying a scale that the next norm undoes only changes its step size.
@@ -23,11 +25,15 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
         network: Whose parameters are updated.
         config: Which optimizer, and its numbers.
     """
-    parameters = list(network.parameters())
+    parameters = [item for item in network.parameters() if item.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    if config.optimizer == "muon":
+        return Muon(
+            _group_for_muon(groups, config), lr=config.learning_rate, momentum=config.momentum
+        )
     if config.optimizer == "sgd":
         nesterov = config.momentum > 0
         return torch.optim.SGD(
@@ -36,3 +42,23 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate)
     return torch.optim.Adam(groups, lr=config.learning_rate)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every group; some take a multiple of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("ratio", 1.0)
+
+
+def _group_for_muon(groups: list[dict[str, Any]], config: OptimizerConfig) -> list[dict[str, Any]]:
+    """Split off the convolutions between two norms: all but a first one, on one channel."""
+    (decayed, plain) = groups
+    hidden = [p for p in decayed["params"] if p.ndim == 4 and p.shape[1] > 1]
+    chosen = set(map(id, hidden))
+    rest = [p for p in decayed["params"] if id(p) not in chosen]
+    sgd = {"orthogonal": False, "ratio": config.sgd_ratio}
+    return [
+        {"params": hidden, "weight_decay": 0.0, "orthogonal": True},
+        {**decayed, "params": rest, **sgd},
+        {**plain, **sgd},
+    ]

@@ -9,13 +9,12 @@ import dataclasses
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
 import fercli
-from fercli.config import TrainConfig, flatten_config
 from fercli.errors import (
     ConfigError,
     FercliError,
@@ -24,20 +23,31 @@ from fercli.errors import (
 )
 from fercli.networks import build_network, initialize
 from fercli.networks.devices import choose_device, choose_precision, name_device
+from fercli.networks.runtime import to_pixels
 from fercli.runs import RunFolder, tell_time
+from fercli.settings import flatten_config
 from fercli.training.batches import count_steps
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
 from fercli.training.finish import finish_run
+from fercli.training.job import Job
 from fercli.training.journal import Journal, Watcher
-from fercli.training.loop import LabeledImages, TrainHooks, run_epochs
+from fercli.training.loop import LabeledImages, TrainHooks, run_epochs, soften
+from fercli.training.members import train_members
 from fercli.training.splits import TrainingSplits, choose_splits
 from fercli.training.state import TrainingState, build_state
+from fercli.training.teacher import Teacher, ask_teachers, load_targets, open_teachers
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fercli.config import TrainConfig
     from fercli.data import Dataset, Subset
     from fercli.results import EpochReport, TrainResult
 
 __all__ = ["Watcher", "count_training_steps", "resolve_config", "train"]
+
+_N_FITTED: Final = 4096
+"""Training images from which weights may be computed."""
 
 
 def resolve_config(config: TrainConfig) -> TrainConfig:
@@ -95,30 +105,76 @@ def train(
             the last good state is.
         RunInterruptedError: `watcher.should_stop` said so; the state is saved.
     """
-    watcher = watcher or Watcher()
     config = resolve_config(config)
     splits = choose_splits(dataset, config.validation, config.seed)
     _check_fit(config, splits)
+    journal = Journal(run, watcher or Watcher())
+    job = Job(dataset=dataset, config=config, splits=splits, run=run, journal=journal, data=data)
     resumed = run.record.exists()
+    # A teacher that cannot teach is refused before anything is written.
+    teachers = _open_teacher(job)
     if not resumed:
         run.path.mkdir(parents=True, exist_ok=True)
-        run.write_record(_build_record(dataset, config, splits, data))
-    journal = Journal(run, watcher)
+        run.write_record(_build_record(job))
+    with _explain_failures(run, config):
+        targets, identities = _find_targets(job, teachers)
+        return _train_one(job, targets, identities, resumed=resumed)
+
+
+def _train_one(
+    job: Job,
+    targets: NDArray[np.float32] | None,
+    teachers: list[dict[str, Any]],
+    *,
+    resumed: bool,
+) -> TrainResult:
+    """Run the epochs that are missing; torch's generators are put back afterwards."""
+    config, splits, journal = job.config, job.splits, job.journal
     device = torch.device(config.device)
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), _explain_failures(run, config):
-        state = _start(dataset, config, splits, device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        state = _start(job, device)
         if resumed:
-            _restore(state, run, journal)
+            _restore(state, job.run, journal)
         else:
-            if dataset.find_split(splits.validation_name) is None:
+            if job.dataset.find_split(splits.validation_name) is None:
                 share = f"a stratified {splits.validation_name} of train"
                 journal.note(
                     f"{share} ({len(splits.validation.labels):,} images) chooses the epoch"
                 )
             journal.note(f"began: {config.recipe} on {name_device(device)}, {config.precision}")
-        _run(state, config, splits, run, journal)
-        return finish_run(state, dataset, config, splits, run, journal)
+        _run(state, job, targets)
+        return finish_run(state, job, teachers)
+
+
+def _open_teacher(job: Job) -> list[Teacher]:
+    """Return the teacher that was named, unless the run has its answers already."""
+    named = job.config.distillation.teacher
+    if not named or job.run.targets.exists():
+        return []
+    return open_teachers([named], tuple(job.dataset.label_names), job.config.device)
+
+
+def _find_targets(
+    job: Job, teachers: list[Teacher]
+) -> tuple[NDArray[np.float32] | None, list[dict[str, Any]]]:
+    """Return what the teachers say of the training images, and who they are; members come first."""
+    config, images = job.config, job.splits.train.images
+    if not config.distillation.has_teacher:
+        return None, []
+    kept = load_targets(job.run.targets, len(images))
+    if kept is not None:
+        return kept
+
+    def train_one(member: TrainConfig, folder: RunFolder) -> None:
+        train(job.dataset, member, folder, data=job.data, watcher=job.journal.watcher)
+
+    if config.distillation.members:
+        folders = train_members(config, job.run, job.journal.note, train_one)
+        teachers = open_teachers(folders, tuple(job.dataset.label_names), config.device)
+        job.journal.note("the members are trained; now the network that learns from them")
+    job.journal.note(f"asking {len(teachers)} teachers about {len(images):,} images")
+    targets = ask_teachers(teachers, images, job.run.targets)
+    return targets, [teacher.identity for teacher in teachers]
 
 
 def _check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
@@ -128,9 +184,8 @@ def _check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
         raise ConfigError(message, hint=f"give --batch-size {max(2, n_images // 4)} or less")
 
 
-def _build_record(
-    dataset: Dataset, config: TrainConfig, splits: TrainingSplits, data: str | None
-) -> dict[str, Any]:
+def _build_record(job: Job) -> dict[str, Any]:
+    config, dataset, splits = job.config, job.dataset, job.splits
     return {
         "config": flatten_config(config),
         "versions": {
@@ -141,7 +196,7 @@ def _build_record(
         },
         "device": name_device(torch.device(config.device)),
         "dataset": {
-            "data": data,
+            "data": job.data,
             "source": dataset.source,
             "sha256": dataset.sha256,
             "labels": list(dataset.label_names),
@@ -155,18 +210,18 @@ def _build_record(
     }
 
 
-def _start(
-    dataset: Dataset, config: TrainConfig, splits: TrainingSplits, device: torch.device
-) -> TrainingState:
+def _start(job: Job, device: torch.device) -> TrainingState:
     """Return the state before the first step, every generator seeded."""
+    config = job.config
     # Dropout draws from torch's own generators; they are put back when the training ends.
     torch.default_generator.manual_seed(config.seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(config.seed)
-    pixels = splits.train.images
+    pixels = job.splits.train.images
     mean, std = float(pixels.mean()) / 255, max(float(pixels.std()) / 255, 1e-3)
-    network = build_network(config.model, len(dataset.label_names), mean=mean, std=std)
-    initialize(network, torch.Generator().manual_seed(config.seed))
+    network = build_network(config.model, len(job.dataset.label_names), mean=mean, std=std)
+    sample = to_pixels(torch.from_numpy(np.ascontiguousarray(pixels[:_N_FITTED])))
+    initialize(network, torch.Generator().manual_seed(config.seed), sample)
     return build_state(network, config, device)
 
 
@@ -179,13 +234,9 @@ def _restore(state: TrainingState, run: RunFolder, journal: Journal) -> None:
     journal.note(f"resumed from {checkpoint.name}: {progress.epoch} epochs, {progress.step} steps")
 
 
-def _run(
-    state: TrainingState,
-    config: TrainConfig,
-    splits: TrainingSplits,
-    run: RunFolder,
-    journal: Journal,
-) -> None:
+def _run(state: TrainingState, job: Job, targets: NDArray[np.float32] | None) -> None:
+    config, splits, run, journal = job.config, job.splits, job.run, job.journal
+
     def save(state: TrainingState, total_steps: int) -> None:
         save_checkpoint(run.checkpoints, state, total_steps)
 
@@ -203,9 +254,9 @@ def _run(
         on_epoch=on_epoch,
         should_stop=journal.watcher.should_stop,
     )
-    train_images, validation = (
-        _put_on_device(split, state.device) for split in (splits.train, splits.validation)
-    )
+    temperature = config.distillation.teacher_temperature
+    train_images = _put_on_device(splits.train, state.device, targets, temperature)
+    validation = _put_on_device(splits.validation, state.device)
     stopped_by = run_epochs(state, train_images, validation, config, hooks)
     if stopped_by:
         epoch = state.progress.epoch + 1
@@ -215,8 +266,17 @@ def _run(
         raise RunInterruptedError(message, signal_number=stopped_by, hint=hint)
 
 
-def _put_on_device(split: Subset, device: torch.device) -> LabeledImages:
+def _put_on_device(
+    split: Subset,
+    device: torch.device,
+    targets: NDArray[np.float32] | None = None,
+    temperature: float = 1.0,
+) -> LabeledImages:
+    softened = None
+    if targets is not None:
+        softened = soften(torch.from_numpy(targets), temperature).to(device)
     return LabeledImages(
+        targets=softened,
         images=torch.from_numpy(np.ascontiguousarray(split.images)).to(device),
         labels=torch.from_numpy(split.labels.astype(np.int64)).to(device),
     )

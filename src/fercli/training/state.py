@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fercli.results import EpochReport
+from fercli.training.average import build_average
 from fercli.training.optimizer import build_optimizer
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class TrainingState:
     """Of the augmentation, on the device; dropout uses torch's own generators."""
     progress: Progress
     """How far."""
+    average: FaceNetwork | None
+    """The average of the weights, on the device, if one is kept."""
     best: dict[str, Tensor]
     """Weights of the best epoch, on the CPU; empty before the first."""
 
@@ -88,15 +91,23 @@ class TrainingState:
         """Where it trains."""
         return self.network.mean.device
 
+    @property
+    def judged(self) -> FaceNetwork:
+        """The network that is validated and saved: the average, if one is kept."""
+        return self.average if self.average is not None else self.network
+
     def keep_best(self) -> None:
-        """Copy the weights as the best so far."""
+        """Copy the judged weights as the best so far."""
         self.best = {
-            name: tensor.detach().cpu().clone() for name, tensor in self._weights().items()
+            name: tensor.detach().cpu().clone() for name, tensor in self.judged.state_dict().items()
         }
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything but `progress` as arrays."""
-        tensors = {f"model.{name}": tensor for name, tensor in self._weights().items()}
+        tensors = {f"model.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        if self.average is not None:
+            averaged = self.average.state_dict()
+            tensors |= {f"average.{name}": tensor for name, tensor in averaged.items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             for name, value in values.items():
@@ -118,6 +129,8 @@ class TrainingState:
         """
         tensors = {name: torch.from_numpy(_writable(array)) for name, array in arrays.items()}
         self.network.load_state_dict(_strip(tensors, "model."))
+        if self.average is not None:
+            self.average.load_state_dict(_strip(tensors, "average."))
         self.best = _strip(tensors, "best.")
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _strip(tensors, "optimizer.").items():
@@ -135,9 +148,6 @@ class TrainingState:
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(states["cuda"], self.device)
         self.progress = progress
-
-    def _weights(self) -> dict[str, Tensor]:
-        return dict(self.network.state_dict())
 
     def _random_states(self) -> dict[str, Tensor]:
         states = {"augment": self.generator.get_state(), "torch": torch.random.get_rng_state()}
@@ -163,6 +173,7 @@ def build_state(network: FaceNetwork, config: TrainConfig, device: torch.device)
         scaler=torch.amp.GradScaler(device.type, enabled=config.precision == "fp16"),
         generator=torch.Generator(device).manual_seed(config.seed + 1),
         progress=Progress(),
+        average=build_average(network, config.optimization),
         best={},
     )
 

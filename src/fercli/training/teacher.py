@@ -1,0 +1,109 @@
+"""What a teacher says of the training images, computed once and kept with the run.
+
+Each image and its mirror image are shown to the teacher as they are, not as the student sees
+them. Showing it every varied view would cost a third of a step for each teacher, and would need
+teachers that run inside the training; this way any model will do, an ONNX as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from fercli.errors import ModelFileError
+from fercli.inference import Runtime, predict_in_batches, predict_mirrored
+from fercli.models import find_model, open_runtime
+from fercli.storage import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Teacher", "ask_teachers", "load_targets", "open_teachers"]
+
+_SCHEMA: Final = 1
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model that teaches."""
+
+    runtime: Runtime
+    """Ready to run."""
+    columns: list[int]
+    """Which of its outputs each label of the dataset is."""
+    identity: dict[str, Any]
+    """`path`, `sha256` and `validation`, noted in the model that learns from it."""
+
+
+def open_teachers(models: list[str], label_names: tuple[str, ...], device: str) -> list[Teacher]:
+    """Open models and map their labels by name.
+
+    Args:
+        models: As `find_model` takes them.
+        label_names: The dataset's.
+        device: Where they run; an ONNX that cannot run there runs on the CPU.
+
+    Raises:
+        ModelFileError: One is missing, damaged, or has other labels.
+        DeviceUnavailableError: The device is not there.
+    """
+    teachers = []
+    for spec in models:
+        model = find_model(spec)
+        runtime = open_runtime(model, device="auto" if model.is_onnx else device)
+        if set(runtime.labels) != set(label_names):
+            message = f"the teacher {spec} knows other labels than the dataset: {runtime.labels}"
+            raise ModelFileError(message, hint="take a teacher that was trained on these labels")
+        identity = {
+            "path": str(model.path),
+            "sha256": model.compute_digest(),
+            "validation": runtime.metadata.get("validation"),
+        }
+        columns = [runtime.labels.index(name) for name in label_names]
+        teachers.append(Teacher(runtime, columns, identity))
+    return teachers
+
+
+def ask_teachers(
+    teachers: list[Teacher], images: NDArray[np.uint8], path: Path
+) -> NDArray[np.float32]:
+    """Return the mean answer of some teachers, and keep it in a file.
+
+    Args:
+        teachers: At least one.
+        images: `[N, 48, 48]`, the training images.
+        path: Where the answers are kept, for a resumed run to find them.
+
+    Returns:
+        Probabilities `[N, K]`: mean over teachers, image and mirror image.
+    """
+    total = np.zeros((len(images), len(teachers[0].columns)), dtype=np.float32)
+    for teacher in teachers:
+        plain = predict_in_batches(teacher.runtime, images)
+        total += predict_mirrored(teacher.runtime, images, plain)[:, teacher.columns]
+    targets: NDArray[np.float32] = total / np.float32(len(teachers))
+    identities = [teacher.identity for teacher in teachers]
+    metadata = {"schema": _SCHEMA, "kind": "targets", "teachers": identities}
+    save_tensors(path, {"targets": targets}, metadata)
+    return targets
+
+
+def load_targets(
+    path: Path, n_images: int
+) -> tuple[NDArray[np.float32], list[dict[str, Any]]] | None:
+    """Return the answers that a run keeps and who gave them, or None when there are none.
+
+    Raises:
+        ModelFileError: The file is damaged, or not of this many images.
+    """
+    if not path.exists():
+        return None
+    arrays, metadata = load_tensors(path, ModelFileError)
+    targets = arrays.get("targets")
+    if metadata.get("kind") != "targets" or targets is None or len(targets) != n_images:
+        message = f"{path} does not hold a teacher's answers to {n_images:,} images"
+        raise ModelFileError(message, hint="remove it; the teacher will be asked again")
+    return targets, metadata["teachers"]
