@@ -40,10 +40,11 @@ TINY = {
 
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep a user's settings, data and runs out of every test."""
+    """Keep a user's settings, data and runs, and the bundled models, out of every test."""
     for name in ("FERCLI_DEVICE", "NO_COLOR", "FORCE_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FERCLI_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("fercli.models._ASSETS", tmp_path / "no-assets")
     monkeypatch.chdir(tmp_path)
 
 

@@ -1,8 +1,8 @@
 """Model files: find the one that is meant, open it, write a new one.
 
-A run folder, a `.safetensors` and an `.onnx` all become a `Runtime`, so that nothing later asks
-what kind of file it was. torch is imported only where a `.safetensors` is opened. A model file is
-written once and never modified.
+A run folder, a `.safetensors`, an `.onnx` and the name of a bundled model all become a `Runtime`,
+so that nothing later asks what kind of file it was. torch is imported only where a `.safetensors`
+is opened. A model file is written once and never modified.
 """
 
 from __future__ import annotations
@@ -22,15 +22,20 @@ if TYPE_CHECKING:
     from fercli.networks import FaceNetwork
 
 __all__ = [
+    "DEFAULT_BUNDLED",
     "ModelFile",
     "describe_model",
     "find_model",
+    "list_bundled",
     "load_network",
     "open_runtime",
     "save_model",
 ]
 
 SCHEMA: Final = 1
+DEFAULT_BUNDLED: Final = "base"
+"""The bundled model that stands in where nobody named a model and no run is finished."""
+_ASSETS: Final = Path(__file__).parent / "assets"
 _WAYS_ON: Final = (
     "train one with `fer train`, or name a run folder, a .safetensors or an .onnx with --model"
 )
@@ -45,7 +50,21 @@ class ModelFile:
     run: Path | None
     """The run folder it lies in, if it is a run's."""
     assumed: bool
-    """Nobody named it: it is the newest finished run's."""
+    """Nobody named it: it is the newest finished run's, or a bundled one."""
+    bundled: str | None = None
+    """Its name, if fercli brought it."""
+
+    @property
+    def title(self) -> str:
+        """What to call it: a bundled model's name, else its path."""
+        return self.bundled or str(self.path)
+
+    @property
+    def origin(self) -> str:
+        """The same with where it came from, for a note on what was assumed."""
+        if self.bundled:
+            return f"{self.bundled}, which comes with fercli"
+        return f"{self.path}, of the newest finished run" if self.assumed else str(self.path)
 
     @property
     def is_onnx(self) -> bool:
@@ -67,7 +86,8 @@ def find_model(spec: str | None, *, prefer_onnx: bool = False) -> ModelFile:
     """Return the model file that MODEL stands for.
 
     Args:
-        spec: A run folder, a `.safetensors`, an `.onnx`, or None for the newest finished run.
+        spec: A bundled model's name, a run folder, a `.safetensors` or an `.onnx`; None stands
+            for the newest finished run, and where there is none, for the bundled `base`.
         prefer_onnx: Of a run that holds both forms, take the ONNX.
 
     Raises:
@@ -76,10 +96,14 @@ def find_model(spec: str | None, *, prefer_onnx: bool = False) -> ModelFile:
     """
     if spec is None:
         newest = find_newest_run()
-        if newest is None:
-            message = f"there is no model: no finished run under ./{RUNS}"
-            raise ModelNotFoundError(message, hint=_WAYS_ON)
-        return ModelFile(_find_in_run(newest, prefer_onnx=prefer_onnx), newest, assumed=True)
+        if newest is not None:
+            return ModelFile(_find_in_run(newest, prefer_onnx=prefer_onnx), newest, assumed=True)
+        if DEFAULT_BUNDLED in list_bundled():
+            return _name_bundled(DEFAULT_BUNDLED, assumed=True)
+        message = f"there is no model: no finished run under ./{RUNS}"
+        raise ModelNotFoundError(message, hint=_WAYS_ON)
+    if spec in list_bundled():
+        return _name_bundled(spec, assumed=False)
     path = Path(spec)
     if path.is_dir():
         return ModelFile(_find_in_run(path, prefer_onnx=prefer_onnx), path, assumed=False)
@@ -90,6 +114,11 @@ def find_model(spec: str | None, *, prefer_onnx: bool = False) -> ModelFile:
         message = f"{spec} is neither a .safetensors nor an .onnx"
         raise ModelFileError(message, hint=_WAYS_ON)
     return ModelFile(path, None, assumed=False)
+
+
+def list_bundled() -> list[str]:
+    """Return the names of the models that came with fercli."""
+    return sorted(path.stem for path in _ASSETS.glob("*.onnx"))
 
 
 def open_runtime(model: ModelFile, *, device: str = "auto") -> Runtime:
@@ -165,6 +194,10 @@ def save_model(
         **metadata,
     }
     return save_tensors(path, arrays, header)
+
+
+def _name_bundled(name: str, *, assumed: bool) -> ModelFile:
+    return ModelFile(_ASSETS / f"{name}.onnx", None, assumed=assumed, bundled=name)
 
 
 def _check_kind(path: Path, metadata: dict[str, Any]) -> None:

@@ -64,6 +64,37 @@ def test_batches_larger_than_the_split_are_refused(run: Run, dataset_path: Path)
     assert "480 training images" in result.stderr
 
 
+def test_what_only_the_data_can_tell_is_named_with_the_rest(run: Run, dataset_path: Path) -> None:
+    result = run(
+        "train", "--data", dataset_path, "--epochs", 0, "--learning-rate", 0, "--batch-size", 481,
+        "--members", 1,
+    )  # fmt: skip
+
+    assert result.exit_code == 2
+    for text in ("epochs must", "learning_rate must", "480 training images", "members must"):
+        assert result.stderr.count(text) == 1, text
+
+
+def test_a_missing_teacher_is_exit_4(run: Run, dataset_path: Path, tmp_path: Path) -> None:
+    words = ("train", "--data", dataset_path, *SMALL, "--output", tmp_path / "student")
+    result = run(*words, "--teacher", "nobody.onnx")
+
+    assert result.exit_code == 4
+    assert not (tmp_path / "student").exists()
+    assert run(*words, "--teacher", "nobody.onnx", "--members", 2).exit_code == 2
+
+
+def test_members_stay_within_their_run(run: Run, run_json: RunJson, dataset_path: Path) -> None:
+    words = ("train", "--data", dataset_path, *SMALL, "--epochs", 1, "--output", "runs/small")
+    data = run_json(*words, "--members", 2)["data"]
+
+    assert data["members"] == 2
+    assert {path.name for path in Path("runs/small/members").iterdir()} == {"1", "2"}
+    assert run("evaluate", "--data", dataset_path).exit_code == 0
+    assert run(*words, "--force").exit_code == 0
+    assert not list(Path("runs/small/members").glob("*/model.safetensors"))
+
+
 def test_private_never_chooses(run: Run, dataset_path: Path) -> None:
     for split in ("private", "test", "train"):
         assert run("train", "--data", dataset_path, "--validation", split).exit_code == 2

@@ -108,3 +108,32 @@ def test_the_runtime_gives_probabilities(faces: Dataset) -> None:
     expected = torch.softmax(logits / 2, dim=1).numpy()
     assert probabilities == pytest.approx(expected, abs=1e-6)
     assert probabilities.dtype == np.float32
+
+
+def test_a_whitened_stem_decorrelates_patches_and_is_frozen(faces: Dataset) -> None:
+    config = NetworkConfig(stem="whitened", stem_width=16, widths=(8,))
+    network = build_network(config, 7, mean=0.5, std=0.2)
+    pixels = to_pixels(torch.from_numpy(np.array(faces.images[:100])))
+    initialize(network, torch.Generator().manual_seed(0), pixels)
+
+    stem = network.get_submodule("body.stem")
+    assert isinstance(stem, torch.nn.Conv2d)
+    answers = functional.conv2d((pixels - 0.5) / 0.2, stem.weight, stride=2)
+    values = answers.transpose(0, 1).flatten(1).double()
+    covariance = torch.cov(values[:8])
+    spread = covariance.diagonal()
+    assert float((covariance - torch.diag(spread)).abs().max()) < 1e-3
+    assert 0 < float(spread.min()) <= float(spread.max()) < 1
+    assert torch.equal(stem.weight[:8], -stem.weight[8:])
+    assert not any(item.requires_grad for item in stem.parameters())
+
+
+def test_a_learned_stem_does_not_look_at_the_images(faces: Dataset) -> None:
+    pixels = to_pixels(torch.from_numpy(np.array(faces.images[:10])))
+    weights = []
+    for shown in (None, pixels):
+        network = build_network(CONFIGS["cnn"], 7)
+        initialize(network, torch.Generator().manual_seed(0), shown)
+        weights.append(network.get_parameter("body.stem.weight").clone())
+
+    assert torch.equal(weights[0], weights[1])

@@ -42,8 +42,8 @@ ModelArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="[MODEL]",
-        help="A run folder, a .safetensors or an .onnx. Default: the newest finished run under "
-        "./runs.",
+        help="A run folder, a .safetensors, an .onnx or a bundled model. Default: the newest "
+        "finished run under ./runs, else base.",
     ),
 ]
 OutputFolderOption = Annotated[

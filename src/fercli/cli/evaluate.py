@@ -86,7 +86,7 @@ def evaluate_command(
     for name in _FILES if folder else ():
         check_output(Path(folder or ".") / name, force=force)
     if found.assumed:
-        output.note(f"model: {found.path}, of the newest finished run")
+        output.note(f"model: {found.origin}")
     runtime = open_runtime(found, device=choose_device_name(device))
     with watch_images(output, "reading the dataset") as on_progress:
         dataset = load_data(data, on_progress)

@@ -71,7 +71,7 @@ def export_command(
     found = find_model(model)
     check_output(path, force=force)
     if found.assumed:
-        output.note(f"model: {found.path}, of the newest finished run")
+        output.note(f"model: {found.origin}")
     result = export_model(found, path, _choose_parity_images(output, data), half=fp16)
 
     def show(console: Console) -> None:

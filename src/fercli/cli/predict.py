@@ -51,7 +51,8 @@ def predict_command(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="A run folder, .safetensors or .onnx. Default: the newest finished run.",
+            help="A run folder, .safetensors, .onnx or bundled model. Default: the newest finished "
+            "run under ./runs, else base.",
         ),
     ] = None,
     row_format: Annotated[
@@ -97,7 +98,7 @@ def predict_command(
     where = choose_device_name(device)
     found = find_model(model, prefer_onnx=where in {"auto", "cpu"})
     if found.assumed:
-        output.note(f"model: {found.path}, of the newest finished run")
+        output.note(f"model: {found.origin}")
     runtime = open_runtime(found, device=where)
 
     from fercli.inference import predict_files
@@ -130,7 +131,7 @@ def predict_command(
         n_skipped=counts["unreadable"] + counts["refused"],
         images_per_s=len(files) / (perf_counter() - started),
         output=str(target) if target else None,
-        model=str(found.path),
+        model=found.title,
         rows=kept if keep else None,
     )
     return _conclude(output, result, kind)

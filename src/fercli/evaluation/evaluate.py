@@ -66,7 +66,7 @@ def evaluate(
     duration_s = time.perf_counter() - started
     mirrored = predict_mirrored(runtime, subset.images, plain) if tta else None
     return EvaluationResult(
-        model=str(model.path),
+        model=model.title,
         model_sha256=model.compute_digest(),
         split=split,
         scores=compute_scores(plain, labels, runtime.labels),

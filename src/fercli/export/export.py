@@ -79,7 +79,7 @@ def export_model(
     with open_atomically(output) as stream:
         stream.write(content)
     return ExportResult(
-        model=str(model.path),
+        model=model.title,
         output=str(output),
         format="onnx",
         opset=OPSET,
@@ -112,7 +112,7 @@ def _copy(model: ModelFile, output: Path) -> ExportResult:
         message = f"the copy {output} differs from {model.path}"
         raise ModelFileError(message)
     return ExportResult(
-        model=str(model.path),
+        model=model.title,
         output=str(output),
         format="onnx",
         opset=_read_opset(output),

@@ -1,0 +1,103 @@
+"""Time to accuracy: the `fast` recipe against the seed's, on this machine, in one run.
+
+The seed's time is what its log says it needs, 19 epochs of 449 steps, at the seconds per step
+measured here (fp32, default memory order). The fast side is trained in full, once per seed, and
+counts every epoch with its validation. Neither side counts loading, export and pictures.
+
+python benchmarks/time_to_accuracy.py [--data SOURCE] [--seeds 3] [--steps 20] [--set KEY=VALUE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from _report import measure, print_header
+
+from fercli.data import load_data
+from fercli.metrics import compute_wilson_interval
+from fercli.networks import build_network, count_parameters, initialize
+from fercli.recipes import find_recipe
+from fercli.runs import RunFolder
+from fercli.settings import build_config, parse_setting
+from fercli.training import resolve_config, train
+from fercli.training.loop import prepare_batch, take_step
+from fercli.training.state import build_state
+
+if TYPE_CHECKING:
+    from fercli.data import Dataset
+
+SEED_STEPS = 449 * 19
+"""ceil(28,709 / 64) steps an epoch, for the 19 epochs of the seed's log."""
+
+
+def measure_seed_step(dataset: Dataset, n_steps: int) -> list[float]:
+    """Return the seconds of each of some steps of the seed's recipe."""
+    config = resolve_config(build_config({"device": "cpu"}, base=find_recipe("seed")))
+    train_split = dataset.select("train")
+    network = build_network(config.model, len(dataset.label_names))
+    initialize(network, torch.Generator().manual_seed(0))
+    state = build_state(network, config, torch.device("cpu"))
+    state.network.train()
+    first = torch.zeros(config.batch_size, dtype=torch.bool)
+    taken = []
+    for number in range(n_steps + 3):
+        at = number * config.batch_size
+        images = torch.from_numpy(np.array(train_split.images[at : at + config.batch_size]))
+        labels = torch.from_numpy(train_split.labels[at : at + config.batch_size].astype(np.int64))
+        start = time.perf_counter()
+        take_step(state, prepare_batch(state, images, first, config, 48), labels, config)
+        taken.append(time.perf_counter() - start)
+    return taken[3:]
+
+
+def main() -> None:
+    """Measure both sides and print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", help="default: the prepared dataset in the data home")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=20, help="steps of the seed's recipe to time")
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    options = parser.parse_args()
+    dataset = load_data(options.data)
+    print_header("time to accuracy, fast recipe against the seed's, on the CPU")
+
+    steps = measure_seed_step(dataset, options.steps)
+    step_s = statistics.median(steps)
+    seed_s = step_s * SEED_STEPS
+    print(f"seed: {step_s:.3f} s per step (median of {len(steps)}, {min(steps):.3f} to ")
+    print(f"  {max(steps):.3f}), so {seed_s:,.0f} s for {SEED_STEPS:,} steps of 64 images")
+
+    values = {**dict(map(parse_setting, options.settings)), "device": "cpu"}
+    accuracies, durations = [], []
+    for seed in range(options.seeds):
+        config = build_config({**values, "seed": seed}, base=find_recipe("fast"))
+        with tempfile.TemporaryDirectory() as folder, measure() as spent:
+            result = train(dataset, config, RunFolder(Path(folder) / "run"))
+        accuracies.append(result.validation_accuracy)
+        durations.append(result.duration_s)
+        n_images = len(dataset.select(result.validation_split).labels)
+        low, high = compute_wilson_interval(round(result.validation_accuracy * n_images), n_images)
+        print(
+            f"fast, seed {seed}: {result.validation_accuracy:.2%} on {result.validation_split} "
+            f"plain ({low:.2%} to {high:.2%}, n = {n_images:,}), {result.duration_s:.1f} s of "
+            f"training; {spent} with export and pictures"
+        )
+    config = build_config(values, base=find_recipe("fast"))
+    network = build_network(config.model, len(dataset.label_names))
+    print(f"fast: {config.epochs} epochs, {count_parameters(network):,} parameters")
+    mean_s = statistics.mean(durations)
+    print(f"mean {statistics.mean(accuracies):.2%}, worst {min(accuracies):.2%}, {mean_s:.1f} s")
+    print(
+        f"ratio: 1/{seed_s / mean_s:.1f} of the seed's time, worst 1/{seed_s / max(durations):.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

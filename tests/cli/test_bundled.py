@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import Result
+
+if TYPE_CHECKING:
+    from fercli.runs import RunFolder
+
+Run = Callable[..., Result]
+RunJson = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def bundled(trained: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tiny trained model come with fercli, as `base` and as `other`."""
+    assets = tmp_path / "assets"
+    assets.mkdir()
+    for name in ("base", "other"):
+        shutil.copy(trained.onnx, assets / f"{name}.onnx")
+    monkeypatch.setattr("fercli.models._ASSETS", assets)
+
+
+@pytest.mark.usefixtures("bundled")
+def test_without_a_run_the_bundled_model_predicts(
+    run: Run, run_json: RunJson, face_files: Path, dataset_path: Path
+) -> None:
+    data = run_json("predict", face_files)["data"]
+    result = run("predict", face_files)
+
+    assert data["model"] == "base"
+    assert data["n_faces"] == 5
+    assert "model: base, which comes with fercli" in result.stderr
+    assert run_json("evaluate", "--data", dataset_path, "--split", "public")["data"]["model"] == (
+        "base"
+    )
+
+
+@pytest.mark.usefixtures("bundled")
+def test_a_bundled_model_has_a_name(
+    run: Run, run_json: RunJson, face_files: Path, tmp_path: Path
+) -> None:
+    assert run_json("predict", face_files, "--model", "other")["data"]["model"] == "other"
+    assert run_json("info", "other")["data"]["kind"] == "onnx"
+    assert run_json("export", "base", "--output", tmp_path / "copy.onnx")["data"]["model"] == "base"
+    assert run("predict", face_files, "--model", "third").exit_code == 4
+
+
+@pytest.mark.usefixtures("bundled")
+def test_ones_own_run_comes_before_the_bundled_model(
+    run_json: RunJson, trained: RunFolder, face_files: Path
+) -> None:
+    shutil.copytree(trained.path, Path("runs") / "own")
+
+    assert run_json("predict", face_files)["data"]["model"] == "runs/own/model.onnx"

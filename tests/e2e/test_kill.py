@@ -1,0 +1,80 @@
+"""kill -9 at random moments: what is left must always go on to the same weights."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fercli.errors import RunFailedError
+from fercli.runs import RunFolder
+from fercli.storage import read_tensor_header
+
+KILLS = 24
+LONGEST_S = 2.0
+"""Of a life after the run folder appeared: most kills hit steps and saves, some the loading."""
+
+TRAIN = [
+    "train", "--data", "synthetic:400", "--recipe", "fast", "--batch-size", "32",
+    "--optimizer", "muon", "--dropout", "0.3", "--device", "cpu", "--set", "widths=8,16",
+    "--set", "stem_width=8", "--set", "average=ema", "--set", "erasing=0.5",
+]  # fmt: skip
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    # One thread: sums come out in one order, and the machine can do something else meanwhile.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "FERCLI_HOME": str(folder / "home")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "fercli", *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def digest(run: RunFolder) -> str:
+    return str(read_tensor_header(run.model, RunFailedError)["sha256"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("members", "epochs"), [(0, 240), (2, 80)])
+def test_killed_anywhere_a_run_ends_with_the_same_weights(
+    tmp_path: Path, members: int, epochs: int
+) -> None:
+    words = [*TRAIN, "--members", str(members), "--epochs", str(epochs)]
+    assert start(tmp_path, *words, "--output", "whole").wait() == 0
+    moments = random.Random(7)  # noqa: S311  # moments of kills, no secrets
+    cut = RunFolder(tmp_path / "cut")
+    kills, survived = 0, 0
+
+    while kills < KILLS and not cut.model.exists():
+        again = ["train", "--resume", "cut"] if cut.record.exists() else [*words, "--output", "cut"]
+        process = start(tmp_path, *again)
+        _wait_for_news(process, cut)
+        time.sleep(moments.uniform(0, LONGEST_S))
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+        survived += 1
+    finished = start(tmp_path, "train", "--resume", "cut")
+    _, errors = finished.communicate()
+
+    assert finished.returncode == 0, errors
+    assert kills >= 20, f"only {kills} of {survived} lives were cut short"
+    assert digest(cut) == digest(RunFolder(tmp_path / "whole"))
+    assert cut.metrics.read_text().count("\n") == epochs + 1
+
+
+def _wait_for_news(process: subprocess.Popen[bytes], run: RunFolder) -> None:
+    """Wait until the process has written to the run's log, or ended."""
+    before = run.log.stat().st_size if run.log.exists() else 0
+    while process.poll() is None:
+        if run.log.exists() and run.log.stat().st_size > before:
+            return
+        time.sleep(0.01)
