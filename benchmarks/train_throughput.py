@@ -74,7 +74,7 @@ def time_steps(
         mark()
         take_step(state, pixels, split.labels[batch], config)
         if state.average is not None:
-            update_average(state.average, state.network, config.optimization, 1, 2)
+            update_average(state.average, state.network, config.optimization, 5, 10)
 
     state.network.register_forward_hook(mark)
     state.optimizer.register_step_pre_hook(mark)
@@ -117,8 +117,8 @@ def main() -> None:
     peaks = {name: measure_peak(kind, state.device) for name, kind in _KINDS.items()}
     print("matrix product: " + ", ".join(f"{v:,.0f} GFLOP/s {k}" for k, v in peaks.items()))
     achieved = work / whole_s / 1e9
-    peak = peaks.get(config.precision, peaks["fp32"])
-    print(f"the step: {achieved:,.0f} GFLOP/s, {achieved / peak:.0%} of that in {config.precision}")
+    kind = config.precision if config.precision in peaks else "fp32"
+    print(f"the step: {achieved:,.0f} GFLOP/s, {achieved / peaks[kind]:.0%} of that in {kind}")
     print(f"peak memory {read_peak_mib():.0f} MiB")
 
 

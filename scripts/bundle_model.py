@@ -1,6 +1,6 @@
 """Put a run's model into the package: `assets/NAME.onnx`, its weights in fp16, and its card.
 
-python scripts/bundle_model.py NAME RUN [--data SOURCE] [--machine TEXT]
+python scripts/bundle_model.py NAME RUN --machine TEXT [--data SOURCE] [--teacher-run RUN]
 
 The card is written from what was measured here and from the run's own record; what nobody can
 measure (use, limits, licence of the data) stands below.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fercli.data import load_data
 from fercli.evaluation import evaluate
 from fercli.export import ParityImages, export_model
-from fercli.models import find_model, open_runtime
+from fercli.models import find_model, load_network, open_runtime
 from fercli.recipes import find_recipe
 from fercli.runs import RunFolder, read_run_record
 from fercli.settings import flatten_config
@@ -70,18 +70,23 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", help="default: the prepared dataset in the data home")
+    parser.add_argument("--teacher-run", type=Path, help="of --teacher, for the card")
     parser.add_argument("--machine", required=True, help="what it was trained on, for the card")
     options = parser.parse_args()
     record = read_run_record(options.run)
+    if not record["finished_at"]:
+        sys.exit(f"{options.run} is not finished")
     dataset = load_data(options.data)
     if dataset.sha256 != record["dataset"]["sha256"]:
         sys.exit(f"the run was trained on other data: {record['dataset']['sha256']}")
     path = ASSETS / f"{options.name}.onnx"
+    new = path.with_suffix(".new.onnx")
     parity = ParityImages(dataset.select("public").images[:256], "public")
-    exported = export_model(find_model(str(options.run)), path, parity, half=True)
+    exported = export_model(find_model(str(options.run)), new, parity, half=True)
     if exported.size_bytes > MAX_BYTES or record["result"]["parameters"] > MAX_PARAMETERS:
-        path.unlink()
+        new.unlink()
         sys.exit(f"too large for the wheel: {exported.size_bytes:,} bytes")
+    new.replace(path)
     model = find_model(str(path))
     result = evaluate(open_runtime(model), model, dataset, "public", tta=True)
     write_text(path.with_suffix(".md"), write_card(options, record, result, path))
@@ -98,17 +103,18 @@ def write_card(
         f"| {label} | {one.precision:.1%} | {one.recall:.1%} | {one.f1:.1%} | {one.support:,} |"
         for label, one in scores.per_class.items()
     ]
+    command, versions = write_command(record, options.run), record["versions"]
     facts = {
         "file": f"`{path.name}`, {path.stat().st_size:,} bytes, sha256 `{digest_file(path)}`",
         "network": f"{trained['network']}, {trained['parameters']:,} parameters, weights in fp16",
-        "trained by": f"`{write_command(record)}`, fercli {record['versions']['fercli']}, torch "
-        f"{record['versions']['torch']}",
+        "trained by": f"`{command}`, fercli {versions['fercli']}, torch {versions['torch']}",
         "seed": trained["seed"],
         "data": f"{record['dataset']['source']}, {record['dataset']['n_train']:,} training images, "
         f"sha256 `{record['dataset']['sha256']}`",
         "epoch": f"{trained['best_epoch']} of {trained['epochs']}, the best on public",
         "duration": f"{sum_durations(options.run) / 60:.0f} minutes, members included, "
         "interruptions not",
+        **describe_teacher(options.teacher_run),
         "machine": f"{options.machine}, {trained['precision']}",
     }  # fmt: skip
     listed = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
@@ -141,17 +147,30 @@ On `public` (PublicTest), which also chose the epoch, so these are selection sco
 {TEXT}"""
 
 
-def write_command(record: dict[str, Any]) -> str:
-    """Return the command that repeats a run, from its configuration."""
+def write_command(record: dict[str, Any], run: Path) -> str:
+    """Return the command that repeats a run, from its configuration; a teacher by its name."""
     config = record["config"]
     recipe = flatten_config(find_recipe(config["recipe"]))
     words = ["fer", "train", "--recipe", config["recipe"], "--seed", str(config["seed"])]
     words += ["--device", config["device"], "--precision", config["precision"]]
     for name, value in config.items():
-        if name not in _RESOLVED and json.loads(json.dumps(recipe[name])) != value:
+        if name == "teacher" and value:
+            (teacher,) = load_network(RunFolder(run).model)[1]["teachers"]
+            words += ["--teacher", teacher["model"]]
+        elif name not in _RESOLVED and json.loads(json.dumps(recipe[name])) != value:
             text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
             words += ["--set", f"{name}={text}"]
     return shlex.join(words)
+
+
+def describe_teacher(run: Path | None) -> dict[str, str]:
+    """Return how a run's teacher was trained, for a card; nothing without one."""
+    if run is None:
+        return {}
+    record = read_run_record(run)
+    best = record["result"]["validation_accuracy"]
+    text = f"`{write_command(record, run)}`, {sum_durations(run) / 60:.0f} minutes, {best:.2%}"
+    return {"teacher": text}
 
 
 def sum_durations(run: Path) -> float:

@@ -35,6 +35,7 @@ __all__ = [
     "NetworkConfig",
     "OptimizerConfig",
     "TrainConfig",
+    "find_batch_misfit",
     "is_device_name",
 ]
 
@@ -47,6 +48,7 @@ NETWORKS: Final = {
 }
 """Every network by name, and the module whose `build(config, n_labels)` makes it."""
 STEMS: Final = ("learned", "whitened")
+DEFAULT_STEM: Final = "learned"
 FLIPS: Final = ("none", "random", "alternating")
 OPTIMIZERS: Final = ("adam", "adamw", "muon", "sgd")
 AVERAGES: Final = ("none", "ema", "lookahead")
@@ -59,6 +61,13 @@ def is_device_name(name: str) -> bool:
     """Tell whether `name` could name a device (not whether it is there)."""
     index = name.removeprefix("cuda:")
     return name in {"auto", "cpu", "cuda", "mps"} or (index != name and index.isdecimal())
+
+
+def find_batch_misfit(batch_size: object, n_images: int) -> list[str]:
+    """Return a problem where a batch would hold more than the training images, else nothing."""
+    if isinstance(batch_size, int) and batch_size > n_images:
+        return [f"batch_size {batch_size} is more than the {n_images} training images"]
+    return []
 
 
 def _raise_on(problems: list[str]) -> None:
@@ -74,7 +83,7 @@ class NetworkConfig:
     """Name of the architecture: `cnn` (ours, sized by the fields below) or `seed`."""
     stem_width: int = 32
     """Channels after the 4x4 stride-2 stem of `cnn`, at least 1."""
-    stem: str = "learned"
+    stem: str = DEFAULT_STEM
     """`learned`, or `whitened`: computed from the training images and never trained, which saves
     the costliest part of the backward pass; at most 32 channels, 16 filters of either sign."""
     widths: tuple[int, ...] = (48, 96, 288)
@@ -154,7 +163,8 @@ class OptimizerConfig:
     sgd_ratio: float = 2.0
     """Learning rate of what `muon` leaves to `sgd`, as a multiple of `learning_rate`, > 0."""
     weight_decay: float = 5e-4
-    """Decay of convolution and dense weights, >= 0; norms and biases are never decayed."""
+    """Decay of convolution and dense weights, >= 0; norms and biases, and what `muon` keeps at a
+    fixed length, are never decayed."""
     schedule: str = "cosine"
     """`constant`, `step`, `cosine` or `linear`; the last two end at `final_factor`."""
     warmup: float = 0.1
@@ -200,7 +210,7 @@ class DistillationConfig:
     """Networks trained first, each with a seed of its own, whose mean answer teaches the one that
     is kept; 0 trains that one alone, else 2 to 64."""
     teacher: str = ""
-    """Path of a model that teaches; empty for none. `members` makes its own."""
+    """Path or bundled name of a model that teaches; empty for none. `members` makes its own."""
     teacher_weight: float = 0.7
     """Part of the loss that compares with the teacher, in (0, 1]; the labels have the rest."""
     teacher_temperature: float = 2.0
@@ -253,8 +263,11 @@ class TrainConfig:
     validation: str = "auto"
     """Split that chooses the best epoch, or a fraction of train in (0, 0.5]; `auto` is
     `public`, else `validation`, else a stratified tenth of train."""
+    split_seed: int = 0
+    """Chooses the images of a `validation` fraction, 0 to 2**31 - 1; apart from `seed`, so that
+    trainings with other seeds, members of an ensemble too, are judged on the same images."""
     seed: int = 0
-    """Source of every random choice, 0 to 2**31 - 1."""
+    """Source of every other random choice, 0 to 2**31 - 1; member i of an ensemble has seed + i."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
     precision: str = "auto"
@@ -269,7 +282,8 @@ class TrainConfig:
             *find_outside("batch_size", self.batch_size, 2, 1_000_000),
             *find_outside("label_smoothing", self.label_smoothing, 0, 0.99),
             *find_outside("patience", self.patience, 0, 1_000_000),
-            *find_outside("seed", self.seed, 0, 2**31 - 1),
+            *find_outside("split_seed", self.split_seed, 0, 2**31 - 1),
+            *find_outside("seed", self.seed, 0, 2**31 - 1 - self.distillation.members),
             *find_unknown_choice("precision", self.precision, PRECISIONS),
         ]
         if not is_device_name(self.device):
@@ -280,6 +294,8 @@ class TrainConfig:
             problems.append(f"sizes_px must end at 48, not {self.sizes_px[-1]}")
         elif self.model.network == "seed" and self.sizes_px != (48,):
             problems.append("the seed network takes 48 pixels only: sizes_px must be 48")
+        if self.model.network == "seed" and self.model.stem != DEFAULT_STEM:
+            problems.append(f"the seed network has no stem of its own: stem must be {DEFAULT_STEM}")
         _raise_on(problems)
 
 

@@ -37,7 +37,7 @@ DEFAULT_BUNDLED: Final = "base"
 """The bundled model that stands in where nobody named a model and no run is finished."""
 _ASSETS: Final = Path(__file__).parent / "assets"
 _WAYS_ON: Final = (
-    "train one with `fer train`, or name a run folder, a .safetensors or an .onnx with --model"
+    "train one with `fer train`, or name a run folder, a .safetensors, an .onnx or a bundled model"
 )
 
 
@@ -247,6 +247,9 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
             "epochs": metadata.get("epochs"),
             "seed": metadata.get("seed"),
             "recipe": metadata.get("recipe"),
+            "teachers": [
+                teacher.get("model", "unknown") for teacher in metadata.get("teachers", [])
+            ],
             "fercli": metadata.get("fercli"),
         },
     }

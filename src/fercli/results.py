@@ -89,7 +89,7 @@ class TrainResult:
     network: str
     """Name of the network."""
     parameters: int
-    """Trained numbers in it."""
+    """Numbers in it."""
     epochs: int
     """Epochs that were run."""
     best_epoch: int
@@ -99,7 +99,8 @@ class TrainResult:
     validation_split: str
     """The split that chose it."""
     duration_s: float
-    """Of all epochs, seconds; an interrupted and resumed run adds up its parts."""
+    """Of all epochs, seconds; an interrupted and resumed run adds up its parts. Members have
+    their own."""
     images_per_s: float
     """Training images over training time."""
     device: str

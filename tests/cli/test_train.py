@@ -95,6 +95,31 @@ def test_members_stay_within_their_run(run: Run, run_json: RunJson, dataset_path
     assert not list(Path("runs/small/members").glob("*/model.safetensors"))
 
 
+def test_members_left_by_a_killed_removal_are_cleared(run: Run, dataset_path: Path) -> None:
+    words = ("train", "--data", dataset_path, *SMALL, "--epochs", 1, "--output", "runs/small")
+    assert run(*words, "--members", 2).exit_code == 0
+    Path("runs/small/members/1/run.json").unlink()
+
+    assert run(*words, "--force").exit_code == 0
+    assert not list(Path("runs/small/members").glob("*/checkpoints/*"))
+
+
+def test_a_teacher_may_be_named_again_on_resume(
+    run: Run, trained: RunFolder, dataset_path: Path
+) -> None:
+    shutil.copytree(trained.path, "teacher")
+    words = ("train", "--data", dataset_path, *SMALL, "--output", "runs/student")
+    assert run(*words, "--set", "teacher=teacher").exit_code == 0
+    shutil.rmtree("teacher")
+
+    assert run("train", "--resume", "runs/student", "--teacher", "teacher").exit_code == 0
+    assert run("train", "--resume", "runs/student", "--teacher", "other").exit_code == 2
+    record = json.loads(Path("runs/student/run.json").read_text())
+    assert Path(record["config"]["teacher"]).is_absolute()
+    assert record["teachers"][0]["model"] == "teacher"
+    assert "trained: teachers" in run("info", "runs/student").stdout
+
+
 def test_private_never_chooses(run: Run, dataset_path: Path) -> None:
     for split in ("private", "test", "train"):
         assert run("train", "--data", dataset_path, "--validation", split).exit_code == 2
@@ -160,6 +185,9 @@ def test_force_removes_an_older_run_only_for_one_that_can_start(
     assert run(*words, "--batch-size", 5000).exit_code == 2
     assert run(*words, "--validation", "dev").exit_code == 3
     assert run(*words, "--device", "cuda:99").exit_code == 5
+    assert run(*words, "--teacher", "nobody").exit_code == 4
+    for teacher in (old.path, old.model):
+        assert run(*words, "--teacher", teacher).exit_code == 2
     assert old.model.exists()
     assert run(*words).exit_code == 0
 

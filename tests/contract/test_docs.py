@@ -73,6 +73,7 @@ def workplace(
     shutil.make_archive(str(tmp_path / "archive"), "zip", image_folder)
     shutil.copytree(trained.path, tmp_path / "runs" / "fast")
     shutil.copytree(trained.path, tmp_path / "runs" / "standard")
+    shutil.copytree(trained.path, tmp_path / "runs" / "ensemble")
     shutil.copy(trained.onnx, tmp_path / "model.onnx")
     shutil.copy(trained.onnx, tmp_path / "face.onnx")
     shutil.copy(dataset_path, tmp_path / "faces.safetensors")

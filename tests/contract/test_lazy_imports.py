@@ -49,6 +49,7 @@ def list_modules(*words: object) -> tuple[int, set[str]]:
         (["data", "prepare", "--help"], 0),
         (["train", "--epoch", "3"], 2),
         (["train", "--recipe", "fsat"], 2),
+        (["train", "--recipe", "fsat", "--batch-size", "64"], 2),
         (["predict", "missing.png"], 3),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),

@@ -1,21 +1,32 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 from fercli.config import DistillationConfig
+from fercli.emotions import LABELS
 from fercli.errors import ModelFileError, RunFailedError, RunInterruptedError
 from fercli.models import load_network
 from fercli.runs import RunFolder
 from fercli.settings import build_config
 from fercli.storage import read_tensor_header
 from fercli.training import Watcher, train
-from fercli.training.teacher import Teacher, ask_teachers, load_targets, open_teachers
+from fercli.training.loop import take_step
+from fercli.training.splits import choose_splits
+from fercli.training.teacher import (
+    Teacher,
+    ask_teachers,
+    load_targets,
+    open_teachers,
+    save_targets,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,29 +51,75 @@ def digest(run: RunFolder) -> str:
     return str(read_tensor_header(run.model, RunFailedError)["sha256"])
 
 
+def never() -> int:
+    return 0
+
+
 def test_teachers_are_averaged_with_their_labels_by_name(tmp_path: Path) -> None:
-    first = Teacher(Parrot(("a", "b"), (0.9, 0.1)), [0, 1], {"path": "first"})
-    second = Teacher(Parrot(("b", "a"), (0.9, 0.1)), [1, 0], {"path": "second"})
+    first = Teacher(Parrot(("a", "b", "c"), (0.7, 0.2, 0.1)), [0, 1, 2], {"model": "first"})
+    # Its b is our a, its c our b, its a our c: an inverted permutation would show.
+    second = Teacher(Parrot(("c", "a", "b"), (0.6, 0.3, 0.1)), [1, 2, 0], {"model": "second"})
     images = np.zeros((3, 48, 48), dtype=np.uint8)
+    notes: list[str] = []
 
-    targets = ask_teachers([first, second], images, tmp_path / "targets.safetensors")
+    targets = ask_teachers([first, second], images, notes.append, never)
 
-    assert targets.tolist() == [[pytest.approx(0.5), pytest.approx(0.5)]] * 3
-    kept = load_targets(tmp_path / "targets.safetensors", 3)
+    assert targets is not None
+    assert targets == pytest.approx(np.array([[0.5, 0.15, 0.35]] * 3), abs=1e-6)
+    assert notes == [f"asking teacher {number} of 2 about 3 images" for number in (1, 2)]
+    assert ask_teachers([first, second], images, notes.append, lambda: 15) is None
+    path = tmp_path / "targets.safetensors"
+    assert load_targets(path, (3, 3)) is None
+    save_targets(path, targets, [first.identity, second.identity])
+    kept = load_targets(path, (3, 3))
     assert kept is not None
     assert np.array_equal(kept[0], targets)
-    assert [teacher["path"] for teacher in kept[1]] == ["first", "second"]
-    with pytest.raises(ModelFileError):
-        load_targets(tmp_path / "targets.safetensors", 4)
+    assert [teacher["model"] for teacher in kept[1]] == ["first", "second"]
+    for shape in ((4, 3), (3, 7)):
+        with pytest.raises(ModelFileError, match="does not hold"):
+            load_targets(path, shape)
 
 
 def test_a_teacher_must_know_the_labels(trained: RunFolder) -> None:
     names = tuple(json.loads(trained.record.read_text())["dataset"]["labels"])
+    turned = (*names[1:], names[0])
 
-    (teacher,) = open_teachers([str(trained.path)], names[::-1], "cpu")
-    assert teacher.columns == list(range(len(names)))[::-1]
+    (teacher,) = open_teachers([str(trained.path)], turned, "cpu")
+    assert [names[column] for column in teacher.columns] == list(turned)
+    assert teacher.identity["model"] == "tiny"
     with pytest.raises(ModelFileError, match="other labels"):
         open_teachers([str(trained.path)], (*names[:-1], "bored"), "cpu")
+
+
+def test_every_image_is_taught_its_own_answer(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = faces.select("train")
+    known = {
+        image.tobytes(): label for image, label in zip(shown.images, shown.labels, strict=True)
+    }
+
+    class Oracle(Parrot):
+        def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            # Mirrored images are strangers to it.
+            labels = [known.get(image.tobytes()) for image in images]
+            rows = [np.full(7, 1 / 7) if label is None else np.eye(7)[label] for label in labels]
+            return np.array(rows, dtype=np.float32)
+
+    teacher = Teacher(Oracle(LABELS, ()), list(range(7)), {"model": "oracle", "sha256": ""})
+    monkeypatch.setattr("fercli.training.run.open_teachers", lambda *_arguments: [teacher])
+    seen = []
+
+    def look(*arguments: Any) -> Any:
+        seen.append(torch.equal(arguments[4].argmax(1), arguments[2]))
+        return take_step(*arguments)
+
+    monkeypatch.setattr("fercli.training.loop.take_step", look)
+
+    train(faces, build_config({"teacher": "oracle"}, base=tiny_config), RunFolder(tmp_path / "run"))
+
+    assert len(seen) == 24
+    assert all(seen)
 
 
 def test_a_student_learns_from_a_model(
@@ -75,8 +132,67 @@ def test_a_student_learns_from_a_model(
     student = RunFolder(tmp_path / "student")
     assert digest(student) != digest(trained)
     (teacher,) = load_network(student.model)[1]["teachers"]
-    assert teacher["path"] == str(trained.onnx)
+    assert teacher["model"] == "model.onnx"
     assert teacher["validation"]["n_images"] == 60
+
+
+def test_a_teacher_that_changed_is_refused(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    shutil.copy(trained.onnx, tmp_path / "teacher.onnx")
+    config = build_config({"teacher": str(tmp_path / "teacher.onnx")}, base=tiny_config)
+    run = RunFolder(tmp_path / "student")
+    with pytest.raises(RunInterruptedError):
+        train(faces, config, run, watcher=Watcher(should_stop=lambda: 2))
+    assert not run.targets.exists()
+    train(faces, replace(tiny_config, seed=5), RunFolder(tmp_path / "other"))
+    shutil.copy(tmp_path / "other" / "model.onnx", tmp_path / "teacher.onnx")
+
+    with pytest.raises(ModelFileError, match="not the one the run began with"):
+        train(faces, config, run)
+
+
+def test_a_teacher_judged_on_other_images_is_said_aloud(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    changes = {"teacher": str(trained.path), "validation": "0.2", "epochs": 1}
+    notes: list[str] = []
+
+    config = build_config(changes, base=tiny_config)
+    train(faces, config, RunFolder(tmp_path / "run"), watcher=Watcher(on_note=notes.append))
+
+    assert any("may have learned from images of 0.2" in note for note in notes)
+
+
+def test_members_are_judged_on_the_same_images(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    changes = {"members": 2, "validation": "0.2", "epochs": 1}
+    splits = []
+
+    def spy(*arguments: Any) -> Any:
+        splits.append(choose_splits(*arguments))
+        return splits[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fercli.training.run.choose_splits", spy)
+        train(faces, build_config(changes, base=tiny_config), RunFolder(tmp_path / "run"))
+
+    assert len(splits) == 3
+    for other in splits[1:]:
+        assert np.array_equal(other.validation.images, splits[0].validation.images)
+
+
+def test_a_failing_member_names_its_own_state(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    config = build_config({"members": 2, "learning_rate": 1e30}, base=tiny_config)
+
+    with pytest.raises(RunFailedError) as caught:
+        train(faces, config, RunFolder(tmp_path / "run"))
+
+    assert caught.value.message.startswith("member 1 of 2: the loss became")
+    assert caught.value.hint.count("state") == 1
 
 
 def test_a_missing_teacher_leaves_nothing_behind(
@@ -125,3 +241,4 @@ def test_members_teach_and_stopping_anywhere_changes_nothing(
     digests = [teacher["sha256"] for teacher in metadata["teachers"]]
     assert digests == [digest(RunFolder(whole.members / number)) for number in ("1", "2")]
     assert len({*digests, digest(whole)}) == 3
+    assert str(tmp_path) not in json.dumps(metadata)

@@ -45,9 +45,15 @@ def watch_training(
     """Yield two functions to call with every step's and every epoch's report."""
     with output.progress(unit="steps") as bars:
         task = bars.add_task("epoch", total=None, detail="") if bars else None
+        latest = 0
 
         def on_step(report: StepReport) -> None:
+            nonlocal latest
             if bars and task is not None:
+                if report.epoch < latest:
+                    # The next member of an ensemble: time and estimate begin anew.
+                    bars.reset(task)
+                latest = report.epoch
                 done = (report.epoch - 1) * report.n_steps + report.step
                 bars.update(
                     task,

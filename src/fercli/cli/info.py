@@ -32,7 +32,8 @@ def info_command(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="A run folder, a .safetensors or an .onnx. Without it: the environment.",
+            help="A run folder, a .safetensors, an .onnx or a bundled model. Without it: the "
+            "environment.",
         ),
     ] = None,
 ) -> Outcome:
@@ -53,7 +54,10 @@ def info_command(
     data = {**describe_model(found), "scores": _read_scores(found)}
 
     def show(console: Console) -> None:
-        trained = {f"trained: {key}": value for key, value in data["trained"].items()}
+        trained = {
+            f"trained: {key}": ", ".join(value) or "none" if isinstance(value, list) else value
+            for key, value in data["trained"].items()
+        }
         pairs = {
             "kind": data["kind"],
             "file": found.path,

@@ -14,7 +14,7 @@ from fercli.cli._options import DataOption, DeviceOption, ForceOption
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images, watch_training
 from fercli.cli._tables import print_pairs
-from fercli.config import DEFAULTS, NETWORKS, OPTIMIZERS, TrainConfig
+from fercli.config import DEFAULTS, NETWORKS, OPTIMIZERS, TrainConfig, find_batch_misfit
 from fercli.errors import ConfigError, FercliError, ModelFileError, OutputExistsError
 from fercli.recipes import RECIPES
 from fercli.results import TrainResult, to_json
@@ -116,8 +116,9 @@ def train_command(
     saves the state, and --resume goes on with it, on a CPU to the same weights bit for bit.
     Precedence: options, --set, environment, --config, recipe.
 
-    Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 5 no such device, 8 the
-    run failed (its last good state is named), 130 interrupted.
+    Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 4 the teacher cannot
+    teach or a run does not fit its data, 5 no such device, 8 the run failed (its last good state
+    is named), 130 interrupted.
 
     Examples:
       fer train --data synthetic:1000 --recipe fast --epochs 1 --dry-run
@@ -136,7 +137,7 @@ def train_command(
         "weight_decay": weight_decay,
         "dropout": dropout,
         "members": members,
-        "teacher": _make_lasting(teacher),
+        "teacher": teacher,
         "patience": patience,
         "validation": validation,
         "device": device,
@@ -156,46 +157,64 @@ def train_command(
         chosen = merge_config(config, recipe, settings or [], options)
     except ConfigError as error:
         # Everything that is wrong is said at once, what only the data can tell included.
-        misfits = _find_misfits(output, data, settings or [], options)
+        misfits = _find_misfits(data, settings or [], options)
         problems = dict.fromkeys((*error.problems, *misfits))
         raise ConfigError(*problems, hint=error.hint) from None
+    named = _make_teacher_lasting(chosen.distillation.teacher)
+    chosen = build_config({"teacher": named}, base=chosen)
     folder = RunFolder(run_folder or name_run_directory(chosen.recipe))
     if dry_run:
         return _show_plan(output, chosen, folder, data)
     _check_folder(folder, force=force)
-    from fercli.training import count_training_steps, resolve_config
+    from fercli.training import check_training
 
     dataset = _load(output, data)
     # Whatever can be refused is refused before an older run is removed.
-    count_training_steps(dataset, resolve_config(chosen))
+    _check_teacher_outside(chosen, folder)
+    check_training(dataset, chosen)
     if force:
         clear_run(folder)
     return _train(output, dataset, chosen, folder, _make_lasting(data))
 
 
-def _find_misfits(
-    output: Output, data: str | None, settings: list[str], options: dict[str, Any]
-) -> list[str]:
-    """Return how a batch size that was typed does not fit the data, which may be missing, too."""
-    sized: dict[str, Any] = {
-        key: options[key] for key in ("batch_size", "validation") if key in options
-    }
+def _find_misfits(data: str | None, settings: list[str], options: dict[str, Any]) -> list[str]:
+    """Return how a batch size that was typed does not fit the data.
+
+    Only data that is at hand is looked at, prepared or drawn, and without torch: a typing error
+    must not cost the reading of an archive.
+    """
+    from fercli.data import load_data, parse_synthetic
+    from fercli.paths import find_default_dataset
+
+    path = Path(data) if data is not None else find_default_dataset()
+    batch_size = options.get("batch_size")
     for text in settings:
         with contextlib.suppress(ConfigError):
             key, value = parse_setting(text)
-            if key in {"batch_size", "validation"}:
-                sized.setdefault(key, value)
-    if "batch_size" not in sized:
-        return []
-    from fercli.training import count_training_steps
-
+            batch_size = value if key == "batch_size" and batch_size is None else batch_size
     try:
-        count_training_steps(_load(output, data), build_config(sized))
-    except ConfigError as error:
-        return list(error.problems)
+        at_hand = path.suffix == ".safetensors" or parse_synthetic(data or "") is not None
+        if not batch_size or not at_hand:
+            return []
+        n_images = len(load_data(data).select("train").labels)
     except FercliError:
         return []
-    return []
+    return find_batch_misfit(batch_size, n_images)
+
+
+def _check_teacher_outside(config: TrainConfig, folder: RunFolder) -> None:
+    """Refuse a teacher that `--force` would remove."""
+    teacher = config.distillation.teacher
+    if teacher and Path(teacher).is_relative_to(folder.path.resolve()):
+        message = f"the teacher {teacher} lies in the run folder that would be replaced"
+        raise ConfigError(message, hint="name another --output")
+
+
+def _make_teacher_lasting(teacher: str) -> str:
+    """Return a teacher as it will still be right from another folder; bundled names stay."""
+    from fercli.models import list_bundled
+
+    return teacher if teacher in {"", *list_bundled()} else str(Path(teacher).resolve())
 
 
 def _make_lasting(data: str | None) -> str | None:
@@ -215,8 +234,9 @@ def _check_folder(folder: RunFolder, *, force: bool) -> None:
 
 def clear_run(folder: RunFolder) -> None:
     """Remove the files of an older run and of its members, and only those."""
-    for member in folder.members.glob("*/run.json"):
-        clear_run(RunFolder(member.parent))
+    # Members whose record is gone already, by a kill in here, are cleared all the same.
+    for member in folder.members.glob("[0-9]*"):
+        clear_run(RunFolder(member))
     for name in ("record", "metrics", "curves", "log", "model", "onnx", "scores", "targets"):
         getattr(folder, name).unlink(missing_ok=True)
     for checkpoint in folder.checkpoints.glob("step-*.safetensors"):
@@ -241,6 +261,8 @@ def _resume(
     folder = RunFolder(path)
     config = build_config(record["config"])
     own = flatten_config(config)
+    if asked.get("teacher"):
+        asked["teacher"] = _make_teacher_lasting(str(asked["teacher"]))
     # Saying again what the run was begun with changes nothing.
     refused += [name for name, value in asked.items() if value not in {own[name], "auto"}]
     if refused:
@@ -254,17 +276,18 @@ def _resume(
     if dataset.sha256 != record["dataset"]["sha256"]:
         message = f"the run {path} was trained on other data (sha256 {record['dataset']['sha256']})"
         raise ModelFileError(message, hint="name the dataset it began with by --data")
-    return _train(output, dataset, config, folder, data)
+    named = _make_lasting(data) if data is not None else record["dataset"]["data"]
+    return _train(output, dataset, config, folder, named)
 
 
 def _show_plan(output: Output, config: TrainConfig, folder: RunFolder, data: str | None) -> Outcome:
     """Say what would be run: the configuration, the device, the sizes."""
     from fercli.networks import build_network, count_parameters
-    from fercli.training import count_training_steps, resolve_config
+    from fercli.training import check_training, resolve_config
 
     dataset = _load(output, data)
     config = resolve_config(config)
-    n_steps = count_training_steps(dataset, config)
+    n_steps = check_training(dataset, config)
     network = build_network(config.model, len(dataset.label_names))
     plan = {
         "run_directory": str(folder.path),

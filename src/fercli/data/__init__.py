@@ -10,7 +10,7 @@ from fercli.data.sources import (
     load_data,
     load_source,
 )
-from fercli.data.synthetic import build_synthetic, draw_faces
+from fercli.data.synthetic import build_synthetic, draw_faces, parse_synthetic
 
 __all__ = [
     "Dataset",
@@ -24,5 +24,6 @@ __all__ = [
     "load_data",
     "load_source",
     "open_dataset",
+    "parse_synthetic",
     "save_dataset",
 ]

@@ -89,5 +89,5 @@ def initialize(
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Return how many numbers are trained."""
+    """Return how many numbers a network has, a frozen stem's included."""
     return sum(parameter.numel() for parameter in network.parameters())

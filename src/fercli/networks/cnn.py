@@ -40,7 +40,7 @@ class RegularizedCNN(nn.Module):
     """Stem, stages, pooled head.
 
     Args:
-        config: `stem_width`, `widths`, `convolutions` and `dropout` are used.
+        config: `stem_width`, `stem`, `widths`, `convolutions` and `dropout` are used.
         n_labels: K.
     """
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from fercli.training.interrupt import catch_signals
 from fercli.training.journal import Watcher
 from fercli.training.loop import StepReport
-from fercli.training.run import count_training_steps, resolve_config, train
+from fercli.training.run import check_training, resolve_config, train
 
 __all__ = [
     "StepReport",
     "Watcher",
     "catch_signals",
-    "count_training_steps",
+    "check_training",
     "resolve_config",
     "train",
 ]

@@ -48,7 +48,7 @@ def update_average(
             # The first steps' weights are worth little: the average begins short and grows.
             decay = min(config.average_decay, (1 + step) / (10 + step))
             torch._foreach_lerp_(slow, fast, 1 - decay)
-        elif step % _LOOKAHEAD_STEPS == 0:
+        elif step % _LOOKAHEAD_STEPS == 0 or step == total_steps:
             decay = _LOOKAHEAD_DECAY * (step / total_steps) ** 3
             torch._foreach_lerp_(slow, fast, 1 - decay)
             torch._foreach_copy_(fast, slow)

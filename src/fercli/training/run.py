@@ -15,16 +15,18 @@ import numpy as np
 import torch
 
 import fercli
+from fercli.config import find_batch_misfit
 from fercli.errors import (
     ConfigError,
     FercliError,
+    ModelFileError,
     RunFailedError,
     RunInterruptedError,
 )
 from fercli.networks import build_network, initialize
 from fercli.networks.devices import choose_device, choose_precision, name_device
 from fercli.networks.runtime import to_pixels
-from fercli.runs import RunFolder, tell_time
+from fercli.runs import RunFolder, read_run_record, tell_time
 from fercli.settings import flatten_config
 from fercli.training.batches import count_steps
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
@@ -35,7 +37,13 @@ from fercli.training.loop import LabeledImages, TrainHooks, run_epochs, soften
 from fercli.training.members import train_members
 from fercli.training.splits import TrainingSplits, choose_splits
 from fercli.training.state import TrainingState, build_state
-from fercli.training.teacher import Teacher, ask_teachers, load_targets, open_teachers
+from fercli.training.teacher import (
+    Teacher,
+    ask_teachers,
+    load_targets,
+    open_teachers,
+    save_targets,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +52,7 @@ if TYPE_CHECKING:
     from fercli.data import Dataset, Subset
     from fercli.results import EpochReport, TrainResult
 
-__all__ = ["Watcher", "count_training_steps", "resolve_config", "train"]
+__all__ = ["Watcher", "check_training", "resolve_config", "train"]
 
 _N_FITTED: Final = 4096
 """Training images from which weights may be computed."""
@@ -61,15 +69,22 @@ def resolve_config(config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(config, device=str(device), precision=precision)
 
 
-def count_training_steps(dataset: Dataset, config: TrainConfig) -> int:
-    """Return the steps of an epoch, the config checked against the data.
+def check_training(dataset: Dataset, config: TrainConfig) -> int:
+    """Check whatever can be checked before a run begins: the data, the device, the teacher.
+
+    Returns:
+        The steps of an epoch.
 
     Raises:
         ConfigError: The configuration does not fit the data.
         DatasetNotFoundError: The dataset has no train split, or not the validation split.
+        DeviceUnavailableError: The device is not there.
+        ModelFileError: The teacher is missing, damaged or of other labels.
     """
-    splits = choose_splits(dataset, config.validation, config.seed)
+    config = resolve_config(config)
+    splits = choose_splits(dataset, config.validation, config.split_seed)
     _check_fit(config, splits)
+    _open_teacher(dataset, config)
     return count_steps(len(splits.train.labels), config.batch_size)
 
 
@@ -101,24 +116,38 @@ def train(
         ConfigError: The configuration does not fit the data.
         DatasetNotFoundError: The dataset has no train split, or not the validation split.
         DeviceUnavailableError: The device is not there.
+        ModelFileError: The teacher is missing, damaged, of other labels, or not the one that the
+            run began with.
         RunFailedError: The loss became NaN, memory or the disk ran out; states why and where
             the last good state is.
         RunInterruptedError: `watcher.should_stop` said so; the state is saved.
     """
     config = resolve_config(config)
-    splits = choose_splits(dataset, config.validation, config.seed)
+    splits = choose_splits(dataset, config.validation, config.split_seed)
     _check_fit(config, splits)
     journal = Journal(run, watcher or Watcher())
     job = Job(dataset=dataset, config=config, splits=splits, run=run, journal=journal, data=data)
     resumed = run.record.exists()
-    # A teacher that cannot teach is refused before anything is written.
-    teachers = _open_teacher(job)
-    if not resumed:
-        run.path.mkdir(parents=True, exist_ok=True)
-        run.write_record(_build_record(job))
+    if resumed:
+        # A run cut before its first save begins only now: its members came first.
+        resumed = not config.distillation.has_teacher or bool(find_checkpoints(run.checkpoints))
+    else:
+        _begin(job)
+    folders = _train_members(job)
     with _explain_failures(run, config):
-        targets, identities = _find_targets(job, teachers)
+        targets, identities = _find_targets(job, folders)
         return _train_one(job, targets, identities, resumed=resumed)
+
+
+def _begin(job: Job) -> None:
+    """Write the record; a teacher that cannot teach is refused before anything is written."""
+    teachers = _open_teacher(job.dataset, job.config)
+    # What a killed `--force` left of an older run must not be gone on with.
+    for path in (*find_checkpoints(job.run.checkpoints), job.run.targets):
+        path.unlink(missing_ok=True)
+    job.run.path.mkdir(parents=True, exist_ok=True)
+    identities = [teacher.identity for teacher in teachers]
+    job.run.write_record({**_build_record(job), "teachers": identities})
 
 
 def _train_one(
@@ -146,42 +175,75 @@ def _train_one(
         return finish_run(state, job, teachers)
 
 
-def _open_teacher(job: Job) -> list[Teacher]:
-    """Return the teacher that was named, unless the run has its answers already."""
-    named = job.config.distillation.teacher
-    if not named or job.run.targets.exists():
+def _open_teacher(dataset: Dataset, config: TrainConfig) -> list[Teacher]:
+    """Return the teacher that was named, as a list of none or one."""
+    named = config.distillation.teacher
+    if not named:
         return []
-    return open_teachers([named], tuple(job.dataset.label_names), job.config.device)
+    return open_teachers([named], tuple(dataset.label_names), config.device)
 
 
-def _find_targets(
-    job: Job, teachers: list[Teacher]
-) -> tuple[NDArray[np.float32] | None, list[dict[str, Any]]]:
-    """Return what the teachers say of the training images, and who they are; members come first."""
-    config, images = job.config, job.splits.train.images
-    if not config.distillation.has_teacher:
-        return None, []
-    kept = load_targets(job.run.targets, len(images))
-    if kept is not None:
-        return kept
+def _train_members(job: Job) -> list[str]:
+    """Train what is missing of the members, unless they were asked already."""
+    if not job.config.distillation.members or job.run.targets.exists():
+        return []
 
     def train_one(member: TrainConfig, folder: RunFolder) -> None:
         train(job.dataset, member, folder, data=job.data, watcher=job.journal.watcher)
 
+    folders = train_members(job.config, job.run, job.journal.note, train_one)
+    job.journal.note("the members are trained; now the network that learns from them")
+    return folders
+
+
+def _find_targets(
+    job: Job, folders: list[str]
+) -> tuple[NDArray[np.float32] | None, list[dict[str, Any]]]:
+    """Return what the teachers say of the training images, and who they are."""
+    config, images = job.config, job.splits.train.images
+    label_names = tuple(job.dataset.label_names)
+    if not config.distillation.has_teacher:
+        return None, []
+    kept = load_targets(job.run.targets, (len(images), len(label_names)))
+    if kept is not None:
+        return kept
     if config.distillation.members:
-        folders = train_members(config, job.run, job.journal.note, train_one)
-        teachers = open_teachers(folders, tuple(job.dataset.label_names), config.device)
-        job.journal.note("the members are trained; now the network that learns from them")
-    job.journal.note(f"asking {len(teachers)} teachers about {len(images):,} images")
-    targets = ask_teachers(teachers, images, job.run.targets)
-    return targets, [teacher.identity for teacher in teachers]
+        teachers = open_teachers(folders, label_names, config.device)
+    else:
+        teachers = _open_teacher(job.dataset, config)
+        _check_teacher(job, teachers[0])
+    journal = job.journal
+    answers = ask_teachers(teachers, images, journal.note, journal.watcher.should_stop)
+    if answers is None:
+        message = "interrupted while the teachers were asked"
+        hint = f"go on with it: fer train --resume {job.run.path}"
+        raise RunInterruptedError(message, signal_number=journal.watcher.should_stop(), hint=hint)
+    identities = [teacher.identity for teacher in teachers]
+    save_targets(job.run.targets, answers, identities)
+    return answers, identities
+
+
+def _check_teacher(job: Job, teacher: Teacher) -> None:
+    """Refuse a teacher that changed since the run began; warn of one that knows the answers."""
+    begun_with = read_run_record(job.run.path).get("teachers") or [teacher.identity]
+    if begun_with[0]["sha256"] != teacher.identity["sha256"]:
+        message = f"the teacher {job.config.distillation.teacher} is not the one the run began with"
+        raise ModelFileError(message, hint="put the old one back, or train anew")
+    metadata = teacher.runtime.metadata
+    same_data = metadata.get("dataset", {}).get("sha256") == job.dataset.sha256
+    chosen_on = (metadata.get("validation") or {}).get("split")
+    if same_data and chosen_on != job.splits.validation_name:
+        job.journal.note(
+            f"the teacher chose its epoch on {chosen_on}, so it may have learned from images of "
+            f"{job.splits.validation_name}, which choose the epoch here"
+        )
 
 
 def _check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
     n_images = len(splits.train.labels)
-    if config.batch_size > n_images:
-        message = f"batch_size {config.batch_size} is more than the {n_images} training images"
-        raise ConfigError(message, hint=f"give --batch-size {max(2, n_images // 4)} or less")
+    problems = find_batch_misfit(config.batch_size, n_images)
+    if problems:
+        raise ConfigError(*problems, hint=f"give --batch-size {max(2, n_images // 4)} or less")
 
 
 def _build_record(job: Job) -> dict[str, Any]:

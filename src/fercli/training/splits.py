@@ -36,14 +36,14 @@ class TrainingSplits:
     """A split's name, or a fraction of train."""
 
 
-def choose_splits(dataset: Dataset, validation: str, seed: int) -> TrainingSplits:
+def choose_splits(dataset: Dataset, validation: str, split_seed: int) -> TrainingSplits:
     """Return the images of a training.
 
     Args:
         dataset: Has a train split.
         validation: A split's name, a fraction of train in (0, 0.5], or `auto`: `public`, else
             `validation`, else a tenth of train.
-        seed: Chooses the images of a fraction.
+        split_seed: Chooses the images of a fraction.
 
     Raises:
         DatasetNotFoundError: The dataset has no such split.
@@ -61,7 +61,7 @@ def choose_splits(dataset: Dataset, validation: str, seed: int) -> TrainingSplit
         raise ConfigError(message, hint="leave --validation out, or give a fraction like 0.1")
     if dataset.find_split(validation) is not None:
         return TrainingSplits(train, dataset.select(validation), validation)
-    held = _draw_stratified(train.labels, _parse_fraction(validation, dataset), seed)
+    held = _draw_stratified(train.labels, _parse_fraction(validation, dataset), split_seed)
     return TrainingSplits(
         Subset(train.images[~held], train.labels[~held]),
         Subset(train.images[held], train.labels[held]),

@@ -7,6 +7,7 @@ teachers that run inside the training; this way any model will do, an ONNX as we
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,13 +16,13 @@ import numpy as np
 
 from fercli.errors import ModelFileError
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
-from fercli.models import find_model, open_runtime
+from fercli.models import ModelFile, find_model, open_runtime
 from fercli.storage import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Teacher", "ask_teachers", "load_targets", "open_teachers"]
+__all__ = ["Teacher", "ask_teachers", "load_targets", "open_teachers", "save_targets"]
 
 _SCHEMA: Final = 1
 
@@ -35,7 +36,7 @@ class Teacher:
     columns: list[int]
     """Which of its outputs each label of the dataset is."""
     identity: dict[str, Any]
-    """`path`, `sha256` and `validation`, noted in the model that learns from it."""
+    """`model`, `sha256` and `validation`, noted in the model that learns from it."""
 
 
 def open_teachers(models: list[str], label_names: tuple[str, ...], device: str) -> list[Teacher]:
@@ -44,7 +45,7 @@ def open_teachers(models: list[str], label_names: tuple[str, ...], device: str) 
     Args:
         models: As `find_model` takes them.
         label_names: The dataset's.
-        device: Where they run; an ONNX that cannot run there runs on the CPU.
+        device: Where they run; an ONNX always runs on the CPU.
 
     Raises:
         ModelFileError: One is missing, damaged, or has other labels.
@@ -53,12 +54,12 @@ def open_teachers(models: list[str], label_names: tuple[str, ...], device: str) 
     teachers = []
     for spec in models:
         model = find_model(spec)
-        runtime = open_runtime(model, device="auto" if model.is_onnx else device)
+        runtime = open_runtime(model, device="cpu" if model.is_onnx else device)
         if set(runtime.labels) != set(label_names):
             message = f"the teacher {spec} knows other labels than the dataset: {runtime.labels}"
             raise ModelFileError(message, hint="take a teacher that was trained on these labels")
         identity = {
-            "path": str(model.path),
+            "model": _name(model),
             "sha256": model.compute_digest(),
             "validation": runtime.metadata.get("validation"),
         }
@@ -68,42 +69,67 @@ def open_teachers(models: list[str], label_names: tuple[str, ...], device: str) 
 
 
 def ask_teachers(
-    teachers: list[Teacher], images: NDArray[np.uint8], path: Path
-) -> NDArray[np.float32]:
-    """Return the mean answer of some teachers, and keep it in a file.
+    teachers: list[Teacher],
+    images: NDArray[np.uint8],
+    note: Callable[[str], None],
+    should_stop: Callable[[], int],
+) -> NDArray[np.float32] | None:
+    """Return the mean answer of some teachers.
 
     Args:
         teachers: At least one.
         images: `[N, 48, 48]`, the training images.
-        path: Where the answers are kept, for a resumed run to find them.
+        note: Told who is asked.
+        should_stop: Asked after every teacher; anything but 0 gives up.
 
     Returns:
-        Probabilities `[N, K]`: mean over teachers, image and mirror image.
+        Probabilities `[N, K]`: mean over teachers, image and mirror image; None when told to stop.
     """
     total = np.zeros((len(images), len(teachers[0].columns)), dtype=np.float32)
-    for teacher in teachers:
+    for number, teacher in enumerate(teachers, start=1):
+        note(f"asking teacher {number} of {len(teachers)} about {len(images):,} images")
         plain = predict_in_batches(teacher.runtime, images)
         total += predict_mirrored(teacher.runtime, images, plain)[:, teacher.columns]
-    targets: NDArray[np.float32] = total / np.float32(len(teachers))
-    identities = [teacher.identity for teacher in teachers]
-    metadata = {"schema": _SCHEMA, "kind": "targets", "teachers": identities}
+        if should_stop():
+            return None
+    mean: NDArray[np.float32] = total / np.float32(len(teachers))
+    return mean
+
+
+def save_targets(path: Path, targets: NDArray[np.float32], teachers: list[dict[str, Any]]) -> None:
+    """Keep answers `[N, K]` and who gave them, for a resumed run to find."""
+    metadata = {"schema": _SCHEMA, "kind": "targets", "teachers": teachers}
     save_tensors(path, {"targets": targets}, metadata)
-    return targets
 
 
 def load_targets(
-    path: Path, n_images: int
+    path: Path, shape: tuple[int, int]
 ) -> tuple[NDArray[np.float32], list[dict[str, Any]]] | None:
     """Return the answers that a run keeps and who gave them, or None when there are none.
 
+    Args:
+        path: What `save_targets` wrote.
+        shape: N and K.
+
     Raises:
-        ModelFileError: The file is damaged, or not of this many images.
+        ModelFileError: The file is damaged, or of other images or labels.
     """
     if not path.exists():
         return None
     arrays, metadata = load_tensors(path, ModelFileError)
     targets = arrays.get("targets")
-    if metadata.get("kind") != "targets" or targets is None or len(targets) != n_images:
-        message = f"{path} does not hold a teacher's answers to {n_images:,} images"
+    known = metadata.get("kind") == "targets" and metadata.get("schema") == _SCHEMA
+    if not known or targets is None or targets.shape != shape:
+        message = f"{path} does not hold a teacher's answers to {shape[0]:,} images"
         raise ModelFileError(message, hint="remove it; the teacher will be asked again")
     return targets, metadata["teachers"]
+
+
+def _name(model: ModelFile) -> str:
+    """Return a name without the folders of who trained it: a model travels further than they."""
+    if model.bundled:
+        return model.bundled
+    if model.run is None:
+        return model.path.name
+    run = model.run.resolve()
+    return f"members/{run.name}" if run.parent.name == "members" else run.name
