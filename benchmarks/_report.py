@@ -1,7 +1,12 @@
-"""What every benchmark prints around its figures: the machine, the versions, the command."""
+"""What every benchmark prints around its figures: the machine, the versions, the command.
+
+With `--write` the same lines go into docs/explanation/results.md, between two markers of their own.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import platform
 import resource
@@ -12,8 +17,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
-__all__ = ["Spent", "describe_machine", "measure", "print_header", "read_peak_mib"]
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = [
+    "Spent",
+    "add_write_option",
+    "describe_machine",
+    "measure",
+    "print_header",
+    "publish",
+    "read_peak_mib",
+]
+
+RESULTS = Path(__file__).parents[1] / "docs" / "explanation" / "results.md"
 
 
 @dataclass
@@ -58,4 +77,42 @@ def print_header(claim: str) -> None:
     """Print what is measured, on what, and by which command."""
     print(claim)
     print(f"machine: {describe_machine()}, Python {platform.python_version()}")
-    print(f"command: python {shlex.join(sys.argv)}")
+    # Whether the figures are also written down changes nothing about them.
+    words = [word for word in sys.argv if word != "--write"]
+    print(f"command: python {shlex.join(words)}")
+
+
+def add_write_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--write`."""
+    parser.add_argument("--write", action="store_true", help="put the figures into results.md")
+
+
+@contextmanager
+def publish(section: str, *, write: bool) -> Iterator[None]:
+    """Print as usual and, if asked, put what was printed into a section of results.md."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(_Tee(text, sys.stdout)):
+        yield
+    if not write:
+        return
+    begin, end = f"<!-- {section} -->", f"<!-- end of {section} -->"
+    page = RESULTS.read_text(encoding="utf-8")
+    if begin not in page or end not in page:
+        sys.exit(f"{RESULTS} has no section between {begin} and {end}")
+    before, _, rest = page.partition(begin)
+    after = rest.partition(end)[2]
+    block = f"{begin}\n```text\n{text.getvalue()}```\n{end}"
+    RESULTS.write_text(before + block + after, encoding="utf-8")
+
+
+class _Tee(io.TextIOBase):
+    """Writes to two streams."""
+
+    def __init__(self, *streams: TextIO) -> None:
+        self._streams = streams
+
+    def write(self, text: str) -> int:
+        for stream in self._streams:
+            stream.write(text)
+            stream.flush()
+        return len(text)

@@ -5,6 +5,7 @@ measured here (fp32, default memory order). The fast side is trained in full, on
 counts every epoch with its validation. Neither side counts loading, export and pictures.
 
 python benchmarks/time_to_accuracy.py [--data SOURCE] [--seeds 3] [--steps 20] [--set KEY=VALUE]
+    [--write]
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from _report import measure, print_header
+from _report import add_write_option, measure, print_header, publish
 
 from fercli.data import load_data
 from fercli.metrics import compute_wilson_interval
@@ -58,13 +59,20 @@ def measure_seed_step(dataset: Dataset, n_steps: int) -> list[float]:
 
 
 def main() -> None:
-    """Measure both sides and print the ratio."""
+    """Read the options, measure both sides and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="default: the prepared dataset in the data home")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20, help="steps of the seed's recipe to time")
     parser.add_argument("--set", dest="settings", action="append", default=[])
+    add_write_option(parser)
     options = parser.parse_args()
+    with publish("time to accuracy", write=options.write):
+        compare(options)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Time a few steps of the seed's recipe and whole trainings of the fast one."""
     dataset = load_data(options.data)
     print_header("time to accuracy, fast recipe against the seed's, on the CPU")
 

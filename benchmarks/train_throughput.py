@@ -4,6 +4,7 @@ The share of the peak sets all floating-point work of a step, the optimizer's pr
 against a product of 2048 x 2048 matrices in the same run.
 
 python benchmarks/train_throughput.py [--recipe fast] [--size 48] [--steps 30] [--set KEY=VALUE]
+    [--write]
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from _report import print_header, read_peak_mib
+from _report import add_write_option, print_header, publish, read_peak_mib
 from torch.utils.flop_counter import FlopCounterMode
 
 from fercli.data import build_synthetic
@@ -94,13 +95,21 @@ def time_steps(
 
 
 def main() -> None:
-    """Measure and print."""
+    """Read the options, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--size", type=int, default=48, help="side of the images in pixels")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--set", dest="settings", action="append", default=[])
+    add_write_option(parser)
     options = parser.parse_args()
+    section = f"throughput of {options.recipe} at {options.size} px"
+    with publish(section, write=options.write):
+        report(options)
+
+
+def report(options: argparse.Namespace) -> None:
+    """Time some steps and print where their time goes."""
     values = dict(map(parse_setting, options.settings))
     config = resolve_config(build_config(values, base=find_recipe(options.recipe)))
     state, split = build(config)

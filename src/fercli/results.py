@@ -101,6 +101,8 @@ class TrainResult:
     duration_s: float
     """Of all epochs, seconds; an interrupted and resumed run adds up its parts. Members have
     their own."""
+    cpu_s: float = 0.0
+    """Processor time of this process and all its threads, added up likewise."""
     images_per_s: float
     """Training images over training time."""
     device: str

@@ -57,6 +57,7 @@ def finish_run(state: TrainingState, job: Job, teachers: list[dict[str, Any]]) -
         validation_accuracy=progress.best_accuracy,
         validation_split=splits.validation_name,
         duration_s=duration_s,
+        cpu_s=progress.cpu_s,
         images_per_s=len(progress.history) * len(splits.train.labels) / trained,
         device=config.device,
         precision=config.precision,

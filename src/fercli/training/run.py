@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -299,7 +300,10 @@ def _restore(state: TrainingState, run: RunFolder, journal: Journal) -> None:
 def _run(state: TrainingState, job: Job, targets: NDArray[np.float32] | None) -> None:
     config, splits, run, journal = job.config, job.splits, job.run, job.journal
 
+    cpu_before = state.progress.cpu_s - time.process_time()
+
     def save(state: TrainingState, total_steps: int) -> None:
+        state.progress.cpu_s = cpu_before + time.process_time()
         save_checkpoint(run.checkpoints, state, total_steps)
 
     def on_epoch(report: EpochReport, state: TrainingState) -> None:

@@ -43,6 +43,8 @@ class Progress:
     """Images of the current epoch."""
     train_s: float = 0.0
     """Training time of the current epoch, seconds."""
+    cpu_s: float = 0.0
+    """Processor time since the run began, all threads, until the last save."""
     history: list[EpochReport] = field(default_factory=list)
     """The epochs completed."""
     best_epoch: int = 0
