@@ -1,6 +1,7 @@
 """What every benchmark prints around its figures: the machine, the versions, the command.
 
-With `--write` the same lines go into docs/explanation/results.md, between two markers of their own.
+With `--write` the same lines go into docs/explanation/results.md, between two markers of their own;
+page and section are made when missing.
 """
 
 from __future__ import annotations
@@ -96,9 +97,9 @@ def publish(section: str, *, write: bool) -> Iterator[None]:
     if not write:
         return
     begin, end = f"<!-- {section} -->", f"<!-- end of {section} -->"
-    page = RESULTS.read_text(encoding="utf-8")
-    if begin not in page or end not in page:
-        sys.exit(f"{RESULTS} has no section between {begin} and {end}")
+    page = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "# Results\n"
+    if begin not in page:
+        page += f"\n## {section.capitalize()}\n\n{begin}{end}\n"
     before, _, rest = page.partition(begin)
     after = rest.partition(end)[2]
     block = f"{begin}\n```text\n{text.getvalue()}```\n{end}"
