@@ -20,12 +20,11 @@ from fercli.storage import read_tensor_header
 from fercli.training import Watcher, train
 from fercli.training.loop import take_step
 from fercli.training.splits import choose_splits
+from fercli.training.targets import load_targets, save_targets
 from fercli.training.teacher import (
     Teacher,
     ask_teachers,
-    load_targets,
     open_teachers,
-    save_targets,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +106,7 @@ def test_every_image_is_taught_its_own_answer(
             return np.array(rows, dtype=np.float32)
 
     teacher = Teacher(Oracle(LABELS, ()), list(range(7)), {"model": "oracle", "sha256": ""})
-    monkeypatch.setattr("fercli.training.run.open_teachers", lambda *_arguments: [teacher])
+    monkeypatch.setattr("fercli.training.teacher.open_teachers", lambda *_arguments: [teacher])
     seen = []
 
     def look(*arguments: Any) -> Any:

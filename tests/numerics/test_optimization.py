@@ -13,7 +13,7 @@ from fercli.config import OptimizerConfig
 from fercli.networks import build_network, initialize
 from fercli.settings import build_config
 from fercli.training.average import build_average, update_average
-from fercli.training.loop import compute_loss, soften
+from fercli.training.loss import compute_loss, soften
 from fercli.training.muon import Muon, orthogonalize
 from fercli.training.optimizer import build_optimizer, set_learning_rate
 

@@ -29,6 +29,7 @@ from fercli.training.batches import (
     draw_first_mirrored,
     draw_mirrored,
 )
+from fercli.training.loss import compute_loss
 from fercli.training.optimizer import set_learning_rate
 from fercli.training.schedule import compute_learning_rate
 
@@ -42,10 +43,8 @@ __all__ = [
     "StepReport",
     "TrainHooks",
     "choose_size",
-    "compute_loss",
     "prepare_batch",
     "run_epochs",
-    "soften",
     "take_step",
     "validate",
 ]
@@ -255,37 +254,6 @@ def take_step(
     state.scaler.step(state.optimizer)
     state.scaler.update()
     return loss.detach(), (logits.detach().argmax(1) == labels).sum()
-
-
-def compute_loss(
-    logits: Tensor, labels: Tensor, config: TrainConfig, targets: Tensor | None = None
-) -> Tensor:
-    """Return the mean loss against the labels and, where there is one, against a teacher.
-
-    The teacher's part is multiplied by the squared temperature, which keeps its gradients as
-    large as those of the labels.
-
-    Args:
-        logits: `[N, K]` float32.
-        labels: `[N]` int64.
-        config: Label smoothing, and weight and temperature of the teacher.
-        targets: `[N, K]` float32, what `soften` made of the teacher's probabilities.
-
-    Source:
-        Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2.
-    """
-    loss = functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
-    if targets is None:
-        return loss
-    weight = config.distillation.teacher_weight
-    temperature = config.distillation.teacher_temperature
-    taught = functional.cross_entropy(logits / temperature, targets) * temperature**2
-    return torch.lerp(loss, taught, weight)
-
-
-def soften(probabilities: Tensor, temperature: float) -> Tensor:
-    """Return probabilities `[N, K]` as the logits behind them give at another temperature."""
-    return torch.softmax(probabilities.clamp_min(1e-8).log() / temperature, dim=1)
 
 
 def _set_learning_rate(state: TrainingState, config: TrainConfig, n_steps: int) -> float:

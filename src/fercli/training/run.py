@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,34 +15,25 @@ import torch
 
 import fercli
 from fercli.config import find_batch_misfit
-from fercli.errors import (
-    ConfigError,
-    FercliError,
-    ModelFileError,
-    RunFailedError,
-    RunInterruptedError,
-)
+from fercli.errors import ConfigError, RunInterruptedError
 from fercli.networks import build_network, initialize
 from fercli.networks.devices import choose_device, choose_precision, name_device
 from fercli.networks.runtime import to_pixels
-from fercli.runs import RunFolder, read_run_record, tell_time
+from fercli.runs import RunFolder, tell_time
 from fercli.settings import flatten_config
 from fercli.training.batches import count_steps
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
+from fercli.training.failures import explain_failures
 from fercli.training.finish import finish_run
 from fercli.training.job import Job
 from fercli.training.journal import Journal, Watcher
-from fercli.training.loop import LabeledImages, TrainHooks, run_epochs, soften
+from fercli.training.loop import LabeledImages, TrainHooks, run_epochs
+from fercli.training.loss import soften
 from fercli.training.members import train_members
 from fercli.training.splits import TrainingSplits, choose_splits
 from fercli.training.state import TrainingState, build_state
-from fercli.training.teacher import (
-    Teacher,
-    ask_teachers,
-    load_targets,
-    open_teachers,
-    save_targets,
-)
+from fercli.training.targets import find_targets
+from fercli.training.teacher import open_teacher
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,7 +74,7 @@ def check_training(dataset: Dataset, config: TrainConfig) -> int:
     config = resolve_config(config)
     splits = choose_splits(dataset, config.validation, config.split_seed)
     _check_fit(config, splits)
-    _open_teacher(dataset, config)
+    open_teacher(dataset, config)
     return count_steps(len(splits.train.labels), config.batch_size)
 
 
@@ -135,14 +124,14 @@ def train(
     else:
         _begin(job)
     folders = _train_members(job)
-    with _explain_failures(run, config):
-        targets, identities = _find_targets(job, folders)
+    with explain_failures(run, config):
+        targets, identities = find_targets(job, folders)
         return _train_one(job, targets, identities, resumed=resumed)
 
 
 def _begin(job: Job) -> None:
     """Write the record; a teacher that cannot teach is refused before anything is written."""
-    teachers = _open_teacher(job.dataset, job.config)
+    teachers = open_teacher(job.dataset, job.config)
     # What a killed `--force` left of an older run must not be gone on with.
     for path in (*find_checkpoints(job.run.checkpoints), job.run.targets):
         path.unlink(missing_ok=True)
@@ -176,14 +165,6 @@ def _train_one(
         return finish_run(state, job, teachers)
 
 
-def _open_teacher(dataset: Dataset, config: TrainConfig) -> list[Teacher]:
-    """Return the teacher that was named, as a list of none or one."""
-    named = config.distillation.teacher
-    if not named:
-        return []
-    return open_teachers([named], tuple(dataset.label_names), config.device)
-
-
 def _train_members(job: Job) -> list[str]:
     """Train what is missing of the members, unless they were asked already."""
     if not job.config.distillation.members or job.run.targets.exists():
@@ -195,49 +176,6 @@ def _train_members(job: Job) -> list[str]:
     folders = train_members(job.config, job.run, job.journal.note, train_one)
     job.journal.note("the members are trained; now the network that learns from them")
     return folders
-
-
-def _find_targets(
-    job: Job, folders: list[str]
-) -> tuple[NDArray[np.float32] | None, list[dict[str, Any]]]:
-    """Return what the teachers say of the training images, and who they are."""
-    config, images = job.config, job.splits.train.images
-    label_names = tuple(job.dataset.label_names)
-    if not config.distillation.has_teacher:
-        return None, []
-    kept = load_targets(job.run.targets, (len(images), len(label_names)))
-    if kept is not None:
-        return kept
-    if config.distillation.members:
-        teachers = open_teachers(folders, label_names, config.device)
-    else:
-        teachers = _open_teacher(job.dataset, config)
-        _check_teacher(job, teachers[0])
-    journal = job.journal
-    answers = ask_teachers(teachers, images, journal.note, journal.watcher.should_stop)
-    if answers is None:
-        message = "interrupted while the teachers were asked"
-        hint = f"go on with it: fer train --resume {job.run.path}"
-        raise RunInterruptedError(message, signal_number=journal.watcher.should_stop(), hint=hint)
-    identities = [teacher.identity for teacher in teachers]
-    save_targets(job.run.targets, answers, identities)
-    return answers, identities
-
-
-def _check_teacher(job: Job, teacher: Teacher) -> None:
-    """Refuse a teacher that changed since the run began; warn of one that knows the answers."""
-    begun_with = read_run_record(job.run.path).get("teachers") or [teacher.identity]
-    if begun_with[0]["sha256"] != teacher.identity["sha256"]:
-        message = f"the teacher {job.config.distillation.teacher} is not the one the run began with"
-        raise ModelFileError(message, hint="put the old one back, or train anew")
-    metadata = teacher.runtime.metadata
-    same_data = metadata.get("dataset", {}).get("sha256") == job.dataset.sha256
-    chosen_on = (metadata.get("validation") or {}).get("split")
-    if same_data and chosen_on != job.splits.validation_name:
-        job.journal.note(
-            f"the teacher chose its epoch on {chosen_on}, so it may have learned from images of "
-            f"{job.splits.validation_name}, which choose the epoch here"
-        )
 
 
 def _check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
@@ -346,37 +284,3 @@ def _put_on_device(
         images=torch.from_numpy(np.ascontiguousarray(split.images)).to(device),
         labels=torch.from_numpy(split.labels.astype(np.int64)).to(device),
     )
-
-
-@contextmanager
-def _explain_failures(run: RunFolder, config: TrainConfig) -> Iterator[None]:
-    """Turn what can go wrong in mid-run into a RunFailedError that names the last good state."""
-    try:
-        yield
-    except FercliError as reason:
-        if isinstance(reason, RunFailedError):
-            raise RunFailedError(reason.message, hint=_name_last_state(run, reason.hint)) from None
-        raise
-    except OSError as reason:
-        message = f"the run's files cannot be written ({reason.strerror or reason})"
-        raise RunFailedError(message, hint=_name_last_state(run, "free some space")) from reason
-    except (RuntimeError, MemoryError) as reason:
-        if not _is_out_of_memory(reason):
-            raise
-        half = max(2, config.batch_size // 2)
-        message = f"memory ran out at batch size {config.batch_size}"
-        advice = f"train anew with --batch-size {half}"
-        raise RunFailedError(message, hint=_name_last_state(run, advice)) from reason
-
-
-def _is_out_of_memory(reason: RuntimeError | MemoryError) -> bool:
-    if isinstance(reason, torch.OutOfMemoryError | MemoryError):
-        return True
-    # The CPU's allocator raises a plain RuntimeError, in words that differ by system.
-    return any(words in str(reason) for words in ("not enough memory", "allocate memory"))
-
-
-def _name_last_state(run: RunFolder, advice: str) -> str:
-    checkpoints = find_checkpoints(run.checkpoints)
-    state = f"the last good state is {checkpoints[0]}" if checkpoints else "no state was saved yet"
-    return f"{advice}; {state}"

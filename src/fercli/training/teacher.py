@@ -9,22 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fercli.errors import ModelFileError
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
 from fercli.models import ModelFile, find_model, open_runtime
-from fercli.storage import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Teacher", "ask_teachers", "load_targets", "open_teachers", "save_targets"]
+    from fercli.config import TrainConfig
+    from fercli.data import Dataset
 
-_SCHEMA: Final = 1
+__all__ = ["Teacher", "ask_teachers", "open_teacher", "open_teachers"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,22 @@ class Teacher:
     """Which of its outputs each label of the dataset is."""
     identity: dict[str, Any]
     """`model`, `sha256` and `validation`, noted in the model that learns from it."""
+
+
+def open_teacher(dataset: Dataset, config: TrainConfig) -> list[Teacher]:
+    """Open the teacher that a configuration names.
+
+    Returns:
+        None or one; the members of an ensemble are not looked at.
+
+    Raises:
+        ModelFileError: It is missing, damaged, or has other labels than the dataset.
+        DeviceUnavailableError: The device is not there.
+    """
+    named = config.distillation.teacher
+    if not named:
+        return []
+    return open_teachers([named], tuple(dataset.label_names), config.device)
 
 
 def open_teachers(models: list[str], label_names: tuple[str, ...], device: str) -> list[Teacher]:
@@ -94,35 +109,6 @@ def ask_teachers(
             return None
     mean: NDArray[np.float32] = total / np.float32(len(teachers))
     return mean
-
-
-def save_targets(path: Path, targets: NDArray[np.float32], teachers: list[dict[str, Any]]) -> None:
-    """Keep answers `[N, K]` and who gave them, for a resumed run to find."""
-    metadata = {"schema": _SCHEMA, "kind": "targets", "teachers": teachers}
-    save_tensors(path, {"targets": targets}, metadata)
-
-
-def load_targets(
-    path: Path, shape: tuple[int, int]
-) -> tuple[NDArray[np.float32], list[dict[str, Any]]] | None:
-    """Return the answers that a run keeps and who gave them, or None when there are none.
-
-    Args:
-        path: What `save_targets` wrote.
-        shape: N and K.
-
-    Raises:
-        ModelFileError: The file is damaged, or of other images or labels.
-    """
-    if not path.exists():
-        return None
-    arrays, metadata = load_tensors(path, ModelFileError)
-    targets = arrays.get("targets")
-    known = metadata.get("kind") == "targets" and metadata.get("schema") == _SCHEMA
-    if not known or targets is None or targets.shape != shape:
-        message = f"{path} does not hold a teacher's answers to {shape[0]:,} images"
-        raise ModelFileError(message, hint="remove it; the teacher will be asked again")
-    return targets, metadata["teachers"]
 
 
 def _name(model: ModelFile) -> str:

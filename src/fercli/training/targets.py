@@ -1,0 +1,107 @@
+"""What the teachers say of the training images: asked once, kept in the run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fercli.errors import ModelFileError, RunInterruptedError
+from fercli.runs import read_run_record
+from fercli.storage import load_tensors, save_tensors
+from fercli.training.teacher import Teacher, ask_teachers, open_teacher, open_teachers
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fercli.training.job import Job
+
+__all__ = ["find_targets", "load_targets", "save_targets"]
+
+_SCHEMA: Final = 1
+
+
+def find_targets(
+    job: Job, members: list[str]
+) -> tuple[NDArray[np.float32] | None, list[dict[str, Any]]]:
+    """Return what the teachers say of the training images, and who they are.
+
+    What the run keeps is read; else they are asked, and their answers kept.
+
+    Args:
+        job: The training.
+        members: Folders of the trained members, where they teach.
+
+    Returns:
+        Probabilities `[N, K]` and the teachers' identities; None and none without a teacher.
+
+    Raises:
+        ModelFileError: The teacher is damaged, of other labels, or not the one the run began with.
+        RunInterruptedError: `should_stop` said so.
+    """
+    config, images = job.config, job.splits.train.images
+    label_names = tuple(job.dataset.label_names)
+    if not config.distillation.has_teacher:
+        return None, []
+    kept = load_targets(job.run.targets, (len(images), len(label_names)))
+    if kept is not None:
+        return kept
+    if config.distillation.members:
+        teachers = open_teachers(members, label_names, config.device)
+    else:
+        teachers = open_teacher(job.dataset, config)
+        _check_teacher(job, teachers[0])
+    journal = job.journal
+    answers = ask_teachers(teachers, images, journal.note, journal.watcher.should_stop)
+    if answers is None:
+        message = "interrupted while the teachers were asked"
+        hint = f"go on with it: fer train --resume {job.run.path}"
+        raise RunInterruptedError(message, signal_number=journal.watcher.should_stop(), hint=hint)
+    identities = [teacher.identity for teacher in teachers]
+    save_targets(job.run.targets, answers, identities)
+    return answers, identities
+
+
+def _check_teacher(job: Job, teacher: Teacher) -> None:
+    """Refuse a teacher that changed since the run began; warn of one that knows the answers."""
+    begun_with = read_run_record(job.run.path).get("teachers") or [teacher.identity]
+    if begun_with[0]["sha256"] != teacher.identity["sha256"]:
+        message = f"the teacher {job.config.distillation.teacher} is not the one the run began with"
+        raise ModelFileError(message, hint="put the old one back, or train anew")
+    metadata = teacher.runtime.metadata
+    same_data = metadata.get("dataset", {}).get("sha256") == job.dataset.sha256
+    chosen_on = (metadata.get("validation") or {}).get("split")
+    if same_data and chosen_on != job.splits.validation_name:
+        job.journal.note(
+            f"the teacher chose its epoch on {chosen_on}, so it may have learned from images of "
+            f"{job.splits.validation_name}, which choose the epoch here"
+        )
+
+
+def save_targets(path: Path, targets: NDArray[np.float32], teachers: list[dict[str, Any]]) -> None:
+    """Keep answers `[N, K]` and who gave them, for a resumed run to find."""
+    metadata = {"schema": _SCHEMA, "kind": "targets", "teachers": teachers}
+    save_tensors(path, {"targets": targets}, metadata)
+
+
+def load_targets(
+    path: Path, shape: tuple[int, int]
+) -> tuple[NDArray[np.float32], list[dict[str, Any]]] | None:
+    """Return the answers that a run keeps and who gave them, or None when there are none.
+
+    Args:
+        path: What `save_targets` wrote.
+        shape: N and K.
+
+    Raises:
+        ModelFileError: The file is damaged, or of other images or labels.
+    """
+    if not path.exists():
+        return None
+    arrays, metadata = load_tensors(path, ModelFileError)
+    targets = arrays.get("targets")
+    known = metadata.get("kind") == "targets" and metadata.get("schema") == _SCHEMA
+    if not known or targets is None or targets.shape != shape:
+        message = f"{path} does not hold a teacher's answers to {shape[0]:,} images"
+        raise ModelFileError(message, hint="remove it; the teacher will be asked again")
+    return targets, metadata["teachers"]
