@@ -20,6 +20,7 @@ from fercli.storage import write_json
 __all__ = [
     "RunFolder",
     "find_newest_run",
+    "is_finished",
     "name_run_directory",
     "read_run_record",
     "tell_time",
@@ -124,6 +125,16 @@ def read_run_record(folder: Path) -> dict[str, Any]:
         message = f"{path} has schema {record.get('schema')}, this fercli reads {SCHEMA}"
         raise ModelFileError(message)
     return record
+
+
+def is_finished(folder: RunFolder) -> bool:
+    """Return whether a run came to its end and still has its model; False if there is no run."""
+    if not folder.record.exists() or not folder.model.exists():
+        return False
+    try:
+        return bool(read_run_record(folder.path).get("finished_at"))
+    except ModelFileError:
+        return False
 
 
 def find_newest_run(root: Path = RUNS) -> Path | None:

@@ -18,7 +18,7 @@ from fercli.config import DEFAULTS, NETWORKS, OPTIMIZERS, TrainConfig, find_batc
 from fercli.errors import ConfigError, FercliError, ModelFileError, OutputExistsError
 from fercli.recipes import RECIPES
 from fercli.results import TrainResult, to_json
-from fercli.runs import RunFolder, name_run_directory, read_run_record
+from fercli.runs import RunFolder, is_finished, name_run_directory, read_run_record
 from fercli.settings import build_config, flatten_config, parse_setting
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def _resume(
     if refused:
         message = f"{', '.join(refused)} would change the result of the run being resumed"
         raise ConfigError(message, hint="leave it out, or train anew with another --output")
-    if record.get("finished_at") and folder.model.exists():
+    if is_finished(folder):
         output.note(f"{path} is finished already")
         result = TrainResult(**record["result"])
         return Outcome(to_json(result), _build_show(result))

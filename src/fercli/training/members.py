@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fercli.errors import ModelFileError, RunFailedError, RunInterruptedError
-from fercli.runs import RunFolder, read_run_record
+from fercli.errors import RunFailedError, RunInterruptedError
+from fercli.runs import RunFolder, is_finished
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -41,7 +41,7 @@ def train_members(
     for number in range(1, config.distillation.members + 1):
         folder = RunFolder(run.members / f"{number}")
         folders.append(str(folder.path))
-        if _is_finished(folder):
+        if is_finished(folder):
             continue
         member = dataclasses.replace(config, seed=config.seed + number, distillation=alone)
         which = f"member {number} of {config.distillation.members}"
@@ -58,12 +58,3 @@ def train_members(
             message = f"{which}: {reason.message}"
             raise RunFailedError(message, hint=reason.hint) from None
     return folders
-
-
-def _is_finished(folder: RunFolder) -> bool:
-    if not folder.record.exists() or not folder.model.exists():
-        return False
-    try:
-        return bool(read_run_record(folder.path).get("finished_at"))
-    except ModelFileError:
-        return False
