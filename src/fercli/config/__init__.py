@@ -1,0 +1,46 @@
+"""What a training can be told, as frozen dataclasses that check themselves.
+
+Every default lives here, once: recipes state what they change, the command line only what the
+user typed. One dataclass per concern, each in a module of its own, keeps them readable;
+`fercli.settings` sees them as one flat mapping.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fercli.config.augment import FLIPS, AugmentConfig
+from fercli.config.distillation import DistillationConfig
+from fercli.config.network import NETWORKS, STEMS, NetworkConfig
+from fercli.config.optimizer import AVERAGES, OPTIMIZERS, SCHEDULES, OptimizerConfig
+from fercli.config.train import (
+    DEFAULTS,
+    DEVICES,
+    PRECISIONS,
+    TrainConfig,
+    find_batch_misfit,
+    is_device_name,
+)
+
+__all__ = [
+    "AVERAGES",
+    "DEFAULTS",
+    "DEVICES",
+    "FLIPS",
+    "MAX_PIXELS",
+    "NETWORKS",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "SCHEDULES",
+    "STEMS",
+    "AugmentConfig",
+    "DistillationConfig",
+    "NetworkConfig",
+    "OptimizerConfig",
+    "TrainConfig",
+    "find_batch_misfit",
+    "is_device_name",
+]
+
+MAX_PIXELS: Final = 100_000_000
+"""Largest image that is decoded, in pixels; 100 megapixels are 100 MB of grey."""

@@ -1,0 +1,44 @@
+"""Who teaches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fercli.config.checks import raise_on
+from fercli.ranges import find_excess, find_not_above, find_outside
+
+__all__ = ["DistillationConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationConfig:
+    """Whose answers are learned beside the labels."""
+
+    members: int = 0
+    """Networks trained first, each with a seed of its own, whose mean answer teaches the one that
+    is kept; 0 trains that one alone, else 2 to 64."""
+    teacher: str = ""
+    """Path or bundled name of a model that teaches; empty for none. `members` makes its own."""
+    teacher_weight: float = 0.7
+    """Part of the loss that compares with the teacher, in (0, 1]; the labels have the rest."""
+    teacher_temperature: float = 2.0
+    """What both sides' logits are divided by before they are compared, in [1, 20]."""
+
+    def __post_init__(self) -> None:
+        """Check every range; see `ConfigError.problems`."""
+        problems = [
+            *find_outside("members", self.members, 0, 64),
+            *find_not_above("teacher_weight", self.teacher_weight, 0),
+            *find_excess("teacher_weight", self.teacher_weight, 1),
+            *find_outside("teacher_temperature", self.teacher_temperature, 1, 20),
+        ]
+        if self.members == 1:
+            problems.append("members must be 0 or at least 2: one network has nobody to agree with")
+        if self.members and self.teacher:
+            problems.append("members and teacher are two ways to a teacher: give one of them")
+        raise_on(problems)
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether anybody teaches."""
+        return bool(self.members or self.teacher)
