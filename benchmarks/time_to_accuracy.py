@@ -29,6 +29,7 @@ from fercli.runs import RunFolder
 from fercli.settings import build_config, parse_setting
 from fercli.training import resolve_config, train
 from fercli.training.loop import prepare_batch, take_step
+from fercli.training.loss import build_criterion, count_labels
 from fercli.training.state import build_state
 
 if TYPE_CHECKING:
@@ -47,13 +48,16 @@ def measure_seed_step(dataset: Dataset, n_steps: int) -> list[float]:
     state = build_state(network, config, torch.device("cpu"))
     state.network.train()
     first = torch.zeros(config.batch_size, dtype=torch.bool)
+    counts = count_labels(torch.from_numpy(train_split.labels), len(dataset.label_names))
+    criterion = build_criterion(config, counts)
     taken = []
     for number in range(n_steps + 3):
         at = number * config.batch_size
         images = torch.from_numpy(np.array(train_split.images[at : at + config.batch_size]))
         labels = torch.from_numpy(train_split.labels[at : at + config.batch_size].astype(np.int64))
         start = time.perf_counter()
-        take_step(state, prepare_batch(state, images, first, config, 48), labels, config)
+        pixels = prepare_batch(state, images, first, config, 48)
+        take_step(state, pixels, labels, config.precision, criterion)
         taken.append(time.perf_counter() - start)
     return taken[3:]
 

@@ -26,6 +26,7 @@ from fercli.settings import build_config, parse_setting
 from fercli.training import resolve_config
 from fercli.training.average import update_average
 from fercli.training.loop import LabeledImages, prepare_batch, take_step
+from fercli.training.loss import build_criterion, count_labels
 from fercli.training.state import build_state
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def build(config: TrainConfig) -> tuple[TrainingState, LabeledImages]:
     split = LabeledImages(
         torch.from_numpy(drawn.images).to(device),
         torch.from_numpy(drawn.labels.astype(np.int64)).to(device),
+        n_labels=7,
     )
     return build_state(network, config, device), split
 
@@ -64,6 +66,7 @@ def time_steps(
     """Return the median seconds of each part of a step, and the step's floating-point work."""
     batch = torch.arange(config.batch_size, device=state.device)
     first = torch.zeros(config.batch_size, dtype=torch.bool, device=state.device)
+    criterion = build_criterion(config, count_labels(split.labels, split.n_labels))
     times: list[float] = []
 
     def mark(*_arguments: object) -> None:
@@ -73,7 +76,7 @@ def time_steps(
     def step() -> None:
         pixels = prepare_batch(state, split.images[batch], first, config, size_px)
         mark()
-        take_step(state, pixels, split.labels[batch], config)
+        take_step(state, pixels, split.labels[batch], config.precision, criterion)
         if state.average is not None:
             update_average(state.average, state.network, config.optimization, 5, 10)
 

@@ -14,6 +14,7 @@ from fercli.config import (
     DEFAULTS,
     AugmentConfig,
     DistillationConfig,
+    LossConfig,
     NetworkConfig,
     OptimizerConfig,
     TrainConfig,
@@ -98,6 +99,7 @@ _GROUPS: Final[dict[str, type[Any]]] = {
     "model": NetworkConfig,
     "augment": AugmentConfig,
     "optimization": OptimizerConfig,
+    "loss": LossConfig,
     "distillation": DistillationConfig,
 }
 _TYPES: Final[dict[str, Any]] = {

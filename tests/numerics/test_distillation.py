@@ -110,7 +110,7 @@ def test_every_image_is_taught_its_own_answer(
     seen = []
 
     def look(*arguments: Any) -> Any:
-        seen.append(torch.equal(arguments[4].argmax(1), arguments[2]))
+        seen.append(torch.equal(arguments[5].argmax(1), arguments[2]))
         return take_step(*arguments)
 
     monkeypatch.setattr("fercli.training.loop.take_step", look)

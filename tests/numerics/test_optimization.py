@@ -13,9 +13,8 @@ from fercli.config import OptimizerConfig
 from fercli.networks import build_network, initialize
 from fercli.settings import build_config
 from fercli.training.average import build_average, update_average
-from fercli.training.loss import compute_loss, soften
 from fercli.training.muon import Muon, orthogonalize
-from fercli.training.optimizer import build_optimizer, set_learning_rate
+from fercli.training.optimizer import build_optimizer, set_rates
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -84,7 +83,7 @@ def test_learning_rates_keep_their_ratio(tiny_config: TrainConfig) -> None:
     config = OptimizerConfig(optimizer="muon", sgd_ratio=3.0)
     optimizer = build_optimizer(network, config)
 
-    set_learning_rate(optimizer, 0.1)
+    set_rates(optimizer, 0.1, 0.6)
 
     rates = [group["lr"] for group in optimizer.param_groups]
     assert rates == pytest.approx([0.1, 0.3, 0.3])
@@ -145,38 +144,3 @@ def test_lookahead_puts_the_average_back_every_fifth_step(tiny_config: TrainConf
     assert torch.equal(head, average.get_parameter("body.head.weight"))
     assert torch.allclose(head, before + 1 - 0.95**5, atol=1e-6)
     assert build_average(network, OptimizerConfig()) is None
-
-
-def test_a_student_that_agrees_has_nothing_to_learn() -> None:
-    config = build_config({"teacher_weight": 1.0, "teacher_temperature": 3.0})
-    logits = draw(6, 7).requires_grad_()
-    labels = torch.zeros(6, dtype=torch.int64)
-    targets = soften(torch.softmax(logits.detach(), dim=1), 3.0)
-
-    torch.autograd.backward(compute_loss(logits, labels, config, targets))
-
-    assert logits.grad is not None
-    assert float(logits.grad.abs().max()) < 1e-6
-
-
-def test_labels_and_teacher_are_weighted() -> None:
-    config = build_config(
-        {"teacher_weight": 0.25, "teacher_temperature": 1.0, "label_smoothing": 0.0}
-    )
-    logits, labels = draw(6, 7), torch.arange(6)
-    other = functional.one_hot(torch.full((6,), 6), 7).float()
-
-    loss = compute_loss(logits, labels, config, other)
-
-    hard = functional.cross_entropy(logits, labels)
-    taught = functional.cross_entropy(logits, torch.full((6,), 6))
-    assert loss == pytest.approx(float(0.75 * hard + 0.25 * taught))
-    assert compute_loss(logits, labels, config) == hard
-
-
-def test_softening() -> None:
-    probabilities = torch.softmax(draw(5, 7), dim=1)
-
-    assert torch.allclose(soften(probabilities, 1.0), probabilities, atol=1e-6)
-    assert torch.allclose(soften(probabilities, 1e4), torch.full((5, 7), 1 / 7), atol=1e-3)
-    assert torch.isfinite(soften(torch.eye(7), 2.0)).all()

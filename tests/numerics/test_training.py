@@ -21,7 +21,7 @@ from fercli.training.augment import augment, erase, flip, jitter_tones, resize, 
 from fercli.training.batches import count_steps, draw_batches, draw_first_mirrored, draw_mirrored
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
 from fercli.training.loop import choose_size
-from fercli.training.schedule import compute_learning_rate
+from fercli.training.schedule import compute_learning_rate, compute_momentum, count_drops
 from fercli.training.splits import choose_splits
 from fercli.training.state import build_state
 
@@ -52,28 +52,27 @@ def test_same_seed_same_bits(
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "precision", "average"),
+    "changes",
     [
-        ("sgd", "fp32", "none"),
-        ("adam", "fp32", "ema"),
-        ("adamw", "bf16", "none"),
-        ("sgd", "fp16", "lookahead"),
-        ("muon", "fp32", "ema"),
+        {"optimizer": "sgd"},
+        {"optimizer": "adam", "average": "ema"},
+        {"optimizer": "adamw", "precision": "bf16"},
+        {"optimizer": "sgd", "precision": "fp16", "average": "lookahead"},
+        {"optimizer": "muon", "average": "ema"},
+        {"mixup": 0.4, "views": 2, "balance": "weights", "focal_gamma": 2.0},
+        {"balance": "oversample", "schedule": "onecycle", "logit_adjustment": 1.0},
+        {"schedule": "plateau", "plateau_patience": 1, "epochs": 4},
     ],
+    ids=lambda changes: "-".join(map(str, changes.values())),
 )
 def test_stopping_anywhere_changes_nothing(
-    faces: Dataset,
-    tiny_config: TrainConfig,
-    tmp_path: Path,
-    optimizer: str,
-    precision: str,
-    average: str,
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path, changes: dict[str, object]
 ) -> None:
-    changes = {
-        "average": average, "stem": "whitened",
-        "optimizer": optimizer, "precision": precision, "learning_rate": 1e-3, "dropout": 0.5,
-        "erasing": 0.5, "flip": "random", "widths": (8,), "epochs": 2, "batch_size": 100,
+    lively = {
+        "stem": "whitened", "learning_rate": 1e-3, "dropout": 0.5, "erasing": 0.5,
+        "flip": "random", "widths": (8,), "epochs": 2, "batch_size": 100,
     }  # fmt: skip
+    changes = {**lively, **changes}
     config = build_config(changes, base=tiny_config)
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
     train(faces, config, whole)
@@ -237,12 +236,14 @@ def test_splits(faces: Dataset) -> None:
 def test_every_image_is_seen_once_an_epoch() -> None:
     config = build_config({"batch_size": 64, "seed": 3})
 
-    batches = draw_batches(1000, config, 5)
+    labels = torch.zeros(1000, dtype=torch.int64)
+
+    batches = draw_batches(labels, config, 5)
 
     assert sorted(torch.cat(batches).tolist()) == list(range(1000))
     assert len(batches) == count_steps(1000, 64) == 16
     assert {len(batch) for batch in batches} == {62, 63}
-    assert not torch.equal(torch.cat(batches), torch.cat(draw_batches(1000, config, 6)))
+    assert not torch.equal(torch.cat(batches), torch.cat(draw_batches(labels, config, 6)))
 
 
 def test_sizes_grow_and_every_run_ends_at_the_last() -> None:
@@ -324,19 +325,21 @@ def test_a_shift_moves_by_that_part_of_the_side() -> None:
     assert 33 <= int(places.max()) <= 38
 
 
-@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "linear"])
+@pytest.mark.parametrize("schedule", ["constant", "step", "plateau", "cosine", "linear"])
 def test_schedules_at_their_corners(schedule: str) -> None:
     config = OptimizerConfig(
         learning_rate=1.0, schedule=schedule, warmup=0.1, final_factor=0.05, step_epochs=2
     )
     rates = [
-        compute_learning_rate(config, step, steps_per_epoch=10, total_steps=100)
+        compute_learning_rate(config, step, total_steps=100, drops=step // 20)
         for step in range(100)
     ]
 
     assert rates[0] == pytest.approx(1 / 11)
     assert max(rates) == rates[10] == 1
-    last = {"constant": 1.0, "step": 0.1**4, "cosine": 0.05, "linear": 0.05}[schedule]
+    last = {"constant": 1.0, "step": 0.1**4, "plateau": 0.1**4, "cosine": 0.05, "linear": 0.05}[
+        schedule
+    ]
     assert rates[-1] == pytest.approx(last)
     assert all(math.isfinite(rate) and rate > 0 for rate in rates)
     if schedule == "step":
@@ -347,4 +350,30 @@ def test_schedules_at_their_corners(schedule: str) -> None:
 def test_a_run_of_one_step_has_a_rate() -> None:
     config = OptimizerConfig(learning_rate=1.0, warmup=0.0)
 
-    assert compute_learning_rate(config, 0, steps_per_epoch=1, total_steps=1) == 1
+    assert compute_learning_rate(config, 0, total_steps=1) == 1
+
+
+def test_one_cycle_rises_and_falls_against_the_momentum() -> None:
+    config = OptimizerConfig(
+        learning_rate=1.0, schedule="onecycle", warmup=0.3, final_factor=0.001, momentum=0.95
+    )
+    rates = [compute_learning_rate(config, step, total_steps=100) for step in range(100)]
+    momenta = [compute_momentum(config, step, total_steps=100) for step in range(100)]
+
+    assert rates[0] == pytest.approx(0.04)
+    assert max(rates) == rates[30] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.001)
+    assert rates[:31] == sorted(rates[:31])
+    assert rates[30:] == sorted(rates[30:], reverse=True)
+    assert momenta[0] == momenta[-1] == pytest.approx(0.95)
+    assert min(momenta) == momenta[30] == pytest.approx(0.85)
+    assert compute_momentum(OptimizerConfig(momentum=0.7), 5, total_steps=10) == 0.7
+
+
+def test_plateau_drops_after_patience() -> None:
+    assert count_drops([], 2) == 0
+    assert count_drops([0.1, 0.2, 0.3], 2) == 0
+    assert count_drops([0.3, 0.2, 0.2], 2) == 1
+    assert count_drops([0.3, 0.2, 0.2, 0.2], 2) == 1
+    assert count_drops([0.3, 0.2, 0.2, 0.2, 0.3], 2) == 2
+    assert count_drops([0.3, 0.2, 0.4, 0.2, 0.2], 2) == 1

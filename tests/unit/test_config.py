@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import is_dataclass
+from typing import Any
 
 import pytest
 
 from fercli.config import (
     DEFAULTS,
     NETWORKS,
-    AugmentConfig,
-    DistillationConfig,
-    NetworkConfig,
-    OptimizerConfig,
     TrainConfig,
     is_device_name,
 )
@@ -20,11 +18,15 @@ from fercli.settings import build_config, flatten_config, parse_setting
 
 
 def test_field_names_are_unique_across_the_dataclasses() -> None:
+    values = {item.name: getattr(DEFAULTS, item.name) for item in dataclasses.fields(TrainConfig)}
+    groups: dict[str, Any] = {
+        name: type(value) for name, value in values.items() if is_dataclass(value)
+    }
     names = [
         item.name
-        for kind in (TrainConfig, NetworkConfig, AugmentConfig, OptimizerConfig, DistillationConfig)
+        for kind in (TrainConfig, *groups.values())
         for item in dataclasses.fields(kind)
-        if item.name not in {"model", "augment", "optimization", "distillation"}
+        if item.name not in groups
     ]
 
     assert len(names) == len(set(names))
@@ -80,7 +82,9 @@ def test_the_seed_recipe_is_the_notebooks() -> None:
         ("step_factor", 0.0), ("step_factor", 1.1), ("momentum", 1.0), ("weight_decay", -1.0),
         ("precision", "fp64"), ("device", "cuda:x"), ("device", "gpu"), ("seed", -1),
         ("seed", 2**31), ("patience", -1), ("network", "vgg"), ("optimizer", "sdg"),
-        ("label_smoothing", 1.0), ("channels_last", "yes"),
+        ("label_smoothing", 1.0), ("balance", "weight"), ("balance_power", 0.0),
+        ("balance_power", 1.5), ("focal_gamma", -1.0), ("logit_adjustment", float("inf")),
+        ("mixup", -0.1), ("views", 0), ("plateau_patience", 0), ("channels_last", "yes"),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(name: str, value: object) -> None:

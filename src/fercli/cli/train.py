@@ -14,7 +14,7 @@ from fercli.cli._options import DataOption, DeviceOption, ForceOption
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images, watch_training
 from fercli.cli._tables import print_pairs
-from fercli.config import DEFAULTS, NETWORKS, OPTIMIZERS, TrainConfig, find_batch_misfit
+from fercli.config import BALANCES, DEFAULTS, NETWORKS, OPTIMIZERS, TrainConfig, find_batch_misfit
 from fercli.errors import ConfigError, FercliError, ModelFileError, OutputExistsError
 from fercli.recipes import RECIPES
 from fercli.results import TrainResult, to_json
@@ -70,6 +70,10 @@ def train_command(
     ] = None,
     teacher: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Learn from a model's answers, too.")
+    ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(metavar="|".join(BALANCES), help=f"What is done for rare labels. {_CHANGES}"),
     ] = None,
     patience: Annotated[
         int | None,
@@ -138,6 +142,7 @@ def train_command(
         "dropout": dropout,
         "members": members,
         "teacher": teacher,
+        "balance": balance,
         "patience": patience,
         "validation": validation,
         "device": device,

@@ -11,6 +11,7 @@ from typing import Final
 
 from fercli.config.augment import FLIPS, AugmentConfig
 from fercli.config.distillation import DistillationConfig
+from fercli.config.loss import BALANCES, LossConfig
 from fercli.config.network import NETWORKS, STEMS, NetworkConfig
 from fercli.config.optimizer import AVERAGES, OPTIMIZERS, SCHEDULES, OptimizerConfig
 from fercli.config.train import (
@@ -24,6 +25,7 @@ from fercli.config.train import (
 
 __all__ = [
     "AVERAGES",
+    "BALANCES",
     "DEFAULTS",
     "DEVICES",
     "FLIPS",
@@ -35,6 +37,7 @@ __all__ = [
     "STEMS",
     "AugmentConfig",
     "DistillationConfig",
+    "LossConfig",
     "NetworkConfig",
     "OptimizerConfig",
     "TrainConfig",

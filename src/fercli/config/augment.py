@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fercli.config.checks import raise_on
-from fercli.ranges import find_outside, find_unknown_choice
+from fercli.ranges import find_below, find_outside, find_unknown_choice
 
 __all__ = ["FLIPS", "AugmentConfig"]
 
@@ -30,6 +30,12 @@ class AugmentConfig:
     """Largest change of brightness, as a fraction of the full range, in [0, 1]."""
     contrast: float = 0.2
     """Largest relative change of contrast, in [0, 1]."""
+    mixup: float = 0.0
+    """Blends every image, and its label, with another one: the alpha of mixup's Beta
+    distribution, at least 0; 0 blends nothing, 0.2 a little."""
+    views: int = 1
+    """Times that each image of a batch is in it, varied anew each time, 1 to 64; a step costs as
+    much more (Hoffer et al., "Augment your batch", 2019)."""
     erasing: float = 0.0
     """Probability of overwriting a rectangle with noise (Zhong et al. 2017), in [0, 1]."""
     erasing_area: float = 0.2
@@ -45,6 +51,8 @@ class AugmentConfig:
                 *find_outside("shift", self.shift, 0, 1),
                 *find_outside("brightness", self.brightness, 0, 1),
                 *find_outside("contrast", self.contrast, 0, 1),
+                *find_below("mixup", self.mixup, 0),
+                *find_outside("views", self.views, 1, 64),
                 *find_outside("erasing", self.erasing, 0, 1),
                 *find_outside("erasing_area", self.erasing_area, 0.02, 1),
             ]

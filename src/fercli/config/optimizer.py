@@ -12,7 +12,7 @@ __all__ = ["AVERAGES", "OPTIMIZERS", "SCHEDULES", "OptimizerConfig"]
 
 OPTIMIZERS: Final = ("adam", "adamw", "muon", "sgd")
 AVERAGES: Final = ("none", "ema", "lookahead")
-SCHEDULES: Final = ("constant", "step", "cosine", "linear")
+SCHEDULES: Final = ("constant", "step", "plateau", "cosine", "linear", "onecycle")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +32,21 @@ class OptimizerConfig:
     """Decay of convolution and dense weights, >= 0; norms and biases, and what `muon` keeps at a
     fixed length, are never decayed."""
     schedule: str = "cosine"
-    """`constant`, `step`, `cosine` or `linear`; the last two end at `final_factor`."""
+    """`constant`; `step` and `plateau` drop; `cosine` and `linear` end at `final_factor`;
+    `onecycle` rises from a 25th and falls to `final_factor`, both by a cosine, while the momentum
+    of `sgd` and `muon` falls by 0.1 and rises again (Smith, "A disciplined approach to neural
+    network hyper-parameters", 2018)."""
     warmup: float = 0.1
-    """Part of all steps in which the rate rises linearly from 0, in [0, 1)."""
+    """Part of all steps in which the rate rises, linearly from 0 but for `onecycle`, in [0, 1)."""
     final_factor: float = 0.01
-    """Last learning rate of `cosine` and `linear` as a fraction of the peak, in [0, 1]."""
+    """Last learning rate of `cosine`, `linear` and `onecycle` as a fraction of the peak, in
+    [0, 1]."""
     step_epochs: int = 5
     """Epochs between two drops of `step`, at least 1."""
     step_factor: float = 0.1
-    """What a drop of `step` multiplies the rate by, in (0, 1]."""
+    """What a drop of `step` and `plateau` multiplies the rate by, in (0, 1]."""
+    plateau_patience: int = 5
+    """Epochs without a better validation accuracy before `plateau` drops, at least 1."""
     average: str = "none"
     """`none`; `ema` keeps a moving average of the weights, which is what is validated and saved;
     `lookahead` also puts it back into the network every five steps."""
@@ -61,6 +67,7 @@ class OptimizerConfig:
                 *find_outside("step_epochs", self.step_epochs, 1, 1_000_000),
                 *find_not_above("step_factor", self.step_factor, 0),
                 *find_excess("step_factor", self.step_factor, 1),
+                *find_outside("plateau_patience", self.plateau_patience, 1, 1_000_000),
                 *find_not_above("sgd_ratio", self.sgd_ratio, 0),
                 *find_unknown_choice("average", self.average, AVERAGES),
                 *find_outside("average_decay", self.average_decay, 0, 0.999999),

@@ -8,6 +8,7 @@ from typing import Final
 from fercli.config.augment import AugmentConfig
 from fercli.config.checks import raise_on
 from fercli.config.distillation import DistillationConfig
+from fercli.config.loss import LossConfig
 from fercli.config.network import DEFAULT_STEM, NetworkConfig
 from fercli.config.optimizer import OptimizerConfig
 from fercli.ranges import find_outside, find_unknown_choice
@@ -37,14 +38,14 @@ class TrainConfig:
     """The augmentation."""
     optimization: OptimizerConfig = field(default_factory=OptimizerConfig)
     """The optimizer and its schedule."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """What is minimized."""
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     """The teacher, if there is one."""
     epochs: int = 60
     """Passes over the training images, at least 1."""
     batch_size: int = 256
     """Images per step, at least 2 (batch norm needs two)."""
-    label_smoothing: float = 0.1
-    """Probability mass spread over all labels, in [0, 1)."""
     sizes_px: tuple[int, ...] = (48,)
     """Side of the images in equal parts of the run, 16 to 48; the last, 48, ends every run."""
     patience: int = 0
@@ -69,7 +70,6 @@ class TrainConfig:
         problems = [
             *find_outside("epochs", self.epochs, 1, 1_000_000),
             *find_outside("batch_size", self.batch_size, 2, 1_000_000),
-            *find_outside("label_smoothing", self.label_smoothing, 0, 0.99),
             *find_outside("patience", self.patience, 0, 1_000_000),
             *find_outside("split_seed", self.split_seed, 0, 2**31 - 1),
             *find_outside("seed", self.seed, 0, 2**31 - 1 - self.distillation.members),

@@ -22,19 +22,26 @@ def count_steps(n_images: int, batch_size: int) -> int:
     return math.ceil(n_images / batch_size)
 
 
-def draw_batches(n_images: int, config: TrainConfig, epoch: int) -> list[Tensor]:
+def draw_batches(labels: Tensor, config: TrainConfig, epoch: int) -> list[Tensor]:
     """Return the shuffled image numbers of every step of an epoch.
 
-    The steps differ by at most one image, so that no small last batch upsets the batch norms.
+    The steps differ by at most one image, so that no small last batch upsets the batch norms. With
+    several views an image's number stands in its step as often.
 
     Args:
-        n_images: Images of the training split.
-        config: Its seed and batch size.
+        labels: `[N]` int64 of the training split; looked at for `oversample` only.
+        config: Seed, batch size, balance and views are used.
         epoch: 0-based.
     """
     generator = torch.Generator().manual_seed(config.seed * _EPOCH_STRIDE + epoch)
-    order = torch.randperm(n_images, generator=generator)
-    return list(torch.tensor_split(order, count_steps(n_images, config.batch_size)))
+    if config.loss.balance == "oversample":
+        counts = torch.bincount(labels).cpu().double()
+        chances = counts[labels.cpu()] ** -config.loss.balance_power
+        order = torch.multinomial(chances, len(labels), replacement=True, generator=generator)
+    else:
+        order = torch.randperm(len(labels), generator=generator)
+    batches = torch.tensor_split(order, count_steps(len(labels), config.batch_size))
+    return [batch.repeat_interleave(config.augment.views) for batch in batches]
 
 
 def draw_first_mirrored(n_images: int, seed: int) -> Tensor:

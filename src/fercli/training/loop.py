@@ -29,14 +29,21 @@ from fercli.training.batches import (
     draw_first_mirrored,
     draw_mirrored,
 )
-from fercli.training.loss import compute_loss
-from fercli.training.optimizer import set_learning_rate
-from fercli.training.schedule import compute_learning_rate
+from fercli.training.loss import (
+    Criterion,
+    build_criterion,
+    compute_loss,
+    count_labels,
+    spread,
+)
+from fercli.training.mixup import blend, draw_share
+from fercli.training.optimizer import set_rates
+from fercli.training.schedule import compute_learning_rate, compute_momentum, count_drops
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.networks import FaceNetwork
-    from fercli.training.state import TrainingState
+    from fercli.training.state import Progress, TrainingState
 
 __all__ = [
     "LabeledImages",
@@ -63,6 +70,8 @@ class LabeledImages:
     """[N, 48, 48] uint8."""
     labels: Tensor
     """[N] int64."""
+    n_labels: int
+    """K."""
     targets: Tensor | None = None
     """[N, K] float32, a teacher's probabilities, at the temperature they are learned at."""
 
@@ -123,12 +132,13 @@ def run_epochs(
     progress = state.progress
     n_steps = count_steps(len(train.labels), config.batch_size)
     first = draw_first_mirrored(len(train.labels), config.seed).to(state.device)
+    criterion = build_criterion(config, count_labels(train.labels, train.n_labels))
     while not progress.finished:
-        stopped_by = _run_epoch(state, train, first, config, hooks)
+        stopped_by = _run_epoch(state, train, first, config, criterion, hooks)
         if stopped_by:
             hooks.save(state, progress.epoch * n_steps + progress.step)
             return stopped_by
-        _end_epoch(state, validation, config, hooks)
+        _end_epoch(state, validation, config, n_steps, hooks)
         hooks.save(state, progress.epoch * n_steps)
     return 0
 
@@ -162,11 +172,12 @@ def _run_epoch(
     train: LabeledImages,
     first: Tensor,
     config: TrainConfig,
+    criterion: Criterion,
     hooks: TrainHooks,
 ) -> int:
     """Run what is left of an epoch; return the signal that stopped it, or 0."""
     progress = state.progress
-    batches = draw_batches(len(train.labels), config, progress.epoch)
+    batches = draw_batches(train.labels, config, progress.epoch)
     state.network.train()
     # Reading a number back stalls a GPU, so there it is done now and then.
     stride = 1 if state.device.type == "cpu" else 20
@@ -178,9 +189,10 @@ def _run_epoch(
     while progress.step < len(batches):
         batch = batches[progress.step].to(state.device)
         pixels = prepare_batch(state, train.images[batch], first[batch], config, size_px)
-        rate = _set_learning_rate(state, config, len(batches))
-        targets = None if train.targets is None else train.targets[batch]
-        loss, right = take_step(state, pixels, train.labels[batch], config, targets)
+        pixels, labels, targets = _blend_batch(pixels, train, batch, config, progress)
+        rate, momentum = _compute_rates(progress, config, progress.step, len(batches))
+        set_rates(state.optimizer, rate, momentum)
+        loss, right = take_step(state, pixels, labels, config.precision, criterion, targets)
         sums += torch.stack([loss * len(batch), right]).to(sums)
         progress.step += 1
         if state.average is not None:
@@ -224,11 +236,25 @@ def prepare_batch(
     return resize(pixels, size_px)
 
 
+def _blend_batch(
+    pixels: Tensor, train: LabeledImages, batch: Tensor, config: TrainConfig, progress: Progress
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return pixels, labels and a teacher's targets of a batch, mixed up if asked for."""
+    labels = train.labels[batch]
+    targets = None if train.targets is None else train.targets[batch]
+    if not config.augment.mixup:
+        return pixels, labels, targets
+    share = draw_share(config.augment.mixup, config.seed, progress.epoch, progress.step)
+    wanted = blend(spread(labels, train.n_labels), share)
+    return blend(pixels, share), wanted, None if targets is None else blend(targets, share)
+
+
 def take_step(
     state: TrainingState,
     pixels: Tensor,
     labels: Tensor,
-    config: TrainConfig,
+    precision: str,
+    criterion: Criterion,
     targets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Update the weights once.
@@ -236,46 +262,55 @@ def take_step(
     Args:
         state: Changed in place.
         pixels: `[N, 1, H, W]` float32 in [0, 1].
-        labels: `[N]` int64.
-        config: Precision and loss.
+        labels: `[N]` int64, or `[N, K]` float32, a probability for each label.
+        precision: `fp32`, `bf16` or `fp16`.
+        criterion: What to minimize.
         targets: `[N, K]` float32, a teacher's softened probabilities.
 
     Returns:
         The mean loss and the number of right answers, both on the device.
     """
-    dtype = _DTYPES.get(config.precision, torch.bfloat16)
-    with torch.autocast(state.device.type, dtype=dtype, enabled=config.precision in _DTYPES):
+    dtype = _DTYPES.get(precision, torch.bfloat16)
+    with torch.autocast(state.device.type, dtype=dtype, enabled=precision in _DTYPES):
         logits = state.network(pixels)
     logits = logits.float()
-    loss = compute_loss(logits, labels, config, targets)
+    loss = compute_loss(logits, labels, criterion, targets)
     state.optimizer.zero_grad(set_to_none=True)
     scaled: Tensor = state.scaler.scale(loss)
     scaled.backward()  # type: ignore[no-untyped-call]  # torch's backward has no annotations
     state.scaler.step(state.optimizer)
     state.scaler.update()
-    return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+    wanted = labels if labels.ndim == 1 else labels.argmax(1)
+    return loss.detach(), (logits.detach().argmax(1) == wanted).sum()
 
 
-def _set_learning_rate(state: TrainingState, config: TrainConfig, n_steps: int) -> float:
-    step = state.progress.epoch * n_steps + state.progress.step
-    rate = compute_learning_rate(
-        config.optimization, step, steps_per_epoch=n_steps, total_steps=n_steps * config.epochs
-    )
-    set_learning_rate(state.optimizer, rate)
-    return rate
+def _compute_rates(
+    progress: Progress, config: TrainConfig, step: int, n_steps: int
+) -> tuple[float, float]:
+    """Return learning rate and momentum of a step, 0-based, of the current epoch."""
+    optimization = config.optimization
+    done, total = progress.epoch * n_steps + step, config.epochs * n_steps
+    drops = progress.epoch // optimization.step_epochs
+    if optimization.schedule == "plateau":
+        accuracies = [report.validation_accuracy for report in progress.history]
+        drops = count_drops(accuracies, optimization.plateau_patience)
+    rate = compute_learning_rate(optimization, done, total_steps=total, drops=drops)
+    return rate, compute_momentum(optimization, done, total_steps=total)
 
 
 def _end_epoch(
     state: TrainingState,
     validation: LabeledImages,
     config: TrainConfig,
+    n_steps: int,
     hooks: TrainHooks,
 ) -> None:
     """Validate, report, keep the best weights and decide whether to go on."""
     progress = state.progress
     started = time.perf_counter()
     loss, accuracy = validate(state.judged, validation)
-    rate = float(state.optimizer.param_groups[0]["lr"])
+    # Not the optimizer's own: resumed after the last step of an epoch, it was never told.
+    rate, _ = _compute_rates(progress, config, n_steps - 1, n_steps)
     # The last step of an epoch may have spoilt the weights: they must not be saved.
     _check_finite(loss, progress.epoch + 1, rate)
     if accuracy > progress.best_accuracy:

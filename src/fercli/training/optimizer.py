@@ -12,7 +12,7 @@ from fercli.training.muon import Muon
 if TYPE_CHECKING:
     from fercli.config import OptimizerConfig
 
-__all__ = ["build_optimizer", "set_learning_rate"]
+__all__ = ["build_optimizer", "set_rates"]
 
 
 def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -44,10 +44,15 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
     return torch.optim.Adam(groups, lr=config.learning_rate)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of every group; some take a multiple of it."""
+def set_rates(optimizer: torch.optim.Optimizer, rate: float, momentum: float) -> None:
+    """Set the learning rate of every group, some take a multiple of it, and the momentum.
+
+    Adam's moments have decays of their own, which stay.
+    """
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("ratio", 1.0)
+        if "momentum" in group:
+            group["momentum"] = momentum
 
 
 def _group_for_muon(groups: list[dict[str, Any]], config: OptimizerConfig) -> list[dict[str, Any]]:

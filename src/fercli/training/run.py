@@ -259,8 +259,9 @@ def _run(state: TrainingState, job: Job, targets: NDArray[np.float32] | None) ->
         should_stop=journal.watcher.should_stop,
     )
     temperature = config.distillation.teacher_temperature
-    train_images = _put_on_device(splits.train, state.device, targets, temperature)
-    validation = _put_on_device(splits.validation, state.device)
+    n_labels = len(job.dataset.label_names)
+    train_images = _put_on_device(splits.train, n_labels, state.device, targets, temperature)
+    validation = _put_on_device(splits.validation, n_labels, state.device)
     stopped_by = run_epochs(state, train_images, validation, config, hooks)
     if stopped_by:
         epoch = state.progress.epoch + 1
@@ -272,6 +273,7 @@ def _run(state: TrainingState, job: Job, targets: NDArray[np.float32] | None) ->
 
 def _put_on_device(
     split: Subset,
+    n_labels: int,
     device: torch.device,
     targets: NDArray[np.float32] | None = None,
     temperature: float = 1.0,
@@ -280,6 +282,7 @@ def _put_on_device(
     if targets is not None:
         softened = soften(torch.from_numpy(targets), temperature).to(device)
     return LabeledImages(
+        n_labels=n_labels,
         targets=softened,
         images=torch.from_numpy(np.ascontiguousarray(split.images)).to(device),
         labels=torch.from_numpy(split.labels.astype(np.int64)).to(device),
