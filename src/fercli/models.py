@@ -247,6 +247,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
             "epochs": metadata.get("epochs"),
             "seed": metadata.get("seed"),
             "recipe": metadata.get("recipe"),
+            "pretrained": metadata.get("pretrained"),
             "teachers": [
                 teacher.get("model", "unknown") for teacher in metadata.get("teachers", [])
             ],

@@ -18,6 +18,7 @@ from fercli.config import (
     NetworkConfig,
     OptimizerConfig,
     TrainConfig,
+    TransferConfig,
 )
 from fercli.errors import ConfigError
 from fercli.ranges import suggest
@@ -100,6 +101,7 @@ _GROUPS: Final[dict[str, type[Any]]] = {
     "augment": AugmentConfig,
     "optimization": OptimizerConfig,
     "loss": LossConfig,
+    "transfer": TransferConfig,
     "distillation": DistillationConfig,
 }
 _TYPES: Final[dict[str, Any]] = {

@@ -84,6 +84,20 @@ def test_a_missing_teacher_is_exit_4(run: Run, dataset_path: Path, tmp_path: Pat
     assert run(*words, "--teacher", "nobody.onnx", "--members", 2).exit_code == 2
 
 
+def test_pretrained_weights_that_cannot_be_used(run: Run, dataset_path: Path) -> None:
+    words = ("train", "--data", dataset_path, *SMALL, "--output", "small")
+    refused = run(*words, "--pretrained")
+    missing = run(*words, "--network", "resnet18", "--set", "pretrained_weights=nowhere.pth")
+
+    assert refused.exit_code == 2
+    assert "cnn has no pretrained weights: choose from resnet18, vgg11_bn" in refused.stderr
+    assert missing.exit_code == 4
+    assert "nowhere.pth" in missing.stderr
+    assert not Path("small").exists()
+    lonely = run(*words, "--network", "resnet18", "--set", "freeze_epochs=1")
+    assert lonely.exit_code == 2
+
+
 def test_members_stay_within_their_run(run: Run, run_json: RunJson, dataset_path: Path) -> None:
     words = ("train", "--data", dataset_path, *SMALL, "--epochs", 1, "--output", "runs/small")
     data = run_json(*words, "--members", 2)["data"]

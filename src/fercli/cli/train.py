@@ -50,6 +50,12 @@ def train_command(
     network: Annotated[
         str | None, typer.Option(metavar="|".join(NETWORKS), help=f"The network. {_CHANGES}")
     ] = None,
+    pretrained: Annotated[
+        bool | None,
+        typer.Option(
+            "--pretrained", help="Begin with torchvision's ImageNet weights; fetched once."
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help=f"Passes over the images. {_CHANGES}")] = None,
     batch_size: Annotated[int | None, typer.Option(help=f"Images per step. {_CHANGES}")] = None,
     learning_rate: Annotated[
@@ -121,8 +127,9 @@ def train_command(
     Precedence: options, --set, environment, --config, recipe.
 
     Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 4 the teacher cannot
-    teach or a run does not fit its data, 5 no such device, 8 the run failed (its last good state
-    is named), 130 interrupted.
+    teach, pretrained weights do not fit or a run does not fit its data, 5 no such device, or
+    pretrained weights cannot be had, 8 the run failed (its last good state is named), 130
+    interrupted.
 
     Examples:
       fer train --data synthetic:1000 --recipe fast --epochs 1 --dry-run
@@ -130,10 +137,12 @@ def train_command(
       fer train --epochs 60 --set erasing=0.3 --set widths=64,192,384
       fer train --members 5 --output runs/ensemble
       fer train --teacher runs/ensemble --recipe fast
+      fer train --network resnet18 --recipe fast --set input_px=96
       fer train --resume runs/standard
     """
     typed = {
         "network": network,
+        "pretrained": pretrained,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -165,8 +174,11 @@ def train_command(
         misfits = _find_misfits(data, settings or [], options)
         problems = dict.fromkeys((*error.problems, *misfits))
         raise ConfigError(*problems, hint=error.hint) from None
-    named = _make_teacher_lasting(chosen.distillation.teacher)
-    chosen = build_config({"teacher": named}, base=chosen)
+    lasting = {
+        "teacher": _make_teacher_lasting(chosen.distillation.teacher),
+        "pretrained_weights": _make_lasting(chosen.transfer.pretrained_weights) or "",
+    }
+    chosen = build_config(lasting, base=chosen)
     folder = RunFolder(run_folder or name_run_directory(chosen.recipe))
     if dry_run:
         return _show_plan(output, chosen, folder, data)

@@ -22,6 +22,7 @@ from fercli.config.train import (
     find_batch_misfit,
     is_device_name,
 )
+from fercli.config.transfer import TransferConfig
 
 __all__ = [
     "AVERAGES",
@@ -41,6 +42,7 @@ __all__ = [
     "NetworkConfig",
     "OptimizerConfig",
     "TrainConfig",
+    "TransferConfig",
     "find_batch_misfit",
     "is_device_name",
 ]

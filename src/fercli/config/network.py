@@ -13,8 +13,12 @@ __all__ = ["DEFAULT_STEM", "NETWORKS", "STEMS", "NetworkConfig"]
 NETWORKS: Final = {
     "cnn": "fercli.networks.cnn",
     "seed": "fercli.networks.seed",
+    "resnet18": "fercli.networks.backbones",
+    "vgg11_bn": "fercli.networks.backbones",
 }
 """Every network by name, and the module whose `build(config, n_labels)` makes it."""
+TORCHVISION: Final = "fercli.networks.backbones"
+"""The module of the networks that pretrained weights can be had for."""
 STEMS: Final = ("learned", "whitened")
 DEFAULT_STEM: Final = "learned"
 
@@ -24,7 +28,8 @@ class NetworkConfig:
     """Which network, and its size."""
 
     network: str = "cnn"
-    """Name of the architecture: `cnn` (ours, sized by the fields below) or `seed`."""
+    """Name of the architecture: `cnn` (ours, sized by the fields below), `seed`, or one of
+    torchvision's."""
     stem_width: int = 32
     """Channels after the 4x4 stride-2 stem of `cnn`, at least 1."""
     stem: str = DEFAULT_STEM
@@ -36,6 +41,8 @@ class NetworkConfig:
     """3x3 convolutions in each stage of `cnn`, at least 1; those after the second are residual."""
     dropout: float = 0.3
     """Probability of dropping a feature before the last layer, in [0, 1)."""
+    input_px: int = 0
+    """Side that a network of torchvision's enlarges the image to, 32 to 512; 0 leaves it."""
 
     def __post_init__(self) -> None:
         """Check every range; see `ConfigError.problems`."""
@@ -44,6 +51,7 @@ class NetworkConfig:
             *find_unknown_choice("stem", self.stem, STEMS),
             *find_outside("stem_width", self.stem_width, 1, 4096),
             *find_outside("convolutions", self.convolutions, 1, 64),
+            *(find_outside("input_px", self.input_px, 32, 512) if self.input_px else []),
             *find_outside("dropout", self.dropout, 0, 0.99),
         ]
         if not 1 <= len(self.widths) <= 4 or not all(1 <= w <= 4096 for w in self.widths):

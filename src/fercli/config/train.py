@@ -9,8 +9,9 @@ from fercli.config.augment import AugmentConfig
 from fercli.config.checks import raise_on
 from fercli.config.distillation import DistillationConfig
 from fercli.config.loss import LossConfig
-from fercli.config.network import DEFAULT_STEM, NetworkConfig
+from fercli.config.network import DEFAULT_STEM, NETWORKS, TORCHVISION, NetworkConfig
 from fercli.config.optimizer import OptimizerConfig
+from fercli.config.transfer import TransferConfig
 from fercli.ranges import find_outside, find_unknown_choice
 
 __all__ = [
@@ -40,6 +41,8 @@ class TrainConfig:
     """The optimizer and its schedule."""
     loss: LossConfig = field(default_factory=LossConfig)
     """What is minimized."""
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    """What it begins with."""
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     """The teacher, if there is one."""
     epochs: int = 60
@@ -85,6 +88,9 @@ class TrainConfig:
             problems.append("the seed network takes 48 pixels only: sizes_px must be 48")
         if self.model.network == "seed" and self.model.stem != DEFAULT_STEM:
             problems.append(f"the seed network has no stem of its own: stem must be {DEFAULT_STEM}")
+        if self.transfer.is_pretrained and NETWORKS.get(self.model.network) != TORCHVISION:
+            known = ", ".join(name for name, module in NETWORKS.items() if module == TORCHVISION)
+            problems.append(f"{self.model.network} has no pretrained weights: choose from {known}")
         raise_on(problems)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -81,6 +82,7 @@ def _describe(progress: Progress, job: Job) -> dict[str, Any]:
         "seed": config.seed,
         "epochs": len(progress.history),
         "best_epoch": progress.best_epoch,
+        "pretrained": _name_pretrained(config),
         "dataset": {"source": dataset.source, "sha256": dataset.sha256},
         "validation": {
             "split": splits.validation_name,
@@ -90,6 +92,12 @@ def _describe(progress: Progress, job: Job) -> dict[str, Any]:
         "fercli": fercli.__version__,
         "torch": torch.__version__,
     }
+
+
+def _name_pretrained(config: TrainConfig) -> str | None:
+    """Say what a model began with, without the folders of who trained it."""
+    file = config.transfer.pretrained_weights
+    return Path(file).name if file else "torchvision" if config.transfer.pretrained else None
 
 
 def _write_extras(

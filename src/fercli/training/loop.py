@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fercli.errors import RunFailedError
+from fercli.networks.pretrained import freeze
 from fercli.networks.runtime import to_pixels
 from fercli.results import EpochReport
 from fercli.training.augment import augment, resize
@@ -179,6 +180,8 @@ def _run_epoch(
     progress = state.progress
     batches = draw_batches(train.labels, config, progress.epoch)
     state.network.train()
+    if config.transfer.freeze_epochs:
+        freeze(state.network, frozen=progress.epoch < config.transfer.freeze_epochs)
     # Reading a number back stalls a GPU, so there it is done now and then.
     stride = 1 if state.device.type == "cpu" else 20
     sums = torch.tensor([progress.loss_sum, progress.n_right], dtype=torch.float64)

@@ -18,6 +18,7 @@ from fercli.config import find_batch_misfit
 from fercli.errors import ConfigError, RunInterruptedError
 from fercli.networks import build_network, initialize
 from fercli.networks.devices import choose_device, choose_precision, name_device
+from fercli.networks.pretrained import load_pretrained
 from fercli.networks.runtime import to_pixels
 from fercli.runs import RunFolder, tell_time
 from fercli.settings import flatten_config
@@ -69,12 +70,17 @@ def check_training(dataset: Dataset, config: TrainConfig) -> int:
         ConfigError: The configuration does not fit the data.
         DatasetNotFoundError: The dataset has no train split, or not the validation split.
         DeviceUnavailableError: The device is not there.
-        ModelFileError: The teacher is missing, damaged or of other labels.
+        DependencyMissingError: torchvision is needed and cannot be imported.
+        ModelFileError: The teacher is missing, damaged or of other labels, or the pretrained
+            weights do not fit.
+        SetupError: The pretrained weights cannot be downloaded.
     """
     config = resolve_config(config)
     splits = choose_splits(dataset, config.validation, config.split_seed)
     _check_fit(config, splits)
     open_teacher(dataset, config)
+    if config.transfer.is_pretrained:
+        load_pretrained(build_network(config.model, len(dataset.label_names)), config)
     return count_steps(len(splits.train.labels), config.batch_size)
 
 
@@ -151,10 +157,10 @@ def _train_one(
     config, splits, journal = job.config, job.splits, job.journal
     device = torch.device(config.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        state = _start(job, device)
-        if resumed:
-            _restore(state, job.run, journal)
-        else:
+        state = _start(job, device, pretrained=not resumed)
+        if resumed and not _restore(state, job.run, journal):
+            state = _start(job, device, pretrained=True)
+        if not resumed:
             if job.dataset.find_split(splits.validation_name) is None:
                 share = f"a stratified {splits.validation_name} of train"
                 journal.note(
@@ -211,8 +217,11 @@ def _build_record(job: Job) -> dict[str, Any]:
     }
 
 
-def _start(job: Job, device: torch.device) -> TrainingState:
-    """Return the state before the first step, every generator seeded."""
+def _start(job: Job, device: torch.device, *, pretrained: bool) -> TrainingState:
+    """Return the state before the first step, every generator seeded.
+
+    A state to be restored needs no pretrained weights, and those may be gone meanwhile.
+    """
     config = job.config
     # Dropout draws from torch's own generators; they are put back when the training ends.
     torch.default_generator.manual_seed(config.seed)
@@ -223,16 +232,20 @@ def _start(job: Job, device: torch.device) -> TrainingState:
     network = build_network(config.model, len(job.dataset.label_names), mean=mean, std=std)
     sample = to_pixels(torch.from_numpy(np.ascontiguousarray(pixels[:_N_FITTED])))
     initialize(network, torch.Generator().manual_seed(config.seed), sample)
+    if pretrained and config.transfer.is_pretrained:
+        job.journal.note(f"began with {load_pretrained(network, config)}")
     return build_state(network, config, device)
 
 
-def _restore(state: TrainingState, run: RunFolder, journal: Journal) -> None:
+def _restore(state: TrainingState, run: RunFolder, journal: Journal) -> bool:
+    """Take over the newest valid checkpoint; return whether there is one."""
     checkpoint = restore_newest(run.checkpoints, state, journal.note)
     if checkpoint is None:
         journal.note("there is no valid checkpoint: the run starts again from its configuration")
-        return
+        return False
     progress = state.progress
     journal.note(f"resumed from {checkpoint.name}: {progress.epoch} epochs, {progress.step} steps")
+    return True
 
 
 def _run(state: TrainingState, job: Job, targets: NDArray[np.float32] | None) -> None:
