@@ -23,7 +23,7 @@ from fercli.data import build_synthetic
 from fercli.networks import build_network, count_parameters, initialize
 from fercli.recipes import find_recipe
 from fercli.settings import build_config, parse_setting
-from fercli.training import resolve_config
+from fercli.training import keep_memory, resolve_config
 from fercli.training.average import update_average
 from fercli.training.loop import LabeledImages, prepare_batch, take_step
 from fercli.training.loss import build_criterion, count_labels
@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument("--set", dest="settings", action="append", default=[])
     add_write_option(parser)
     options = parser.parse_args()
+    keep_memory()
     section = f"throughput of {options.recipe} at {options.size} px"
     with publish(section, write=options.write):
         report(options)

@@ -44,17 +44,27 @@ decayed, weights are drawn by our `initialize`, rotations reflect the border, st
 size."""
 
 _FAST: Final[Mapping[str, object]] = {
-    "epochs": 8,
+    "stem": "whitened",
+    "widths": (64, 128, 256),
+    "norm_scale": False,
+    "epochs": 5,
     "flip": "alternating",
     "dropout": 0.0,
-    "rotation_deg": 8.0,
-    "erasing": 0.0,
-    "learning_rate": 0.4,
+    "rotation_deg": 0.0,
+    "scale": 0.0,
+    "shift": 0.06,
+    "brightness": 0.0,
+    "contrast": 0.0,
+    "optimizer": "muon",
+    "learning_rate": 0.15,
+    "momentum": 0.6,
+    "bias_ratio": 16.0,
     "schedule": "linear",
-    "warmup": 0.15,
-    "sizes_px": (32, 40, 48),
+    "warmup": 0.03,
+    "sizes_px": (32, 32, 32, 40, 48),
 }
-"""Minutes on a laptop's CPU: the 1.2 M-parameter network, little augmentation, growing images."""
+"""Two minutes on a laptop's CPU: the 1.2 M-parameter network, hardly any augmentation, growing
+images."""
 
 _STANDARD: Final[Mapping[str, object]] = {
     "stem": "whitened",

@@ -19,6 +19,7 @@ LAYERS = {
     "results": 1,
     "storage": 1,
     "paths": 1,
+    "launch": 1,
     "environment": 2,
     "runs": 2,
     "images": 3,

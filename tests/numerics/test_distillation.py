@@ -19,6 +19,7 @@ from fercli.settings import build_config
 from fercli.storage import read_tensor_header
 from fercli.training import Watcher, train
 from fercli.training.loop import take_step
+from fercli.training.memory import build_memory, recall, remember
 from fercli.training.splits import choose_splits
 from fercli.training.targets import load_targets, save_targets
 from fercli.training.teacher import (
@@ -88,6 +89,29 @@ def test_a_teacher_must_know_the_labels(trained: RunFolder) -> None:
     assert teacher.identity["model"] == "tiny"
     with pytest.raises(ModelFileError, match="other labels"):
         open_teachers([str(trained.path)], (*names[:-1], "bored"), "cpu")
+
+
+def test_a_network_learns_from_its_own_answers(tiny_config: TrainConfig) -> None:
+    config = build_config({"self_weight": 0.8, "self_memory": 0.25, "epochs": 4}, base=tiny_config)
+    memory = build_memory(6, 3, config)
+    assert memory is not None
+    batch, labels = torch.tensor([4, 1]), torch.tensor([0, 2])
+    hard = torch.tensor([[1.0, 0, 0], [0, 0, 1]])
+    first = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+    second = torch.tensor([[0.1, 0.9, 0.0], [1.0, 0.0, 0.0]])
+
+    assert torch.equal(recall(memory, batch, labels, config, 3), hard)
+    remember(memory, batch, first, config)
+    assert torch.equal(memory[batch], first)
+    assert torch.equal(recall(memory, batch, labels, config, 0), hard)
+    remember(memory, batch, second, config)
+
+    assert torch.allclose(memory[batch], 0.25 * first + 0.75 * second)
+    assert memory[[0, 2, 3, 5]].sum() == 0
+    # Half way through, half of the weight at the end.
+    expected = 0.6 * hard + 0.4 * memory[batch]
+    assert torch.allclose(recall(memory, batch, labels, config, 2), expected)
+    assert build_memory(6, 3, tiny_config) is None
 
 
 def test_every_image_is_taught_its_own_answer(

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import copy
+import platform
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -78,15 +81,38 @@ def test_muon_steps_the_rest_as_sgd_does(tiny_config: TrainConfig) -> None:
         assert same == (name not in hidden), name
 
 
+def test_norms_may_go_without_a_scale(tiny_config: TrainConfig) -> None:
+    network = build_network(build_config({"norm_scale": False}, base=tiny_config).model, 7)
+    stepped = {
+        id(item)
+        for group in build_optimizer(network, OptimizerConfig(bias_ratio=2.0)).param_groups
+        for item in group["params"]
+    }
+
+    scales = [
+        item for name, item in network.named_parameters() if "norms" in name and "weight" in name
+    ]
+    assert scales
+    assert not stepped & {id(item) for item in scales}
+
+
+def test_memory_is_kept_where_glibc_is() -> None:
+    code = "import sys, fercli.training as t; sys.exit(t.keep_memory() != (sys.argv[1] == 'glibc'))"
+
+    done = subprocess.run([sys.executable, "-c", code, platform.libc_ver()[0]], check=False)
+
+    assert done.returncode == 0
+
+
 def test_learning_rates_keep_their_ratio(tiny_config: TrainConfig) -> None:
     network = build_network(tiny_config.model, 7)
-    config = OptimizerConfig(optimizer="muon", sgd_ratio=3.0)
+    config = OptimizerConfig(optimizer="muon", sgd_ratio=3.0, bias_ratio=4.0)
     optimizer = build_optimizer(network, config)
 
     set_rates(optimizer, 0.1, 0.6)
 
     rates = [group["lr"] for group in optimizer.param_groups]
-    assert rates == pytest.approx([0.1, 0.3, 0.3])
+    assert rates == pytest.approx([0.1, 0.3, 0.3, 1.2])
 
 
 def test_a_frozen_stem_is_not_stepped(tiny_config: TrainConfig) -> None:

@@ -62,6 +62,7 @@ def test_same_seed_same_bits(
         {"mixup": 0.4, "views": 2, "balance": "weights", "focal_gamma": 2.0},
         {"balance": "oversample", "schedule": "onecycle", "logit_adjustment": 1.0},
         {"schedule": "plateau", "plateau_patience": 1, "epochs": 4},
+        {"self_weight": 0.9, "self_memory": 0.5, "views": 2, "epochs": 3},
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )

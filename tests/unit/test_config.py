@@ -84,7 +84,8 @@ def test_the_seed_recipe_is_the_notebooks() -> None:
         ("seed", 2**31), ("patience", -1), ("network", "vgg"), ("optimizer", "sdg"),
         ("label_smoothing", 1.0), ("balance", "weight"), ("balance_power", 0.0),
         ("balance_power", 1.5), ("focal_gamma", -1.0), ("logit_adjustment", float("inf")),
-        ("mixup", -0.1), ("views", 0), ("plateau_patience", 0), ("channels_last", "yes"),
+        ("mixup", -0.1), ("self_weight", 1.0), ("self_memory", -0.1),
+        ("views", 0), ("plateau_patience", 0), ("channels_last", "yes"),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(name: str, value: object) -> None:

@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from fercli.cli._exit import ExitStatus
-from fercli.cli._output import Outcome, Output, build_envelope, close_broken_stdout
+from fercli.cli._output import Outcome, Output, build_envelope, close_stdout
 from fercli.errors import DependencyMissingError, FercliError, RunFailedError
 from fercli.names import safe_name
 
@@ -136,7 +136,7 @@ def _run(function: Callable[..., Outcome], output: Output, values: dict[str, Any
     except FercliError as error:
         return output.fail(error)
     except BrokenPipeError:
-        close_broken_stdout()
+        close_stdout()
         return ExitStatus.DONE
     except ImportError as reason:
         missing = (reason.name or "").partition(".")[0]

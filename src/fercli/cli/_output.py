@@ -13,7 +13,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fercli.cli._exit import ExitStatus, find_status
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["Outcome", "Output", "build_envelope", "close_broken_stdout"]
+__all__ = ["Outcome", "Output", "build_envelope", "close_stdout", "follow"]
 
 SCHEMA = 1
 
@@ -54,7 +54,7 @@ class Output:
     json: bool = False
     """One JSON object on stdout instead of text."""
     verbosity: int = 0
-    """-1 quiet, 0 normal, 1 tracebacks of expected errors, 2 debug log."""
+    """-2 errors only, -1 quiet, 0 normal, 1 tracebacks of expected errors, 2 debug log."""
     color: bool = True
     """Whether colors may be used; a terminal is still required."""
 
@@ -65,7 +65,12 @@ class Output:
 
     def warn(self, text: str) -> None:
         """Say something on stderr that even the quiet should know."""
-        self._write_error(f"warning: {text}")
+        if self.verbosity >= -1:
+            self._write_error(f"warning: {text}")
+
+    def hush(self) -> Output:
+        """Return one that says errors only, for where another process says the rest."""
+        return replace(self, verbosity=-2)
 
     def show(self, outcome: Outcome) -> int:
         """Write a command's result to stdout and return its exit status."""
@@ -155,6 +160,12 @@ class Output:
             sys.stderr.flush()
 
 
+def follow(output: Output) -> Output:
+    """Leave stdout, and all but errors, to the leading process of a group."""
+    close_stdout()
+    return output.hush()
+
+
 def build_envelope(
     command: str,
     status: str,
@@ -173,8 +184,8 @@ def build_envelope(
     }
 
 
-def close_broken_stdout() -> None:
-    """Point stdout at nothing, so that Python does not complain about the pipe when it ends."""
+def close_stdout() -> None:
+    """Point stdout at nothing, so that nothing more is said and Python does not complain."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

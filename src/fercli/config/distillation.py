@@ -24,12 +24,21 @@ class DistillationConfig:
     teacher_temperature: float = 2.0
     """What both sides' logits are divided by before they are compared, in [1, 20]."""
 
+    self_weight: float = 0.0
+    """Part of what is wanted of an image that is the network's own earlier answer to it, at the end
+    of the run, in [0, 1); it grows from 0 epoch by epoch (Kim et al., "Self-Knowledge Distillation
+    with Progressive Refinement of Targets", 2021, section 3.1, there 0.8)."""
+    self_memory: float = 0.5
+    """What an epoch leaves of those answers, in [0, 1); 0 keeps the last epoch's alone."""
+
     def __post_init__(self) -> None:
         """Check every range; see `ConfigError.problems`."""
         problems = [
             *find_outside("members", self.members, 0, 64),
             *find_not_above("teacher_weight", self.teacher_weight, 0),
             *find_excess("teacher_weight", self.teacher_weight, 1),
+            *find_outside("self_weight", self.self_weight, 0, 0.99),
+            *find_outside("self_memory", self.self_memory, 0, 0.99),
             *find_outside("teacher_temperature", self.teacher_temperature, 1, 20),
         ]
         if self.members == 1:

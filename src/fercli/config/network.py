@@ -39,6 +39,9 @@ class NetworkConfig:
     """Channels of each stage of `cnn`; every stage halves the map, so 1 to 4 stages."""
     convolutions: int = 2
     """3x3 convolutions in each stage of `cnn`, at least 1; those after the second are residual."""
+    norm_scale: bool = True
+    """Whether the batch norms of `cnn` have a trained scale beside their shift; the convolution
+    before could as well learn it (Jordan 2024, arXiv 2404.00498, leaves it out)."""
     dropout: float = 0.3
     """Probability of dropping a feature before the last layer, in [0, 1)."""
     input_px: int = 0

@@ -28,6 +28,9 @@ class OptimizerConfig:
     """Momentum of `sgd` and `muon`, in [0, 1)."""
     sgd_ratio: float = 2.0
     """Learning rate of what `muon` leaves to `sgd`, as a multiple of `learning_rate`, > 0."""
+    bias_ratio: float = 1.0
+    """Learning rate of biases, of the norms above all, as a multiple of what it would be, > 0; in
+    short trainings they have far to go in few steps (Page, "How to Train Your ResNet 8", 2019)."""
     weight_decay: float = 5e-4
     """Decay of convolution and dense weights, >= 0; norms and biases, and what `muon` keeps at a
     fixed length, are never decayed."""
@@ -70,6 +73,7 @@ class OptimizerConfig:
                 *find_outside("plateau_patience", self.plateau_patience, 1, 1_000_000),
                 *find_not_above("sgd_ratio", self.sgd_ratio, 0),
                 *find_unknown_choice("average", self.average, AVERAGES),
+                *find_not_above("bias_ratio", self.bias_ratio, 0),
                 *find_outside("average_decay", self.average_decay, 0, 0.999999),
             ]
         )

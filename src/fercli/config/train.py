@@ -88,6 +88,8 @@ class TrainConfig:
             problems.append("the seed network takes 48 pixels only: sizes_px must be 48")
         if self.model.network == "seed" and self.model.stem != DEFAULT_STEM:
             problems.append(f"the seed network has no stem of its own: stem must be {DEFAULT_STEM}")
+        if self.augment.mixup and self.distillation.self_weight:
+            problems.append("self_weight remembers answers to single images: mixup must be 0")
         if self.transfer.is_pretrained and NETWORKS.get(self.model.network) != TORCHVISION:
             known = ", ".join(name for name, module in NETWORKS.items() if module == TORCHVISION)
             problems.append(f"{self.model.network} has no pretrained weights: choose from {known}")

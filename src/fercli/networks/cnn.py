@@ -40,7 +40,8 @@ class RegularizedCNN(nn.Module):
     """Stem, stages, pooled head.
 
     Args:
-        config: `stem_width`, `stem`, `widths`, `convolutions` and `dropout` are used.
+        config: `stem_width`, `stem`, `widths`, `convolutions`, `norm_scale` and `dropout` are
+            used.
         n_labels: K.
     """
 
@@ -51,7 +52,7 @@ class RegularizedCNN(nn.Module):
         self.stem.requires_grad_(config.stem == "learned")
         self.stages = nn.Sequential(
             *(
-                _Stage(before, after, config.convolutions)
+                _Stage(before, after, config)
                 for before, after in zip(inputs, config.widths, strict=False)
             )
         )
@@ -90,13 +91,15 @@ class RegularizedCNN(nn.Module):
 class _Stage(nn.Module):
     """Convolutions at one width; the map is halved after the first."""
 
-    def __init__(self, before: int, after: int, convolutions: int) -> None:
+    def __init__(self, before: int, after: int, config: NetworkConfig) -> None:
         super().__init__()
-        widths = [before] + [after] * (convolutions - 1)
+        widths = [before] + [after] * (config.convolutions - 1)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(width, after, 3, padding=1, bias=False) for width in widths
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(after) for _ in widths)
+        for norm in self.norms:
+            norm.get_parameter("weight").requires_grad_(config.norm_scale)
 
     def forward(self, maps: Tensor) -> Tensor:
         for index, (convolve, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fercli.training.allocator import keep_memory
 from fercli.training.interrupt import catch_signals
 from fercli.training.journal import Watcher
 from fercli.training.loop import StepReport
@@ -12,6 +13,7 @@ __all__ = [
     "Watcher",
     "catch_signals",
     "check_training",
+    "keep_memory",
     "resolve_config",
     "train",
 ]

@@ -21,7 +21,7 @@ _KEPT: Final = 2
 
 
 def save_checkpoint(folder: Path, state: TrainingState, total_steps: int) -> Path:
-    """Write a state and remove all but the newest two.
+    """Write a state and remove all but the newest two; of a group, the leading process writes.
 
     Args:
         folder: Made when missing.
@@ -37,7 +37,10 @@ def save_checkpoint(folder: Path, state: TrainingState, total_steps: int) -> Pat
     path = folder / f"step-{total_steps:09d}.safetensors"
     progress = state.progress.to_json()
     metadata = {"schema": _SCHEMA, "kind": "checkpoint", "progress": progress}
-    save_tensors(path, state.to_arrays(), metadata)
+    arrays = state.to_arrays()
+    if not state.group.leads:
+        return path
+    save_tensors(path, arrays, metadata)
     for old in find_checkpoints(folder)[_KEPT:]:
         old.unlink()
     return path
@@ -53,6 +56,8 @@ def restore_newest(
 ) -> Path | None:
     """Restore the newest valid checkpoint; damaged ones are skipped, said aloud.
 
+    Of a group, the leading process reads: the others need not see its disk.
+
     Args:
         folder: Where the checkpoints are.
         state: Restored in place.
@@ -61,6 +66,18 @@ def restore_newest(
     Returns:
         The checkpoint, or None when the folder has no valid one and `state` is as it was.
     """
+    group = state.group
+    found = group.share(_load_newest(folder, on_note) if group.leads else None)
+    if found is None:
+        return None
+    path, arrays, metadata = found
+    state.restore(arrays, Progress.from_json(metadata["progress"]))
+    return Path(path)
+
+
+def _load_newest(
+    folder: Path, on_note: Callable[[str], None]
+) -> tuple[Path, dict[str, Any], dict[str, Any]] | None:
     for path in find_checkpoints(folder):
         try:
             arrays, metadata = load_tensors(path, ModelFileError)
@@ -68,8 +85,7 @@ def restore_newest(
         except ModelFileError as reason:
             on_note(f"skipped a checkpoint: {reason.message}")
             continue
-        state.restore(arrays, Progress.from_json(metadata["progress"]))
-        return path
+        return path, arrays, metadata
     return None
 
 

@@ -15,11 +15,15 @@ __all__ = ["catch_signals"]
 
 
 @contextlib.contextmanager
-def catch_signals() -> Iterator[Callable[[], int]]:
+def catch_signals(*, once: bool = True) -> Iterator[Callable[[], int]]:
     """Catch SIGINT and SIGTERM inside the block.
 
     The first signal is remembered; a second one acts as if it were not caught, for those who do
     not want to wait. Outside the main thread, where Python cannot catch signals, nothing is done.
+
+    Args:
+        once: Catch no second one. Of several processes each is told by more than one, and none may
+            leave before the state is saved.
 
     Yields:
         A function that returns the signal caught, or 0.
@@ -29,7 +33,8 @@ def catch_signals() -> Iterator[Callable[[], int]]:
     def remember(number: int, _frame: FrameType | None) -> None:
         nonlocal caught
         caught = number
-        restore()
+        if once:
+            restore()
 
     def restore() -> None:
         for number, handler in before.items():

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.data import Dataset
     from fercli.runs import RunFolder
+    from fercli.training.group import Group
     from fercli.training.journal import Journal
     from fercli.training.splits import TrainingSplits
 
@@ -31,3 +32,5 @@ class Job:
     """Who is told."""
     data: str | None
     """How `dataset` was named."""
+    group: Group
+    """Who trains with this process."""

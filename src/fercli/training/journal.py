@@ -39,11 +39,13 @@ class Journal:
     Args:
         run: Where the files go.
         watcher: Who else is told.
+        writes: Whether this process does; of a group, one does.
     """
 
-    def __init__(self, run: RunFolder, watcher: Watcher) -> None:
+    def __init__(self, run: RunFolder, watcher: Watcher, *, writes: bool = True) -> None:
         self.watcher = watcher
         self._run = run
+        self._writes = writes
 
     def note(self, text: str) -> None:
         """Say and log a sentence."""
@@ -52,11 +54,15 @@ class Journal:
 
     def log(self, text: str) -> None:
         """Log a sentence."""
+        if not self._writes:
+            return
         with self._run.log.open("a", encoding="utf-8") as stream:
             stream.write(f"{tell_time()} {text}\n")
 
     def write_metrics(self, history: list[EpochReport]) -> None:
         """Write one row per epoch."""
+        if not self._writes:
+            return
         text = io.StringIO(newline="")
         names = [item.name for item in dataclasses.fields(EpochReport)]
         writer = csv.DictWriter(text, names, lineterminator="\n")

@@ -30,6 +30,7 @@ from fercli.training.batches import (
     draw_first_mirrored,
     draw_mirrored,
 )
+from fercli.training.group import ALONE, Group
 from fercli.training.loss import (
     Criterion,
     build_criterion,
@@ -37,6 +38,7 @@ from fercli.training.loss import (
     count_labels,
     spread,
 )
+from fercli.training.memory import recall, remember
 from fercli.training.mixup import blend, draw_share
 from fercli.training.optimizer import set_rates
 from fercli.training.schedule import compute_learning_rate, compute_momentum, count_drops
@@ -107,6 +109,19 @@ class TrainHooks:
     """Return a signal's number to stop between two steps, 0 to go on."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Course:
+    """What stays the same over the epochs of a run."""
+
+    config: TrainConfig
+    train: LabeledImages
+    validation: LabeledImages
+    first_mirrored: Tensor
+    criterion: Criterion
+    n_steps: int
+    hooks: TrainHooks
+
+
 def run_epochs(
     state: TrainingState,
     train: LabeledImages,
@@ -132,14 +147,21 @@ def run_epochs(
     """
     progress = state.progress
     n_steps = count_steps(len(train.labels), config.batch_size)
-    first = draw_first_mirrored(len(train.labels), config.seed).to(state.device)
-    criterion = build_criterion(config, count_labels(train.labels, train.n_labels))
+    course = _Course(
+        config=config,
+        train=train,
+        validation=validation,
+        first_mirrored=draw_first_mirrored(len(train.labels), config.seed).to(state.device),
+        criterion=build_criterion(config, count_labels(train.labels, train.n_labels)),
+        n_steps=n_steps,
+        hooks=hooks,
+    )
     while not progress.finished:
-        stopped_by = _run_epoch(state, train, first, config, criterion, hooks)
+        stopped_by = _run_epoch(state, course)
         if stopped_by:
             hooks.save(state, progress.epoch * n_steps + progress.step)
             return stopped_by
-        _end_epoch(state, validation, config, n_steps, hooks)
+        _end_epoch(state, course)
         hooks.save(state, progress.epoch * n_steps)
     return 0
 
@@ -155,68 +177,104 @@ def choose_size(config: TrainConfig, epoch: int) -> int:
     return config.sizes_px[epoch * len(config.sizes_px) // config.epochs]
 
 
-def validate(network: FaceNetwork, split: LabeledImages) -> tuple[float, float]:
-    """Return mean cross-entropy and accuracy, computed in fp32 as the saved model computes."""
+def validate(
+    network: FaceNetwork, split: LabeledImages, group: Group = ALONE
+) -> tuple[float, float]:
+    """Return mean cross-entropy and accuracy, computed in fp32 as the saved model computes.
+
+    Of a group, every process looks at its part; every image is counted once.
+    """
     network.eval()
     loss, n_right = 0.0, 0
+    part = group.take_part(len(split.labels))
     with torch.inference_mode():
-        for start in range(0, len(split.labels), _VALIDATION_BATCH):
-            labels = split.labels[start : start + _VALIDATION_BATCH]
-            logits = network(to_pixels(split.images[start : start + _VALIDATION_BATCH]))
+        for start in range(part.start, part.stop, _VALIDATION_BATCH):
+            stop = min(start + _VALIDATION_BATCH, part.stop)
+            labels = split.labels[start:stop]
+            logits = network(to_pixels(split.images[start:stop]))
             loss += functional.cross_entropy(logits, labels, reduction="sum").item()
             n_right += int((logits.argmax(1) == labels).sum())
+    if group.size > 1:
+        sums = torch.tensor([loss, n_right], dtype=torch.float64, device=split.images.device)
+        loss, n_right = group.add_up(sums).tolist()
     return loss / len(split.labels), n_right / len(split.labels)
 
 
-def _run_epoch(
-    state: TrainingState,
-    train: LabeledImages,
-    first: Tensor,
-    config: TrainConfig,
-    criterion: Criterion,
-    hooks: TrainHooks,
-) -> int:
+def _run_epoch(state: TrainingState, course: _Course) -> int:
     """Run what is left of an epoch; return the signal that stopped it, or 0."""
-    progress = state.progress
-    batches = draw_batches(train.labels, config, progress.epoch)
+    progress, config, hooks = state.progress, course.config, course.hooks
+    batches = draw_batches(course.train.labels, config, progress.epoch)
     state.network.train()
     if config.transfer.freeze_epochs:
         freeze(state.network, frozen=progress.epoch < config.transfer.freeze_epochs)
+    state.wrap()
     # Reading a number back stalls a GPU, so there it is done now and then.
     stride = 1 if state.device.type == "cpu" else 20
     sums = torch.tensor([progress.loss_sum, progress.n_right], dtype=torch.float64)
     sums = sums.to(state.device) if state.device.type != "mps" else sums
+    sums = sums if state.group.leads else torch.zeros_like(sums)
     started, elapsed_before = time.perf_counter(), progress.train_s
     saved_at = started
-    size_px = choose_size(config, progress.epoch)
-    while progress.step < len(batches):
-        batch = batches[progress.step].to(state.device)
-        pixels = prepare_batch(state, train.images[batch], first[batch], config, size_px)
-        pixels, labels, targets = _blend_batch(pixels, train, batch, config, progress)
-        rate, momentum = _compute_rates(progress, config, progress.step, len(batches))
+    while progress.step < course.n_steps:
+        rate, momentum = _compute_rates(course, progress, progress.step)
         set_rates(state.optimizer, rate, momentum)
-        loss, right = take_step(state, pixels, labels, config.precision, criterion, targets)
-        sums += torch.stack([loss * len(batch), right]).to(sums)
-        progress.step += 1
-        if state.average is not None:
-            done = progress.epoch * len(batches) + progress.step
-            total = config.epochs * len(batches)
-            update_average(state.average, state.network, config.optimization, done, total)
-        progress.n_seen += len(batch)
-        stopped_by = hooks.should_stop()
+        sums += _step(state, course, batches[progress.step].to(state.device)).to(sums)
+        last = progress.step == course.n_steps
+        due = progress.step % stride == 0 or last
         save_due = time.perf_counter() - saved_at > _SAVE_EVERY_S
-        last = progress.step == len(batches)
-        if progress.step % stride == 0 or last or stopped_by or save_due:
-            progress.loss_sum, progress.n_right = sums[0].item(), round(sums[1].item())
+        stopped_by, save_due = _agree(state, hooks.should_stop(), save_due=save_due, due=due)
+        if due or stopped_by or save_due:
+            loss_sum, n_right = state.group.add_up(sums).tolist()
+            progress.loss_sum, progress.n_right = loss_sum, round(n_right)
             _check_finite(progress.loss_sum, progress.epoch + 1, rate)
             progress.train_s = elapsed_before + time.perf_counter() - started
-            hooks.on_step(_report_step(state, len(batches)))
+            hooks.on_step(_report_step(state, course.n_steps))
         if stopped_by:
             return stopped_by
         if save_due and not last:
-            hooks.save(state, progress.epoch * len(batches) + progress.step)
+            hooks.save(state, progress.epoch * course.n_steps + progress.step)
             saved_at = time.perf_counter()
     return 0
+
+
+def _step(state: TrainingState, course: _Course, batch: Tensor) -> Tensor:
+    """Take one step; return the sum of its losses and its right answers, of this process."""
+    progress, config, train = state.progress, course.config, course.train
+    size_px = choose_size(config, progress.epoch)
+    first = course.first_mirrored[batch]
+    pixels = prepare_batch(state, train.images[batch], first, config, size_px)
+    labels = train.labels[batch]
+    if state.memory is not None:
+        labels = recall(state.memory, batch, labels, config, progress.epoch)
+    targets = None if train.targets is None else train.targets[batch]
+    if config.augment.mixup:
+        share = draw_share(config.augment.mixup, config.seed, progress.epoch, progress.step)
+        pixels, labels = blend(pixels, share), blend(spread(labels, train.n_labels), share)
+        targets = None if targets is None else blend(targets, share)
+    loss_sum, logits = take_step(state, pixels, labels, config.precision, course.criterion, targets)
+    part = state.group.take_part(len(batch))
+    right = (logits.argmax(1) == train.labels[batch[part]]).sum()
+    if state.memory is not None:
+        answers = logits.new_zeros(len(batch), train.n_labels)
+        answers[part] = torch.softmax(logits, dim=1)
+        remember(state.memory, batch, state.group.add_up(answers), config)
+    progress.step += 1
+    progress.n_seen += len(batch)
+    if state.average is not None:
+        done = progress.epoch * course.n_steps + progress.step
+        total = config.epochs * course.n_steps
+        update_average(state.average, state.network, config.optimization, done, total)
+    return torch.stack([loss_sum, right])
+
+
+def _agree(state: TrainingState, stopped_by: int, *, save_due: bool, due: bool) -> tuple[int, bool]:
+    """Return what a group stops and saves for: together, or some would wait for ever."""
+    if state.group.size == 1:
+        return stopped_by, save_due
+    if not due:
+        return 0, False
+    stopped_by, saves = state.group.agree((stopped_by, int(save_due)), state.device)
+    return stopped_by, bool(saves)
 
 
 def prepare_batch(
@@ -239,19 +297,6 @@ def prepare_batch(
     return resize(pixels, size_px)
 
 
-def _blend_batch(
-    pixels: Tensor, train: LabeledImages, batch: Tensor, config: TrainConfig, progress: Progress
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return pixels, labels and a teacher's targets of a batch, mixed up if asked for."""
-    labels = train.labels[batch]
-    targets = None if train.targets is None else train.targets[batch]
-    if not config.augment.mixup:
-        return pixels, labels, targets
-    share = draw_share(config.augment.mixup, config.seed, progress.epoch, progress.step)
-    wanted = blend(spread(labels, train.n_labels), share)
-    return blend(pixels, share), wanted, None if targets is None else blend(targets, share)
-
-
 def take_step(
     state: TrainingState,
     pixels: Tensor,
@@ -270,29 +315,33 @@ def take_step(
         criterion: What to minimize.
         targets: `[N, K]` float32, a teacher's softened probabilities.
 
+    Of a group, every process is given the whole batch and steps through its part of it.
+
     Returns:
-        The mean loss and the number of right answers, both on the device.
+        The sum of the losses and the logits `[N, K]`, of this process, on the device.
     """
+    part = state.group.take_part(len(pixels))
+    n_images, labels = part.stop - part.start, labels[part]
+    targets = None if targets is None else targets[part]
     dtype = _DTYPES.get(precision, torch.bfloat16)
     with torch.autocast(state.device.type, dtype=dtype, enabled=precision in _DTYPES):
-        logits = state.network(pixels)
+        logits = state.wrapped(pixels[part])
     logits = logits.float()
     loss = compute_loss(logits, labels, criterion, targets)
     state.optimizer.zero_grad(set_to_none=True)
-    scaled: Tensor = state.scaler.scale(loss)
+    # The gradients are averaged over the processes, whose parts may differ by an image.
+    share = n_images * state.group.size / len(pixels)
+    scaled: Tensor = state.scaler.scale(loss if state.group.size == 1 else loss * share)
     scaled.backward()  # type: ignore[no-untyped-call]  # torch's backward has no annotations
     state.scaler.step(state.optimizer)
     state.scaler.update()
-    wanted = labels if labels.ndim == 1 else labels.argmax(1)
-    return loss.detach(), (logits.detach().argmax(1) == wanted).sum()
+    return loss.detach() * n_images, logits.detach()
 
 
-def _compute_rates(
-    progress: Progress, config: TrainConfig, step: int, n_steps: int
-) -> tuple[float, float]:
+def _compute_rates(course: _Course, progress: Progress, step: int) -> tuple[float, float]:
     """Return learning rate and momentum of a step, 0-based, of the current epoch."""
-    optimization = config.optimization
-    done, total = progress.epoch * n_steps + step, config.epochs * n_steps
+    optimization = course.config.optimization
+    done, total = progress.epoch * course.n_steps + step, course.config.epochs * course.n_steps
     drops = progress.epoch // optimization.step_epochs
     if optimization.schedule == "plateau":
         accuracies = [report.validation_accuracy for report in progress.history]
@@ -301,19 +350,13 @@ def _compute_rates(
     return rate, compute_momentum(optimization, done, total_steps=total)
 
 
-def _end_epoch(
-    state: TrainingState,
-    validation: LabeledImages,
-    config: TrainConfig,
-    n_steps: int,
-    hooks: TrainHooks,
-) -> None:
+def _end_epoch(state: TrainingState, course: _Course) -> None:
     """Validate, report, keep the best weights and decide whether to go on."""
-    progress = state.progress
+    progress, config = state.progress, course.config
     started = time.perf_counter()
-    loss, accuracy = validate(state.judged, validation)
+    loss, accuracy = validate(state.judged, course.validation, state.group)
     # Not the optimizer's own: resumed after the last step of an epoch, it was never told.
-    rate, _ = _compute_rates(progress, config, n_steps - 1, n_steps)
+    rate, _ = _compute_rates(course, progress, course.n_steps - 1)
     # The last step of an epoch may have spoilt the weights: they must not be saved.
     _check_finite(loss, progress.epoch + 1, rate)
     if accuracy > progress.best_accuracy:
@@ -334,7 +377,7 @@ def _end_epoch(
     progress.start_epoch()
     out_of_patience = config.patience and progress.epoch - progress.best_epoch >= config.patience
     progress.finished = progress.epoch >= config.epochs or bool(out_of_patience)
-    hooks.on_epoch(report, state)
+    course.hooks.on_epoch(report, state)
 
 
 def _report_step(state: TrainingState, n_steps: int) -> StepReport:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fercli.errors import RunFailedError, RunInterruptedError
-from fercli.runs import RunFolder, is_finished
+from fercli.runs import RunFolder
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -20,6 +20,7 @@ def train_members(
     run: RunFolder,
     note: Callable[[str], None],
     train_one: Callable[[TrainConfig, RunFolder], object],
+    is_done: Callable[[RunFolder], bool],
 ) -> list[str]:
     """Train what is missing of the members.
 
@@ -28,6 +29,7 @@ def train_members(
         run: The run that they will teach in.
         note: Told which member it is.
         train_one: Trains, or goes on with, one run.
+        is_done: Tells whether a run needs no training any more.
 
     Returns:
         The folders of the members.
@@ -41,7 +43,7 @@ def train_members(
     for number in range(1, config.distillation.members + 1):
         folder = RunFolder(run.members / f"{number}")
         folders.append(str(folder.path))
-        if is_finished(folder):
+        if is_done(folder):
             continue
         member = dataclasses.replace(config, seed=config.seed + number, distillation=alone)
         which = f"member {number} of {config.distillation.members}"

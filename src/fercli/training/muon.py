@@ -88,18 +88,26 @@ class Muon(torch.optim.Optimizer):
 def orthogonalize(matrices: Tensor) -> Tensor:
     """Return nearly the nearest semi-orthogonal matrix of each, by Newton-Schulz iteration.
 
+    Every iterate is a polynomial of the R x R products of rows times the matrix, so all iterations
+    are done on those, and the matrices, nine times as wide as they are high or more, are read
+    twice only.
+
     Args:
-        matrices: `[N, R, C]`; computed in bf16 on CUDA, as it is elsewhere.
+        matrices: `[N, R, C]` float32.
 
     Returns:
         `[N, R, C]`, singular values around one.
     """
     first, third, fifth = _COEFFICIENTS
-    result: Tensor = matrices.bfloat16() if matrices.is_cuda else matrices
-    tall = result.shape[1] > result.shape[2]
-    result = result.mT if tall else result
-    result = result / (result.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    tall = matrices.shape[1] > matrices.shape[2]
+    rows = matrices.mT if tall else matrices
+    rows = rows / (rows.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    gram = rows @ rows.mT
+    identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    product = identity.expand_as(gram)
     for _ in range(_ITERATIONS):
-        gram = result @ result.mT
-        result = first * result + (third * gram + fifth * gram @ gram) @ result
+        factor = first * identity + third * gram + fifth * gram @ gram
+        product = factor @ product
+        gram = factor @ gram @ factor
+    result: Tensor = product @ rows
     return result.mT if tall else result

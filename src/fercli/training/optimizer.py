@@ -25,10 +25,14 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
         network: Whose parameters are updated.
         config: Which optimizer, and its numbers.
     """
-    parameters = [item for item in network.parameters() if item.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    trained = [(name, item) for name, item in network.named_parameters() if item.requires_grad]
+    weights = [item for _, item in trained if item.ndim > 1]
+    scales = [item for name, item in trained if item.ndim <= 1 and not name.endswith("bias")]
+    biases = [item for name, item in trained if item.ndim <= 1 and name.endswith("bias")]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": config.weight_decay, "ratio": 1.0},
+        {"params": scales, "weight_decay": 0.0, "ratio": 1.0},
+        {"params": biases, "weight_decay": 0.0, "ratio": config.bias_ratio},
     ]
     if config.optimizer == "muon":
         return Muon(
@@ -50,20 +54,19 @@ def set_rates(optimizer: torch.optim.Optimizer, rate: float, momentum: float) ->
     Adam's moments have decays of their own, which stay.
     """
     for group in optimizer.param_groups:
-        group["lr"] = rate * group.get("ratio", 1.0)
+        group["lr"] = rate * group["ratio"]
         if "momentum" in group:
             group["momentum"] = momentum
 
 
 def _group_for_muon(groups: list[dict[str, Any]], config: OptimizerConfig) -> list[dict[str, Any]]:
     """Split off the convolutions between two norms: all but a first one, on one channel."""
-    (decayed, plain) = groups
-    hidden = [p for p in decayed["params"] if p.ndim == 4 and p.shape[1] > 1]
+    weights = groups[0]
+    hidden = [p for p in weights["params"] if p.ndim == 4 and p.shape[1] > 1]
     chosen = set(map(id, hidden))
-    rest = [p for p in decayed["params"] if id(p) not in chosen]
-    sgd = {"orthogonal": False, "ratio": config.sgd_ratio}
-    return [
-        {"params": hidden, "weight_decay": 0.0, "orthogonal": True},
-        {**decayed, "params": rest, **sgd},
-        {**plain, **sgd},
+    others = [p for p in weights["params"] if id(p) not in chosen]
+    left = [{**weights, "params": others}, *groups[1:]]
+    rest = [
+        {**group, "orthogonal": False, "ratio": config.sgd_ratio * group["ratio"]} for group in left
     ]
+    return [{"params": hidden, "weight_decay": 0.0, "orthogonal": True, "ratio": 1.0}, *rest]

@@ -16,21 +16,24 @@ import torch
 import fercli
 from fercli.config import find_batch_misfit
 from fercli.errors import ConfigError, RunInterruptedError
+from fercli.launch import read_launch
 from fercli.networks import build_network, initialize
 from fercli.networks.devices import choose_device, choose_precision, name_device
 from fercli.networks.pretrained import load_pretrained
 from fercli.networks.runtime import to_pixels
-from fercli.runs import RunFolder, tell_time
+from fercli.runs import RunFolder, is_finished, tell_time
 from fercli.settings import flatten_config
 from fercli.training.batches import count_steps
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
 from fercli.training.failures import explain_failures
 from fercli.training.finish import finish_run
+from fercli.training.group import join_group
 from fercli.training.job import Job
 from fercli.training.journal import Journal, Watcher
 from fercli.training.loop import LabeledImages, TrainHooks, run_epochs
 from fercli.training.loss import soften
 from fercli.training.members import train_members
+from fercli.training.memory import build_memory
 from fercli.training.splits import TrainingSplits, choose_splits
 from fercli.training.state import TrainingState, build_state
 from fercli.training.targets import find_targets
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Watcher", "check_training", "resolve_config", "train"]
 
+_RANK_STRIDE: Final = 2**31
+"""Keeps the seeds of a group's processes apart from each other and from other seeds."""
 _N_FITTED: Final = 4096
 """Training images from which weights may be computed."""
 
@@ -121,23 +126,30 @@ def train(
     config = resolve_config(config)
     splits = choose_splits(dataset, config.validation, config.split_seed)
     _check_fit(config, splits)
-    journal = Journal(run, watcher or Watcher())
-    job = Job(dataset=dataset, config=config, splits=splits, run=run, journal=journal, data=data)
-    resumed = run.record.exists()
-    if resumed:
-        # A run cut before its first save begins only now: its members came first.
-        resumed = not config.distillation.has_teacher or bool(find_checkpoints(run.checkpoints))
-    else:
-        _begin(job)
-    folders = _train_members(job)
-    with explain_failures(run, config):
-        targets, identities = find_targets(job, folders)
-        return _train_one(job, targets, identities, resumed=resumed)
+    with join_group(torch.device(config.device)) as group:
+        journal = Journal(run, watcher or Watcher(), writes=group.leads)
+        job = Job(
+            dataset=dataset, config=config, splits=splits, run=run, journal=journal, data=data,
+            group=group,
+        )  # fmt: skip
+        resumed = group.share(run.record.exists())
+        if not resumed:
+            _begin(job)
+        elif config.distillation.has_teacher:
+            # A run cut before its first save begins only now: its members came first.
+            resumed = group.share(bool(find_checkpoints(run.checkpoints)))
+        folders = _train_members(job)
+        with explain_failures(run, config):
+            found = find_targets(job, folders) if group.leads else None
+            targets, identities = group.share(found)
+            return _train_one(job, targets, identities, resumed=resumed)
 
 
 def _begin(job: Job) -> None:
     """Write the record; a teacher that cannot teach is refused before anything is written."""
     teachers = open_teacher(job.dataset, job.config)
+    if not job.group.leads:
+        return
     # What a killed `--force` left of an older run must not be gone on with.
     for path in (*find_checkpoints(job.run.checkpoints), job.run.targets):
         path.unlink(missing_ok=True)
@@ -155,7 +167,7 @@ def _train_one(
 ) -> TrainResult:
     """Run the epochs that are missing; torch's generators are put back afterwards."""
     config, splits, journal = job.config, job.splits, job.journal
-    device = torch.device(config.device)
+    device = job.group.place(torch.device(config.device))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         state = _start(job, device, pretrained=not resumed)
         if resumed and not _restore(state, job.run, journal):
@@ -168,18 +180,24 @@ def _train_one(
                 )
             journal.note(f"began: {config.recipe} on {name_device(device)}, {config.precision}")
         _run(state, job, targets)
-        return finish_run(state, job, teachers)
+        result = finish_run(state, job, teachers) if job.group.leads else None
+        finished: TrainResult = job.group.share(result)
+        return finished
 
 
 def _train_members(job: Job) -> list[str]:
     """Train what is missing of the members, unless they were asked already."""
-    if not job.config.distillation.members or job.run.targets.exists():
+    if not job.config.distillation.members or job.group.share(job.run.targets.exists()):
         return []
 
     def train_one(member: TrainConfig, folder: RunFolder) -> None:
         train(job.dataset, member, folder, data=job.data, watcher=job.journal.watcher)
 
-    folders = train_members(job.config, job.run, job.journal.note, train_one)
+    def is_done(folder: RunFolder) -> bool:
+        done: bool = job.group.share(is_finished(folder))
+        return done
+
+    folders = train_members(job.config, job.run, job.journal.note, train_one, is_done)
     job.journal.note("the members are trained; now the network that learns from them")
     return folders
 
@@ -187,6 +205,9 @@ def _train_members(job: Job) -> list[str]:
 def _check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
     n_images = len(splits.train.labels)
     problems = find_batch_misfit(config.batch_size, n_images)
+    _, n_processes = read_launch()
+    if config.batch_size < n_processes:
+        problems.append(f"batch_size {config.batch_size} is less than {n_processes} processes")
     if problems:
         raise ConfigError(*problems, hint=f"give --batch-size {max(2, n_images // 4)} or less")
 
@@ -202,6 +223,7 @@ def _build_record(job: Job) -> dict[str, Any]:
             "python": platform.python_version(),
         },
         "device": name_device(torch.device(config.device)),
+        "processes": job.group.size,
         "dataset": {
             "data": job.data,
             "source": dataset.source,
@@ -224,9 +246,11 @@ def _start(job: Job, device: torch.device, *, pretrained: bool) -> TrainingState
     """
     config = job.config
     # Dropout draws from torch's own generators; they are put back when the training ends.
-    torch.default_generator.manual_seed(config.seed)
+    # Each process of a group draws its own.
+    seed = config.seed + job.group.rank * _RANK_STRIDE
+    torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(config.seed)
+        torch.cuda.manual_seed(seed)
     pixels = job.splits.train.images
     mean, std = float(pixels.mean()) / 255, max(float(pixels.std()) / 255, 1e-3)
     network = build_network(config.model, len(job.dataset.label_names), mean=mean, std=std)
@@ -234,7 +258,10 @@ def _start(job: Job, device: torch.device, *, pretrained: bool) -> TrainingState
     initialize(network, torch.Generator().manual_seed(config.seed), sample)
     if pretrained and config.transfer.is_pretrained:
         job.journal.note(f"began with {load_pretrained(network, config)}")
-    return build_state(network, config, device)
+    state = build_state(network, config, device, job.group)
+    memory = build_memory(len(pixels), len(job.dataset.label_names), config)
+    state.memory = None if memory is None else memory.to(device)
+    return state
 
 
 def _restore(state: TrainingState, run: RunFolder, journal: Journal) -> bool:

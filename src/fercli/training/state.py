@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from fercli.results import EpochReport
 from fercli.training.average import build_average
+from fercli.training.group import ALONE, Group
+from fercli.training.norms import share_norms
 from fercli.training.optimizer import build_optimizer
 
 if TYPE_CHECKING:
@@ -87,6 +90,23 @@ class TrainingState:
     """The average of the weights, on the device, if one is kept."""
     best: dict[str, Tensor]
     """Weights of the best epoch, on the CPU; empty before the first."""
+    memory: Tensor | None = None
+    """[N, K] float32, the network's answers to the training images, if it learns from them."""
+    group: Group = ALONE
+    """The processes that train it together, each with a state of its own."""
+    _wrapped: nn.Module | None = None
+
+    @property
+    def wrapped(self) -> nn.Module:
+        """The network as a step calls it: of a group, so that gradients are averaged."""
+        return self.network if self._wrapped is None else self._wrapped
+
+    def wrap(self) -> None:
+        """Prepare `wrapped` for the parameters that are trained now."""
+        if self.group.size == 1:
+            return
+        ids = [self.device] if self.device.type == "cuda" else None
+        self._wrapped = DistributedDataParallel(self.network, device_ids=ids)
 
     @property
     def device(self) -> torch.device:
@@ -105,11 +125,13 @@ class TrainingState:
         }
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return everything but `progress` as arrays."""
+        """Return everything but `progress` as arrays; every process of a group must ask."""
         tensors = {f"model.{name}": tensor for name, tensor in self.network.state_dict().items()}
         if self.average is not None:
             averaged = self.average.state_dict()
             tensors |= {f"average.{name}": tensor for name, tensor in averaged.items()}
+        if self.memory is not None:
+            tensors["memory"] = self.memory
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             for name, value in values.items():
@@ -117,7 +139,8 @@ class TrainingState:
                     tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
         for name, value in self.scaler.state_dict().items():
             tensors[f"scaler.{name}"] = torch.tensor(float(value), dtype=torch.float64)
-        tensors |= {f"rng.{name}": state for name, state in self._random_states().items()}
+        for rank, states in enumerate(self.group.collect(self._random_states())):
+            tensors |= {f"rng{rank or ''}.{name}": values for name, values in states.items()}
         return {
             name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()
         }
@@ -133,6 +156,8 @@ class TrainingState:
         self.network.load_state_dict(_strip(tensors, "model."))
         if self.average is not None:
             self.average.load_state_dict(_strip(tensors, "average."))
+        if self.memory is not None:
+            self.memory.copy_(tensors["memory"])
         self.best = _strip(tensors, "best.")
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _strip(tensors, "optimizer.").items():
@@ -144,7 +169,7 @@ class TrainingState:
         if scaler:
             counted = {name: int(scaler[name]) for name in ("growth_interval", "_growth_tracker")}
             self.scaler.load_state_dict({**scaler, **counted})
-        states = _strip(tensors, "rng.")
+        states = _strip(tensors, f"rng{self.group.rank or ''}.")
         self.generator.set_state(states["augment"])
         torch.random.set_rng_state(states["torch"])
         if self.device.type == "cuda":
@@ -158,14 +183,19 @@ class TrainingState:
         return states
 
 
-def build_state(network: FaceNetwork, config: TrainConfig, device: torch.device) -> TrainingState:
+def build_state(
+    network: FaceNetwork, config: TrainConfig, device: torch.device, group: Group = ALONE
+) -> TrainingState:
     """Return the state before the first step.
 
     Args:
         network: Initialized, on the CPU.
         config: Optimizer, precision, seed and memory order.
         device: Where to train.
+        group: Who trains it with this process.
     """
+    if group.size > 1:
+        share_norms(network, device)
     network.to(device)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
@@ -177,6 +207,7 @@ def build_state(network: FaceNetwork, config: TrainConfig, device: torch.device)
         progress=Progress(),
         average=build_average(network, config.optimization),
         best={},
+        group=group,
     )
 
 

@@ -1,0 +1,193 @@
+"""What each choice of a training is worth: accuracy and macro F1 on `public`, plain.
+
+Every row changes the `fast` recipe (at `--epochs`) in what it names, and is trained once per seed.
+Large networks are trained with one seed. Trainings are kept in `--output` and gone on with when the
+script is called again; a finished one is not repeated.
+
+python benchmarks/ablations.py --output DIR [--group NAME] [--epochs 6] [--seeds 3] [--data SOURCE]
+    [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from _report import RESULTS, add_write_option, print_header, publish
+
+from fercli.data import load_data
+from fercli.evaluation import evaluate
+from fercli.models import find_model, open_runtime
+from fercli.recipes import find_recipe
+from fercli.runs import RunFolder, is_finished, read_run_record
+from fercli.settings import build_config
+from fercli.storage import write_json
+from fercli.training import keep_memory, train
+
+if TYPE_CHECKING:
+    from fercli.data import Dataset
+
+_STILL: Final = {
+    "flip": "none", "rotation_deg": 0.0, "scale": 0.0, "shift": 0.0, "brightness": 0.0,
+    "contrast": 0.0, "erasing": 0.0,
+}  # fmt: skip
+ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
+    "augmentation": {
+        "none": _STILL,
+        "the seed's: flip, rotation 10": {**_STILL, "flip": "random", "rotation_deg": 10.0},
+        "ours": {},
+        "ours, flip random": {"flip": "random"},
+        "ours + rotation 15, scale 0.15": {"rotation_deg": 15.0, "scale": 0.15},
+        "ours + contrast 0.3, brightness 0.1": {"contrast": 0.3, "brightness": 0.1},
+        "ours + erasing 0.3": {"erasing": 0.3},
+        "ours + mixup 0.2": {"mixup": 0.2},
+    },
+    "rare labels": {
+        "nothing": {},
+        "weights": {"balance": "weights"},
+        "weights, square root": {"balance": "weights", "balance_power": 0.5},
+        "oversample": {"balance": "oversample"},
+        "oversample, square root": {"balance": "oversample", "balance_power": 0.5},
+        "focal loss, gamma 2": {"focal_gamma": 2.0},
+        "logit adjustment 1": {"logit_adjustment": 1.0},
+    },
+    "the rest": {
+        "the recipe": {},
+        "label smoothing off": {"label_smoothing": 0.0},
+        "averaged weights (ema 0.99)": {"average": "ema", "average_decay": 0.99},
+        "lookahead": {"average": "lookahead"},
+        "learned stem": {"stem": "learned"},
+        "one-cycle": {"schedule": "onecycle", "warmup": 0.3},
+        "cosine": {"schedule": "cosine"},
+        "AdamW": {
+            "optimizer": "adamw", "learning_rate": 0.004, "weight_decay": 0.05, "warmup": 0.15,
+        },
+        "48 pixels throughout": {"sizes_px": (48,)},
+    },
+    "size of our CNN": {
+        "16, 32, 96": {"widths": (16, 32, 96)},
+        "24, 48, 144": {"widths": (24, 48, 144)},
+        "48, 96, 288, the recipe's": {},
+        "96, 192, 384": {"widths": (96, 192, 384)},
+    },
+    "other networks, one seed": {
+        "the seed's network": {"network": "seed", "stem": "learned", "sizes_px": (48,)},
+        "resnet18": {"network": "resnet18"},
+        "vgg11_bn": {"network": "vgg11_bn"},
+    },
+}  # fmt: skip
+
+
+_LINE: Final = "{:38} {:>10} {:>22} {:>22} {:>7} {:>7}"
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one training reached."""
+
+    parameters: int
+    accuracy: float
+    macro_f1: float
+    wall_s: float
+    cpu_s: float
+
+
+def main() -> None:
+    """Read the options, train what is missing, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="where the trainings are kept")
+    parser.add_argument("--group", choices=list(ROWS), action="append", help="default: all")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--data", help="default: the prepared dataset in the data home")
+    add_write_option(parser)
+    options = parser.parse_args()
+    keep_memory()
+    dataset = load_data(options.data)
+    everything: dict[str, list[Score]] = {}
+    for group in options.group or ROWS:
+        with publish(f"ablations: {group}", write=options.write):
+            everything |= compare(group, dataset, options)
+    if options.write:
+        draw(everything, RESULTS.parent / "parameters.png")
+
+
+def compare(group: str, dataset: Dataset, options: argparse.Namespace) -> dict[str, list[Score]]:
+    """Train and print one group of rows."""
+    n_seeds = 1 if group == "other networks, one seed" else options.seeds
+    n_images = len(dataset.select("public").labels)
+    print_header(f"{group}: `fast` at {options.epochs} epochs, each row changing what it names")
+    print(f"public, plain, n = {n_images:,}, {n_seeds} seeds; mean, smallest and largest")
+    print(
+        f"{'':38} {'parameters':>10} {'accuracy':>22} {'macro F1':>22} {'s wall':>7} {'s CPU':>7}"
+    )
+    scores = {}
+    for name, changes in ROWS[group].items():
+        scores[name] = [run(dataset, changes, seed, options) for seed in range(n_seeds)]
+        print(describe(name, scores[name]))
+    return scores
+
+
+def run(dataset: Dataset, changes: dict[str, Any], seed: int, options: argparse.Namespace) -> Score:
+    """Return what one training reached, trained now, gone on with, or finished before."""
+    values = {"epochs": options.epochs, "seed": seed, **changes}
+    config = build_config(values, base=find_recipe("fast"))
+    words = [f"{key}={value}" for key, value in sorted(changes.items())]
+    name = "_".join(["fast", *words]).replace(" ", "")
+    folder = RunFolder(options.output / name / f"{options.epochs}-{seed}")
+    if not is_finished(folder):
+        train(dataset, config, folder, data=options.data)
+    kept = folder.path / "ablation.json"
+    if not kept.exists():
+        model = find_model(str(folder.path))
+        scores = evaluate(open_runtime(model), model, dataset, "public", tta=False).scores
+        write_json(kept, {"accuracy": scores.accuracy, "macro_f1": scores.macro_f1})
+    values, result = json.loads(kept.read_text()), read_run_record(folder.path)["result"]
+    return Score(wall_s=result["duration_s"], cpu_s=result["cpu_s"],
+                 parameters=result["parameters"], **values)  # fmt: skip
+
+
+def describe(name: str, scores: list[Score]) -> str:
+    """Return a row of the table."""
+
+    def spread(values: list[float]) -> str:
+        return f"{statistics.mean(values):.1%} ({min(values):.1%}-{max(values):.1%})"
+
+    accuracy = spread([score.accuracy for score in scores])
+    macro_f1 = spread([score.macro_f1 for score in scores])
+    wall_s = statistics.mean(score.wall_s for score in scores)
+    cpu_s = statistics.mean(score.cpu_s for score in scores)
+    return _LINE.format(
+        name, f"{scores[0].parameters:,}", accuracy, macro_f1, f"{wall_s:.0f}", f"{cpu_s:.0f}"
+    )
+
+
+def draw(everything: dict[str, list[Score]], path: Path) -> None:
+    """Draw parameters against accuracy for the rows that differ in size."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    sized = [*ROWS["size of our CNN"], *ROWS["other networks, one seed"]]
+    for name in [name for name in sized if name in everything]:
+        scores = everything[name]
+        ours = name in ROWS["size of our CNN"]
+        axes.plot(
+            [score.parameters for score in scores],
+            [100 * score.accuracy for score in scores],
+            "o" if ours else "s",
+            color="tab:blue" if ours else "tab:gray",
+        )
+        axes.annotate(name, (scores[0].parameters, 100 * scores[-1].accuracy), xytext=(6, -3),
+                      textcoords="offset points", fontsize=8)  # fmt: skip
+    axes.set(xscale="log", xlabel="parameters", ylabel="accuracy on public, plain, %")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

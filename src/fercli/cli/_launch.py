@@ -1,0 +1,91 @@
+"""Start the processes of `--processes` through torch's launcher, and say how they ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from fercli.errors import ConfigError, DeviceUnavailableError, RunFailedError, RunInterruptedError
+
+__all__ = ["check_processes", "launch"]
+
+
+def check_processes(n_processes: int, device: str) -> None:
+    """Refuse more processes than there are devices for.
+
+    Args:
+        n_processes: On this machine.
+        device: What the configuration asks for, resolved.
+
+    Raises:
+        ConfigError: More than the processor has cores.
+        DeviceUnavailableError: More than there are GPUs.
+    """
+    import torch
+
+    kind = torch.device(device)
+    if kind.type == "cuda" and device != "cuda":
+        message = f"--processes takes one GPU each, and --device {device} is one"
+        raise ConfigError(message, hint="give --device cuda")
+    n_gpus = torch.cuda.device_count()
+    if kind.type == "cuda" and n_processes > n_gpus:
+        message = f"{n_processes} processes need a GPU each, and this machine has {n_gpus}"
+        raise DeviceUnavailableError(message, hint=f"give --processes {n_gpus}, or --device cpu")
+    n_cores = os.cpu_count() or 1
+    if kind.type != "cuda" and n_processes > n_cores:
+        message = f"{n_processes} processes are more than this machine's {n_cores} cores"
+        raise ConfigError(message, hint=f"give --processes {n_cores} or less")
+
+
+def launch(n_processes: int, run: Path) -> int:
+    """Run this very command in some processes, which find out that they are many.
+
+    They write to stdout and stderr themselves, the leading one the result.
+
+    Args:
+        n_processes: How many, on this machine.
+        run: Their run folder, for the messages.
+
+    Returns:
+        The exit status they agree on.
+
+    Raises:
+        RunFailedError: One of them died without a word.
+        RunInterruptedError: This process was told to stop, and told them.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    # Its messages are about its own workings, in many lines.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    threads = max(1, (os.cpu_count() or 1) // n_processes)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=n_processes,
+        run_id=f"fercli-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "fercli", *sys.argv[1:])
+    except SignalException as reason:
+        number = int(reason.sigval)
+        message = "interrupted; the state is saved"
+        hint = f"go on with it: fer train --resume {run}"
+        raise RunInterruptedError(message, signal_number=number, hint=hint) from None
+    except ChildFailedError as reason:
+        first = min(reason.failures.values(), key=lambda failure: failure.timestamp)
+        if first.exitcode > 0:
+            return int(first.exitcode)
+        name = signal.Signals(-first.exitcode).name
+        message = f"process {first.local_rank} of {n_processes} died ({name})"
+        hint = f"go on from the last state: fer train --resume {run}"
+        raise RunFailedError(message, hint=hint) from None
+    return 0

@@ -1,0 +1,275 @@
+"""What `fer train` does: begin a run or go on with one, alone or in several processes."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fercli.cli._configuration import merge_config
+from fercli.cli._output import Outcome, Output
+from fercli.cli._progress import watch_images, watch_training
+from fercli.cli._tables import print_pairs
+from fercli.config import TrainConfig, find_batch_misfit
+from fercli.errors import ConfigError, FercliError, ModelFileError, OutputExistsError
+from fercli.launch import read_launch
+from fercli.results import TrainResult, to_json
+from fercli.runs import RunFolder, is_finished, name_run_directory, read_run_record
+from fercli.settings import build_config, flatten_config, parse_setting
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fercli.data import Dataset
+
+__all__ = ["Asked", "clear_run", "resume_run", "start_run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was typed of a training."""
+
+    data: str | None
+    """`--data`."""
+    recipe: str | None
+    """`--recipe`."""
+    config: Path | None
+    """`--config`."""
+    settings: list[str]
+    """Every `--set`."""
+    options: dict[str, Any]
+    """The options that stand for a field of the configuration."""
+    folder: Path | None
+    """`--output`."""
+    processes: int | None
+    """`--processes`."""
+    force: bool
+    """`--force`."""
+
+
+def start_run(output: Output, asked: Asked, *, dry_run: bool) -> Outcome:
+    """Train anew, or say what would be trained; whatever can be refused is refused first."""
+    chosen = _choose(asked)
+    folder = RunFolder(asked.folder or name_run_directory(chosen.recipe))
+    if dry_run:
+        return _show_plan(output, chosen, folder, asked.data)
+    rank, n_launched = read_launch()
+    if not rank:
+        _check_folder(folder, force=asked.force)
+    from fercli.training import check_training
+
+    launches = (asked.processes or 1) > n_launched == 1
+    dataset = _load(output.hush() if launches else output, asked.data)
+    _check_teacher_outside(chosen, folder)
+    check_training(dataset, chosen)
+    if launches and asked.processes:
+        raise typer.Exit(_launch(chosen, asked.processes, folder))
+    if asked.force and not rank:
+        clear_run(folder)
+    return _train(output, dataset, chosen, folder, _make_lasting(asked.data))
+
+
+def resume_run(output: Output, path: Path, asked: Asked) -> Outcome:
+    """Go on with a run; what is asked again must be what it was begun with."""
+    record = read_run_record(path)
+    folder = RunFolder(path)
+    config = build_config(record["config"])
+    processes, (_, n_launched) = int(record.get("processes", 1)), read_launch()
+    refused = _find_changes(asked, flatten_config(config), processes)
+    if refused:
+        message = f"{', '.join(refused)} would change the result of the run being resumed"
+        raise ConfigError(message, hint="leave it out, or train anew with another --output")
+    if is_finished(folder):
+        output.note(f"{path} is finished already")
+        result = TrainResult(**record["result"])
+        return Outcome(to_json(result), _build_show(result))
+    given = asked.data if asked.data is not None else record["dataset"]["data"]
+    launches = processes > n_launched == 1
+    dataset = _load(output.hush() if launches else output, given)
+    if dataset.sha256 != record["dataset"]["sha256"]:
+        message = f"the run {path} was trained on other data (sha256 {record['dataset']['sha256']})"
+        raise ModelFileError(message, hint="name the dataset it began with by --data")
+    if launches:
+        raise typer.Exit(_launch(config, processes, folder))
+    if processes != n_launched:
+        message = f"{path} was begun in {processes} processes, and here are {n_launched}"
+        raise ConfigError(message, hint="another number would change the result")
+    named = _make_lasting(asked.data) if asked.data is not None else given
+    return _train(output, dataset, config, folder, named)
+
+
+def _find_changes(asked: Asked, own: dict[str, Any], processes: int) -> list[str]:
+    """Return the names of what would change a run that is gone on with."""
+    never = {"recipe": asked.recipe, "config": asked.config, "output": asked.folder}
+    fields = {**dict(map(parse_setting, asked.settings)), **asked.options}
+    if fields.get("teacher"):
+        fields["teacher"] = _make_teacher_lasting(str(fields["teacher"]))
+    if fields.get("pretrained_weights"):
+        fields["pretrained_weights"] = _make_lasting(str(fields["pretrained_weights"]))
+    refused = [name for name, value in never.items() if value is not None]
+    # Saying again what the run was begun with changes nothing.
+    refused += [name for name, value in fields.items() if value not in {own[name], "auto"}]
+    return refused + (["processes"] if asked.processes not in {None, processes} else [])
+
+
+def _choose(asked: Asked) -> TrainConfig:
+    """Return the configuration that was asked for, its files named for good."""
+    try:
+        chosen = merge_config(asked.config, asked.recipe, asked.settings, asked.options)
+    except ConfigError as error:
+        # Everything that is wrong is said at once, what only the data can tell included.
+        misfits = _find_misfits(asked.data, asked.settings, asked.options)
+        problems = dict.fromkeys((*error.problems, *misfits))
+        raise ConfigError(*problems, hint=error.hint) from None
+    lasting = {
+        "teacher": _make_teacher_lasting(chosen.distillation.teacher),
+        "pretrained_weights": _make_lasting(chosen.transfer.pretrained_weights) or "",
+    }
+    return build_config(lasting, base=chosen)
+
+
+def _launch(config: TrainConfig, processes: int, folder: RunFolder) -> int:
+    """Let this command be run by several processes; return the status they end with."""
+    from fercli.cli._launch import check_processes, launch
+    from fercli.training import resolve_config
+
+    check_processes(processes, resolve_config(config).device)
+    return launch(processes, folder.path)
+
+
+def _find_misfits(data: str | None, settings: list[str], options: dict[str, Any]) -> list[str]:
+    """Return how a batch size that was typed does not fit the data.
+
+    Only data that is at hand is looked at, prepared or drawn, and without torch: a typing error
+    must not cost the reading of an archive.
+    """
+    from fercli.data import load_data, parse_synthetic
+    from fercli.paths import find_default_dataset
+
+    path = Path(data) if data is not None else find_default_dataset()
+    batch_size = options.get("batch_size")
+    for text in settings:
+        with contextlib.suppress(ConfigError):
+            key, value = parse_setting(text)
+            batch_size = value if key == "batch_size" and batch_size is None else batch_size
+    try:
+        at_hand = path.suffix == ".safetensors" or parse_synthetic(data or "") is not None
+        if not batch_size or not at_hand:
+            return []
+        n_images = len(load_data(data).select("train").labels)
+    except FercliError:
+        return []
+    return find_batch_misfit(batch_size, n_images)
+
+
+def _check_teacher_outside(config: TrainConfig, folder: RunFolder) -> None:
+    """Refuse a teacher that `--force` would remove."""
+    teacher = config.distillation.teacher
+    if teacher and Path(teacher).is_relative_to(folder.path.resolve()):
+        message = f"the teacher {teacher} lies in the run folder that would be replaced"
+        raise ConfigError(message, hint="name another --output")
+
+
+def _make_teacher_lasting(teacher: str) -> str:
+    """Return a teacher as it will still be right from another folder; bundled names stay."""
+    from fercli.models import list_bundled
+
+    return teacher if teacher in {"", *list_bundled()} else str(Path(teacher).resolve())
+
+
+def _make_lasting(data: str | None) -> str | None:
+    """Return the name of a source as it will still be right from another folder."""
+    return str(Path(data).resolve()) if data and Path(data).exists() else data
+
+
+def _check_folder(folder: RunFolder, *, force: bool) -> None:
+    if folder.path.is_file():
+        message = f"{folder.path} is a file, and a run is a folder"
+        raise OutputExistsError(message, hint="name another --output")
+    if folder.path.exists() and not force and any(folder.path.iterdir()):
+        message = f"{folder.path} is already there"
+        hint = f"go on with it (fer train --resume {folder.path}), name another, or give --force"
+        raise OutputExistsError(message, hint=hint)
+
+
+def clear_run(folder: RunFolder) -> None:
+    """Remove the files of an older run and of its members, and only those."""
+    # Members whose record is gone already, by a kill in here, are cleared all the same.
+    for member in folder.members.glob("[0-9]*"):
+        clear_run(RunFolder(member))
+    for name in ("record", "metrics", "curves", "log", "model", "onnx", "scores", "targets"):
+        getattr(folder, name).unlink(missing_ok=True)
+    for checkpoint in folder.checkpoints.glob("step-*.safetensors"):
+        checkpoint.unlink()
+
+
+def _load(output: Output, data: str | None) -> Dataset:
+    from fercli.data import find_warnings, load_data
+
+    with watch_images(output, "reading the dataset") as on_progress:
+        dataset = load_data(data, on_progress)
+    for warning in find_warnings(dataset) if dataset.is_synthetic else []:
+        output.warn(warning)
+    return dataset
+
+
+def _show_plan(output: Output, config: TrainConfig, folder: RunFolder, data: str | None) -> Outcome:
+    """Say what would be run: the configuration, the device, the sizes."""
+    from fercli.networks import build_network, count_parameters
+    from fercli.training import check_training, resolve_config
+
+    dataset = _load(output, data)
+    config = resolve_config(config)
+    n_steps = check_training(dataset, config)
+    network = build_network(config.model, len(dataset.label_names))
+    plan = {
+        "run_directory": str(folder.path),
+        "parameters": count_parameters(network),
+        "steps_per_epoch": n_steps,
+        "config": flatten_config(config),
+    }
+
+    def show(console: Console) -> None:
+        pairs = {key: value for key, value in plan.items() if key != "config"}
+        print_pairs(console, {**pairs, **flatten_config(config)})
+
+    return Outcome(plan, show)
+
+
+def _train(
+    output: Output, dataset: Dataset, config: TrainConfig, folder: RunFolder, data: str | None
+) -> Outcome:
+    from fercli.training import Watcher, catch_signals, keep_memory, train
+
+    keep_memory()
+
+    with (
+        watch_training(output, config.epochs) as (on_step, on_epoch),
+        catch_signals(once=read_launch()[1] == 1) as should_stop,
+    ):
+        watcher = Watcher(
+            on_step=on_step, on_epoch=on_epoch, on_note=output.note, should_stop=should_stop
+        )
+        result = train(dataset, config, folder, data=data, watcher=watcher)
+    return Outcome(to_json(result), _build_show(result))
+
+
+def _build_show(result: TrainResult) -> Any:  # noqa: ANN401  # a closure over a lazy type
+    def show(console: Console) -> None:
+        pairs = {
+            "network": f"{result.network}, {result.parameters:,} parameters",
+            "best epoch": f"{result.best_epoch} of {result.epochs}",
+            "validation accuracy": f"{result.validation_accuracy:.2%} on "
+            f"{result.validation_split}, which chose the epoch",
+            "training": f"{result.duration_s:.1f} s on {result.device} in {result.precision}, "
+            f"{result.images_per_s:,.0f} images/s",
+            "model": result.model,
+            "ONNX": result.onnx or "not written",
+            "run": result.run_directory,
+        }
+        print_pairs(console, pairs)
+
+    return show

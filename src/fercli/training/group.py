@@ -1,0 +1,112 @@
+"""The processes that train one network together; usually there is only one.
+
+torch's launcher starts them (`torchrun`, or `fer train --processes`) and says through the
+environment who is who. Every process draws the same batches and varies all of their images, which
+is cheap, then steps over its own part: so one process and many see the same images, and nothing
+has to be dealt out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from fercli.launch import read_launch
+
+__all__ = ["ALONE", "Group", "join_group"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some processes, seen from one of them."""
+
+    rank: int
+    """Which this is, from 0; that one writes the files."""
+    size: int
+    """How many they are."""
+    local_rank: int = 0
+    """Which this is on its machine, from 0."""
+
+    def place(self, device: torch.device) -> torch.device:
+        """Return the device of this process: on a machine with several GPUs, one each."""
+        if self.size > 1 and str(device) == "cuda":
+            return torch.device("cuda", self.local_rank)
+        return device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks to the user."""
+        return self.rank == 0
+
+    def take_part(self, n_images: int) -> slice:
+        """Return which images of a batch are this process's; parts differ by at most one."""
+        return slice(self.rank * n_images // self.size, (self.rank + 1) * n_images // self.size)
+
+    def add_up(self, values: Tensor) -> Tensor:
+        """Return the sum of a tensor over all processes."""
+        if self.size == 1:
+            return values
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    def agree(self, flags: tuple[int, int], device: torch.device) -> tuple[int, int]:
+        """Return the larger of each flag over all processes."""
+        if self.size == 1:
+            return flags
+        largest = torch.tensor(flags, device=device)
+        distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+        first, second = largest.tolist()
+        return first, second
+
+    def collect(self, value: Any) -> list[Any]:  # noqa: ANN401  # whatever a state is made of
+        """Return the values of all processes, by rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values
+
+    def share(self, value: Any) -> Any:  # noqa: ANN401  # likewise
+        """Return the leading process's value."""
+        if self.size == 1:
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values)
+        return values[0]
+
+
+ALONE = Group(0, 1)
+"""One process."""
+
+
+@contextmanager
+def join_group(device: torch.device) -> Iterator[Group]:
+    """Meet the other processes that torch's launcher has started; alone, do nothing.
+
+    Args:
+        device: Of this process; decides what they talk through.
+    """
+    _, size = read_launch()
+    if size == 1 or distributed.is_initialized():
+        yield ALONE if size == 1 else _describe()
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        group = _describe()
+        if device.type == "cuda":
+            torch.cuda.set_device(group.place(device))
+        yield group
+    finally:
+        distributed.destroy_process_group()
+
+
+def _describe() -> Group:
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    return Group(distributed.get_rank(), distributed.get_world_size(), local_rank)

@@ -1,0 +1,134 @@
+"""One network trained by two processes, which talk through gloo."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fercli.models import find_model
+
+TRAIN = [
+    "train", "--data", "synthetic:400", "--recipe", "fast", "--batch-size", "33", "--device", "cpu",
+    "--set", "widths=8,16", "--set", "stem_width=8", "--set", "average=ema", "--set", "mixup=0.2",
+]  # fmt: skip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="finds the processes through /proc"),
+]
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "FERCLI_HOME": str(folder / "home")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "fercli", *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(folder: Path, *words: str) -> str:
+    process = start(folder, *words)
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return output
+
+
+def read_curves(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def digest(run: Path) -> str:
+    return find_model(str(run)).compute_digest()
+
+
+def find_worker(parent: int, rank: int) -> int | None:
+    """Return the process of a rank below a parent, if it is there by now."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8")
+    for child in children.split():
+        if f"\0RANK={rank}\0" in Path(f"/proc/{child}/environ").read_text(encoding="utf-8"):
+            return int(child)
+    return None
+
+
+def wait_for_epochs(run: Path, n_epochs: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if (run / "metrics.csv").exists() and len(read_curves(run)) >= n_epochs:
+            return
+        time.sleep(0.01)
+    raise TimeoutError(run)
+
+
+def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
+    words = [*TRAIN, "--epochs", "3", "--dropout", "0", "--learning-rate", "0.02"]
+    finish(tmp_path, *words, "--output", "one")
+
+    output = finish(tmp_path, *words, "--output", "two", "--processes", "2", "--json")
+
+    data = json.loads(output)["data"]
+    assert data["run_directory"] == "two"
+    ones, twos = read_curves(tmp_path / "one"), read_curves(tmp_path / "two")
+    assert len(ones) == len(twos) == 3
+    # Sums in another order differ in their last bits, which a few dozen steps make larger.
+    for one, two, tolerance in zip(ones, twos, (1e-6, 1e-5, 1e-4), strict=True):
+        for name in ("train_loss", "validation_loss"):
+            assert float(one[name]) == pytest.approx(float(two[name]), rel=tolerance), name
+    record = json.loads((tmp_path / "two" / "run.json").read_text())
+    assert record["processes"] == 2
+    assert (tmp_path / "two" / "model.onnx").exists()
+    assert (tmp_path / "two" / "log.txt").read_text().count("finished") == 1
+
+
+@pytest.mark.parametrize("blow", ["SIGTERM", "SIGINT", "worker"])
+def test_stopped_or_struck_two_processes_go_on_exactly(tmp_path: Path, blow: str) -> None:
+    words = [*TRAIN, "--epochs", "40", "--dropout", "0.3", "--processes", "2"]
+    finish(tmp_path, *words, "--output", "whole")
+    process = start(tmp_path, *words, "--output", "cut")
+    wait_for_epochs(tmp_path / "cut", 2)
+
+    if blow == "worker":
+        worker = find_worker(process.pid, 1)
+        assert worker is not None
+        os.kill(worker, signal.SIGKILL)
+    else:
+        process.send_signal(signal.Signals[blow])
+    _, errors = process.communicate()
+
+    expected = {"SIGTERM": 143, "SIGINT": 130, "worker": 8}[blow]
+    assert process.returncode == expected, errors
+    assert "--resume cut" in errors
+    if blow == "worker":
+        assert "died" in errors
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    refused = start(tmp_path, "train", "--resume", "cut", "--processes", "1")
+    refused.communicate()
+    assert refused.returncode == 2
+    finish(tmp_path, "train", "--resume", "cut")
+    assert digest(tmp_path / "cut") == digest(tmp_path / "whole")
+
+
+def test_torchrun_starts_them_too(tmp_path: Path) -> None:
+    command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "fercli"]
+    environment = {**os.environ, "FERCLI_HOME": str(tmp_path / "home")}
+    words = [*TRAIN, "--epochs", "1", "--output", "two", "--json"]
+
+    done = subprocess.run(
+        [sys.executable, *command, *words],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["data"]["epochs"] == 1
