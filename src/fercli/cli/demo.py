@@ -140,8 +140,8 @@ _SETTINGS: Final[dict[str, object]] = {
     "weight_decay": 0.05,
     "sizes_px": (48,),
 }
-"""The fast recipe, for fewer images and steps that are easier: AdamW learns drawn faces from the first epoch, where
-SGD needs two to begin (docs/explanation/log.md)."""
+"""The fast recipe, for fewer images and steps that are easier: AdamW learns drawn faces from the
+first epoch, where SGD needs two to begin (docs/explanation/log.md)."""
 
 
 def _evaluate(dataset: Dataset, run: RunFolder, folder: Path) -> EvaluationResult:

@@ -17,6 +17,7 @@ __all__ = ["keep_memory"]
 _M_TRIM_THRESHOLD: Final = -1
 _M_TOP_PAD: Final = -2
 _M_MMAP_MAX: Final = -4
+_M_ARENA_MAX: Final = -8
 
 
 def keep_memory() -> bool:
@@ -31,5 +32,11 @@ def keep_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return False
-    wanted = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 * 2**20))
-    return all(mallopt(name, value) == 1 for name, value in wanted)
+    wanted = {
+        _M_MMAP_MAX: 0,
+        _M_TRIM_THRESHOLD: 2**31 - 1,
+        _M_TOP_PAD: 64 * 2**20,
+        # Backward passes run in a thread of their own, whose arena could not hold large blocks.
+        _M_ARENA_MAX: 1,
+    }
+    return all(mallopt(name, value) == 1 for name, value in wanted.items())

@@ -104,10 +104,11 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     rows = rows / (rows.norm(dim=(1, 2), keepdim=True) + 1e-7)
     gram = rows @ rows.mT
     identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-    product = identity.expand_as(gram)
-    for _ in range(_ITERATIONS):
-        factor = first * identity + third * gram + fifth * gram @ gram
-        product = factor @ product
-        gram = factor @ gram @ factor
+    product = None
+    for number in range(_ITERATIONS):
+        factor = first * identity + third * gram + fifth * (gram @ gram)
+        product = factor if product is None else factor @ product
+        if number < _ITERATIONS - 1:
+            gram = factor @ gram @ factor
     result: Tensor = product @ rows
     return result.mT if tall else result
