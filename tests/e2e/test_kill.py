@@ -48,7 +48,9 @@ def test_killed_anywhere_a_run_ends_with_the_same_weights(
     tmp_path: Path, members: int, epochs: int
 ) -> None:
     words = [*TRAIN, "--members", str(members), "--epochs", str(epochs)]
-    assert start(tmp_path, *words, "--output", "whole").wait() == 0
+    finished = start(tmp_path, *words, "--output", "whole")
+    _, errors = finished.communicate()
+    assert finished.returncode == 0, errors
     # Lives are cut so short that the kills together take about as long as the training itself.
     records = [path / "run.json" for path in [tmp_path / "whole", *_list_members(tmp_path)]]
     training_s = sum(json.loads(path.read_text())["result"]["duration_s"] for path in records)
