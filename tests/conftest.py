@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from fercli.config import TrainConfig
 
 Run = Callable[..., Result]
+Start = Callable[..., subprocess.Popen[str]]
 
 TINY = {
     "recipe": "fast",
@@ -79,6 +82,23 @@ def run_json(run: Run) -> Callable[..., dict[str, Any]]:
         envelope: dict[str, Any] = json.loads(line)
         assert envelope["exit_code"] == status
         return envelope
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def start() -> Start:
+    """Start the command line in a process of its own, in the current folder."""
+
+    def call(*words: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "fercli", *map(str, words)],
+            # One thread: sums come out in one order, and tests share the cores.
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     return call
 

@@ -23,6 +23,7 @@ __all__ = [
     "ModelFileError",
     "ModelNotFoundError",
     "OutputExistsError",
+    "PeerLostError",
     "RunFailedError",
     "RunInterruptedError",
     "SetupError",
@@ -143,6 +144,12 @@ class RunFailedError(FercliError):
     """A run failed after it started; the message or hint names its last good state."""
 
     code = "run-failed"
+
+
+class PeerLostError(RunFailedError):
+    """Another process of the same training is gone, and with it the run."""
+
+    code = "peer-lost"
 
 
 class RunInterruptedError(FercliError):

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +18,7 @@ from fercli.storage import read_tensor_header
 
 Run = Callable[..., Result]
 RunJson = Callable[..., dict[str, Any]]
+Start = Callable[..., subprocess.Popen[str]]
 
 SMALL = [
     "--recipe", "fast", "--epochs", 2, "--batch-size", 60, "--device", "cpu",
@@ -284,22 +283,13 @@ LONG = [*SMALL, "--epochs", 12]
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(dataset_path: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def uninterrupted(
+    dataset_path: Path, tmp_path_factory: pytest.TempPathFactory, start: Start
+) -> RunFolder:
     """A run that nothing stopped, by the command line in a process of its own."""
     folder = RunFolder(tmp_path_factory.mktemp("uninterrupted") / "run")
-    start_training("--data", dataset_path, *LONG, "--output", folder.path).communicate()
+    start("train", "--data", dataset_path, *LONG, "--output", folder.path).communicate()
     return folder
-
-
-def start_training(*words: object) -> subprocess.Popen[str]:
-    # One thread: tests share the cores with whatever else runs.
-    return subprocess.Popen(
-        [sys.executable, "-m", "fercli", "train", *map(str, words)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.mark.parametrize(
@@ -307,10 +297,15 @@ def start_training(*words: object) -> subprocess.Popen[str]:
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
 )
 def test_signals_save_and_resume_ends_with_the_same_weights(
-    dataset_path: Path, uninterrupted: RunFolder, tmp_path: Path, number: int, status: int
+    dataset_path: Path,
+    uninterrupted: RunFolder,
+    tmp_path: Path,
+    start: Start,
+    number: int,
+    status: int,
 ) -> None:
     cut = RunFolder(tmp_path / "cut")
-    process = start_training("--data", dataset_path, *LONG, "--output", cut.path)
+    process = start("train", "--data", dataset_path, *LONG, "--output", cut.path)
     while not cut.metrics.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
@@ -319,7 +314,7 @@ def test_signals_save_and_resume_ends_with_the_same_weights(
     assert process.returncode == status, stderr
     assert "--resume" in stderr
     assert not cut.model.exists()
-    _, stderr = start_training("--resume", cut.path).communicate(timeout=300)
+    _, stderr = start("train", "--resume", cut.path).communicate(timeout=300)
     assert "finished" not in stderr
     digests = [
         read_tensor_header(folder.model, ModelFileError)["sha256"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,8 @@ import pytest
 from fercli.errors import RunFailedError
 from fercli.runs import RunFolder
 from fercli.storage import read_tensor_header
+
+Start = Callable[..., subprocess.Popen[str]]
 
 KILLS = 24
 
@@ -26,18 +27,6 @@ TRAIN = [
 ]  # fmt: skip
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
-    # One thread: sums come out in one order, and the machine can do something else meanwhile.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "FERCLI_HOME": str(folder / "home")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "fercli", *words],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-
-
 def digest(run: RunFolder) -> str:
     return str(read_tensor_header(run.model, RunFailedError)["sha256"])
 
@@ -45,10 +34,10 @@ def digest(run: RunFolder) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(("members", "epochs"), [(0, 240), (2, 80)])
 def test_killed_anywhere_a_run_ends_with_the_same_weights(
-    tmp_path: Path, members: int, epochs: int
+    tmp_path: Path, start: Start, members: int, epochs: int
 ) -> None:
     words = [*TRAIN, "--members", str(members), "--epochs", str(epochs)]
-    finished = start(tmp_path, *words, "--output", "whole")
+    finished = start(*words, "--output", "whole")
     _, errors = finished.communicate()
     assert finished.returncode == 0, errors
     # Lives are cut so short that the kills together take about as long as the training itself.
@@ -60,7 +49,7 @@ def test_killed_anywhere_a_run_ends_with_the_same_weights(
 
     while kills < KILLS and not cut.model.exists():
         again = ["train", "--resume", "cut"] if cut.record.exists() else [*words, "--output", "cut"]
-        process = start(tmp_path, *again)
+        process = start(*again)
         _wait_for_news(process, cut)
         time.sleep(moments.uniform(0, 1.5 * training_s / KILLS))
         process.send_signal(signal.SIGKILL)
@@ -68,7 +57,7 @@ def test_killed_anywhere_a_run_ends_with_the_same_weights(
         assert process.returncode in {0, -signal.SIGKILL}, errors
         kills += process.returncode == -signal.SIGKILL
         lives += 1
-    finished = start(tmp_path, "train", "--resume", "cut")
+    finished = start("train", "--resume", "cut")
     _, errors = finished.communicate()
 
     assert finished.returncode == 0, errors
@@ -81,7 +70,7 @@ def _list_members(folder: Path) -> list[Path]:
     return sorted((folder / "whole" / "members").glob("*"))
 
 
-def _wait_for_news(process: subprocess.Popen[bytes], run: RunFolder) -> None:
+def _wait_for_news(process: subprocess.Popen[str], run: RunFolder) -> None:
     """Wait until the process has written to the run's log, or ended."""
     before = run.log.stat().st_size if run.log.exists() else 0
     while process.poll() is None:

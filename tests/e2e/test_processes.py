@@ -9,11 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fercli.models import find_model
+
+Start = Callable[..., subprocess.Popen[str]]
+Finish = Callable[..., str]
 
 TRAIN = [
     "train", "--data", "synthetic:400", "--recipe", "fast", "--batch-size", "33", "--device", "cpu",
@@ -26,23 +30,15 @@ pytestmark = [
 ]
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "FERCLI_HOME": str(folder / "home")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "fercli", *words],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def finish(start: Start) -> Callable[..., str]:
+    def call(*words: str) -> str:
+        process = start(*words)
+        output, errors = process.communicate()
+        assert process.returncode == 0, errors
+        return output
 
-
-def finish(folder: Path, *words: str) -> str:
-    process = start(folder, *words)
-    output, errors = process.communicate()
-    assert process.returncode == 0, errors
-    return output
+    return call
 
 
 def read_curves(run: Path) -> list[dict[str, str]]:
@@ -72,11 +68,11 @@ def wait_for_epochs(run: Path, n_epochs: int) -> None:
     raise TimeoutError(run)
 
 
-def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
+def test_two_processes_follow_the_curve_of_one(tmp_path: Path, finish: Finish) -> None:
     words = [*TRAIN, "--epochs", "3", "--dropout", "0", "--learning-rate", "0.02"]
-    finish(tmp_path, *words, "--output", "one")
+    finish(*words, "--output", "one")
 
-    output = finish(tmp_path, *words, "--output", "two", "--processes", "2", "--json")
+    output = finish(*words, "--output", "two", "--processes", "2", "--json")
 
     data = json.loads(output)["data"]
     assert data["run_directory"] == "two"
@@ -93,10 +89,12 @@ def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("blow", ["SIGTERM", "SIGINT", "worker"])
-def test_stopped_or_struck_two_processes_go_on_exactly(tmp_path: Path, blow: str) -> None:
-    words = [*TRAIN, "--epochs", "40", "--dropout", "0.3", "--processes", "2"]
-    finish(tmp_path, *words, "--output", "whole")
-    process = start(tmp_path, *words, "--output", "cut")
+def test_stopped_or_struck_two_processes_go_on_exactly(
+    tmp_path: Path, start: Start, finish: Finish, blow: str
+) -> None:
+    words = [*TRAIN, "--epochs", "40", "--dropout", "0.3", "--processes", "2", "--json"]
+    finish(*words, "--output", "whole")
+    process = start(*words, "--output", "cut")
     wait_for_epochs(tmp_path / "cut", 2)
 
     if blow == "worker":
@@ -105,29 +103,30 @@ def test_stopped_or_struck_two_processes_go_on_exactly(tmp_path: Path, blow: str
         os.kill(worker, signal.SIGKILL)
     else:
         process.send_signal(signal.Signals[blow])
-    _, errors = process.communicate()
+    output, errors = process.communicate()
 
     expected = {"SIGTERM": 143, "SIGINT": 130, "worker": 8}[blow]
     assert process.returncode == expected, errors
     assert "--resume cut" in errors
+    assert "Traceback" not in errors
+    assert json.loads(output)["exit_code"] == expected
     if blow == "worker":
         assert "died" in errors
     assert not (tmp_path / "cut" / "model.safetensors").exists()
-    refused = start(tmp_path, "train", "--resume", "cut", "--processes", "1")
+    refused = start("train", "--resume", "cut", "--processes", "1")
     refused.communicate()
     assert refused.returncode == 2
-    finish(tmp_path, "train", "--resume", "cut")
+    finish("train", "--resume", "cut")
     assert digest(tmp_path / "cut") == digest(tmp_path / "whole")
 
 
-def test_torchrun_starts_them_too(tmp_path: Path) -> None:
+def test_torchrun_starts_them_too() -> None:
     command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "fercli"]
-    environment = {**os.environ, "FERCLI_HOME": str(tmp_path / "home")}
     words = [*TRAIN, "--epochs", "1", "--output", "two", "--json"]
 
     done = subprocess.run(
         [sys.executable, *command, *words],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr

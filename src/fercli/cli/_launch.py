@@ -8,7 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
-from fercli.errors import ConfigError, DeviceUnavailableError, RunFailedError, RunInterruptedError
+from fercli.errors import ConfigError, DeviceUnavailableError, RunFailedError
+from fercli.launch import RUN_ID_PREFIX
 
 __all__ = ["check_processes", "launch"]
 
@@ -54,7 +55,6 @@ def launch(n_processes: int, run: Path) -> int:
 
     Raises:
         RunFailedError: One of them died without a word.
-        RunInterruptedError: This process was told to stop, and told them.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -68,7 +68,7 @@ def launch(n_processes: int, run: Path) -> int:
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=n_processes,
-        run_id=f"fercli-{os.getpid()}",
+        run_id=f"{RUN_ID_PREFIX}{os.getpid()}",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
@@ -76,12 +76,12 @@ def launch(n_processes: int, run: Path) -> int:
     try:
         elastic_launch(config, sys.executable)("-m", "fercli", *sys.argv[1:])
     except SignalException as reason:
-        number = int(reason.sigval)
-        message = "interrupted; the state is saved"
-        hint = f"go on with it: fer train --resume {run}"
-        raise RunInterruptedError(message, signal_number=number, hint=hint) from None
+        # The leading process has said so, and where the state is, as it would alone.
+        return 128 + int(reason.sigval)
     except ChildFailedError as reason:
-        first = min(reason.failures.values(), key=lambda failure: failure.timestamp)
+        # Who was killed says nothing; who failed in our own words has said it already.
+        failures = reason.failures.values()
+        first = min(failures, key=lambda failure: (failure.exitcode > 0, failure.timestamp))
         if first.exitcode > 0:
             return int(first.exitcode)
         name = signal.Signals(-first.exitcode).name

@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fercli.cli._configuration import merge_config
+from fercli.cli._exit import find_status
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images, watch_training
 from fercli.cli._tables import print_pairs
 from fercli.config import TrainConfig, find_batch_misfit
-from fercli.errors import ConfigError, FercliError, ModelFileError, OutputExistsError
-from fercli.launch import read_launch
+from fercli.errors import (
+    ConfigError,
+    FercliError,
+    ModelFileError,
+    OutputExistsError,
+    PeerLostError,
+)
+from fercli.launch import has_speaker, read_launch
 from fercli.results import TrainResult, to_json
 from fercli.runs import RunFolder, is_finished, name_run_directory, read_run_record
 from fercli.settings import build_config, flatten_config, parse_setting
@@ -253,7 +260,12 @@ def _train(
         watcher = Watcher(
             on_step=on_step, on_epoch=on_epoch, on_note=output.note, should_stop=should_stop
         )
-        result = train(dataset, config, folder, data=data, watcher=watcher)
+        try:
+            result = train(dataset, config, folder, data=data, watcher=watcher)
+        except PeerLostError as reason:
+            if not has_speaker():
+                raise
+            raise typer.Exit(find_status(reason)) from None
     return Outcome(to_json(result), _build_show(result))
 
 

@@ -12,11 +12,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, distributed
 
+from fercli.errors import PeerLostError
 from fercli.launch import read_launch
 
 __all__ = ["ALONE", "Group", "join_group"]
@@ -86,12 +87,20 @@ ALONE = Group(0, 1)
 """One process."""
 
 
+_SIGNS_OF_LOSS: Final = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+"""What gloo says, in a plain RuntimeError, of a process that it cannot reach any more."""
+
+
 @contextmanager
-def join_group(device: torch.device) -> Iterator[Group]:
+def join_group(device: torch.device, advice: str) -> Iterator[Group]:
     """Meet the other processes that torch's launcher has started; alone, do nothing.
 
     Args:
         device: Of this process; decides what they talk through.
+        advice: What to do when one of the others is gone.
+
+    Raises:
+        PeerLostError: Within the block, another process went away.
     """
     _, size = read_launch()
     if size == 1 or distributed.is_initialized():
@@ -103,8 +112,19 @@ def join_group(device: torch.device) -> Iterator[Group]:
         if device.type == "cuda":
             torch.cuda.set_device(group.place(device))
         yield group
+    except RuntimeError as reason:
+        if not _tells_of_loss(reason):
+            raise
+        message = "another process of this training is gone"
+        raise PeerLostError(message, hint=advice) from reason
     finally:
         distributed.destroy_process_group()
+
+
+def _tells_of_loss(reason: RuntimeError) -> bool:
+    if isinstance(reason, distributed.DistBackendError | distributed.DistNetworkError):
+        return True
+    return any(words in str(reason) for words in _SIGNS_OF_LOSS)
 
 
 def _describe() -> Group:

@@ -121,12 +121,14 @@ def train(
             run began with.
         RunFailedError: The loss became NaN, memory or the disk ran out; states why and where
             the last good state is.
+        PeerLostError: Another process of the same training went away.
         RunInterruptedError: `watcher.should_stop` said so; the state is saved.
     """
     config = resolve_config(config)
     splits = choose_splits(dataset, config.validation, config.split_seed)
     _check_fit(config, splits)
-    with join_group(torch.device(config.device)) as group:
+    advice = f"go on from the last state: fer train --resume {run.path}"
+    with join_group(torch.device(config.device), advice) as group:
         journal = Journal(run, watcher or Watcher(), writes=group.leads)
         job = Job(
             dataset=dataset, config=config, splits=splits, run=run, journal=journal, data=data,
