@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from _report import publish
+from _report import print_header, publish
 
 from fercli.metrics import compute_wilson_interval
+from fercli.recipes import write_command
 from fercli.runs import read_run_record
 
 
@@ -26,6 +27,8 @@ def main() -> None:
         n_images = dataset["n_validation"]
         n_right = round(result["validation_accuracy"] * n_images)
         low, high = compute_wilson_interval(n_right, n_images)
+        print_header("what a finished run reached, by its own record")
+        print(f"trained by: {write_command(record)}")
         print(f"{config['recipe']}, {result['network']}, {result['parameters']:,} parameters")
         print(f"trained on {record['device']}, {result['precision']}, seed {result['seed']}")
         print(f"torch {record['versions']['torch']}, data sha256 {dataset['sha256']}")

@@ -9,8 +9,6 @@ measure (use, limits, licence of the data) stands below.
 from __future__ import annotations
 
 import argparse
-import json
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,10 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from fercli.data import load_data
 from fercli.evaluation import evaluate
 from fercli.export import ParityImages, export_model
-from fercli.models import find_model, load_network, open_runtime
-from fercli.recipes import find_recipe
+from fercli.models import find_model, open_runtime
+from fercli.recipes import write_command
 from fercli.runs import RunFolder, read_run_record
-from fercli.settings import flatten_config
 from fercli.storage import digest_file, write_text
 
 if TYPE_CHECKING:
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 ASSETS: Final = Path(__file__).parents[1] / "src" / "fercli" / "assets"
 MAX_BYTES: Final = 12_000_000
 MAX_PARAMETERS: Final = 5_000_000
-_RESOLVED: Final = {"recipe", "device", "precision", "seed"}
 
 TEXT: Final = """\
 ## What it is for
@@ -103,7 +99,7 @@ def write_card(
         f"| {label} | {one.precision:.1%} | {one.recall:.1%} | {one.f1:.1%} | {one.support:,} |"
         for label, one in scores.per_class.items()
     ]
-    command, versions = write_command(record, options.run), record["versions"]
+    command, versions = write_command(record), record["versions"]
     facts = {
         "file": f"`{path.name}`, {path.stat().st_size:,} bytes, sha256 `{digest_file(path)}`",
         "network": f"{trained['network']}, {trained['parameters']:,} parameters, weights in fp16",
@@ -147,29 +143,13 @@ On `public` (PublicTest), which also chose the epoch, so these are selection sco
 {TEXT}"""
 
 
-def write_command(record: dict[str, Any], run: Path) -> str:
-    """Return the command that repeats a run, from its configuration; a teacher by its name."""
-    config = record["config"]
-    recipe = flatten_config(find_recipe(config["recipe"]))
-    words = ["fer", "train", "--recipe", config["recipe"], "--seed", str(config["seed"])]
-    words += ["--device", config["device"], "--precision", config["precision"]]
-    for name, value in config.items():
-        if name == "teacher" and value:
-            (teacher,) = load_network(RunFolder(run).model)[1]["teachers"]
-            words += ["--teacher", teacher["model"]]
-        elif name not in _RESOLVED and json.loads(json.dumps(recipe[name])) != value:
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            words += ["--set", f"{name}={text}"]
-    return shlex.join(words)
-
-
 def describe_teacher(run: Path | None) -> dict[str, str]:
     """Return how a run's teacher was trained, for a card; nothing without one."""
     if run is None:
         return {}
     record = read_run_record(run)
     best = record["result"]["validation_accuracy"]
-    text = f"`{write_command(record, run)}`, {sum_durations(run) / 60:.0f} minutes, {best:.2%}"
+    text = f"`{write_command(record)}`, {sum_durations(run) / 60:.0f} minutes, {best:.2%}"
     return {"teacher": text}
 
 

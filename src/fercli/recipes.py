@@ -6,17 +6,22 @@ recipe says what to expect of it, and docs/explanation/log.md how that was measu
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fercli.errors import ConfigError
 from fercli.ranges import find_unknown_choice
-from fercli.settings import build_config
+from fercli.settings import build_config, flatten_config
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
 
-__all__ = ["RECIPES", "find_recipe"]
+__all__ = ["RECIPES", "find_recipe", "write_command"]
+
+_TYPED: Final = ("recipe", "seed", "device", "precision")
+"""What a command always says, since the machine would choose otherwise."""
 
 _SEED: Final[Mapping[str, object]] = {
     "network": "seed",
@@ -101,3 +106,28 @@ def find_recipe(name: str) -> TrainConfig:
     if problems:
         raise ConfigError(*problems)
     return RECIPES[name]
+
+
+def write_command(record: Mapping[str, Any]) -> str:
+    """Return the command that repeats a training, on the data of the data home.
+
+    Args:
+        record: A run's `run.json`. What its recipe says today is left out, the rest is written
+            as `--set`; a teacher goes by the name that it had.
+    """
+    config = record["config"]
+    recipe = json.loads(json.dumps(flatten_config(find_recipe(config["recipe"]))))
+    words = ["fer", "train"]
+    for name in _TYPED:
+        words += [f"--{name}", str(config[name])]
+    if record.get("processes", 1) > 1:
+        words += ["--processes", str(record["processes"])]
+    for name, value in config.items():
+        if name in _TYPED or value == recipe.get(name):
+            continue
+        if name == "teacher":
+            words += ["--teacher", record["teachers"][0]["model"]]
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        words += ["--set", f"{name}={text}"]
+    return shlex.join(words)

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typer.testing import Result
 
 import fercli
+from fercli.models import find_model
 
 if TYPE_CHECKING:
     from fercli.runs import RunFolder
 
 Run = Callable[..., Result]
+RunJson = Callable[..., dict[str, Any]]
 
 
 def test_version(run: Run) -> None:
@@ -48,6 +51,22 @@ def test_info(run: Run, trained: RunFolder) -> None:
     assert "onnxruntime" in environment.stdout
     assert "angry, disgust" in model.stdout
     assert run("info", "nothing").exit_code == 4
+
+
+def test_info_says_how_to_repeat_a_run(run: Run, run_json: RunJson, dataset_path: Path) -> None:
+    words = [
+        "train", "--recipe", "fast", "--seed", "3", "--device", "cpu", "--precision", "fp32",
+        "--set", "stem_width=4", "--set", "widths=8,8", "--set", "epochs=1",
+        "--set", "batch_size=60", "--set", "sizes_px=48", "--data", str(dataset_path),
+    ]  # fmt: skip
+    run_json(*words, "--output", "first")
+
+    command = run_json("info", "first")["data"]["command"]
+    run_json(*shlex.split(command)[1:], "--data", dataset_path, "--output", "second")
+
+    digests = [find_model(name).compute_digest() for name in ("first", "second")]
+    assert digests[0] == digests[1]
+    assert command in run("info", "first").stdout.replace("\n", " ")
 
 
 def test_info_refuses_what_is_no_model(run: Run, trained: RunFolder, dataset_path: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 from fercli.cli._command import register
 from fercli.cli._output import Outcome, Output
 from fercli.cli._tables import print_pairs
+from fercli.errors import FercliError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +52,11 @@ def info_command(
     from fercli.models import describe_model, find_model
 
     found = find_model(model)
-    data = {**describe_model(found), "scores": _read_scores(found)}
+    data = {
+        **describe_model(found),
+        "command": _find_command(found),
+        "scores": _read_scores(found),
+    }
 
     def show(console: Console) -> None:
         trained = {
@@ -67,6 +72,8 @@ def info_command(
             "input": data["input"],
             **trained,
         }
+        if data["command"]:
+            pairs["repeat with"] = data["command"]
         for split, score in data["scores"].items():
             pairs[f"scored: {split}"] = f"{score['accuracy']:.2%} (n = {score['n_images']:,})"
         print_pairs(console, pairs)
@@ -93,6 +100,19 @@ def _describe_environment(output: Output) -> Outcome:
         print_pairs(console, pairs)
 
     return Outcome(data, show)
+
+
+def _find_command(found: ModelFile) -> str | None:
+    """Return the command that repeats a run, if its record can say so."""
+    from fercli.recipes import write_command
+    from fercli.runs import read_run_record
+
+    if found.run is None:
+        return None
+    try:
+        return write_command(read_run_record(found.run))
+    except FercliError:
+        return None
 
 
 def _read_scores(found: ModelFile) -> dict[str, Any]:
