@@ -30,9 +30,9 @@ from fercli.networks import build_network, initialize
 from fercli.recipes import find_recipe
 from fercli.settings import build_config
 from fercli.training import keep_memory, resolve_config
-from fercli.training.loop import prepare_batch, take_step
 from fercli.training.loss import build_criterion, count_labels
 from fercli.training.state import build_state
+from fercli.training.step import prepare_batch, take_step
 
 if TYPE_CHECKING:
     from fercli.data import Dataset

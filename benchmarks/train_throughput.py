@@ -25,9 +25,9 @@ from fercli.recipes import find_recipe
 from fercli.settings import build_config, parse_setting
 from fercli.training import keep_memory, resolve_config
 from fercli.training.average import update_average
-from fercli.training.loop import LabeledImages, prepare_batch, take_step
 from fercli.training.loss import build_criterion, count_labels
 from fercli.training.state import build_state
+from fercli.training.step import LabeledImages, prepare_batch, take_step
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig

@@ -61,7 +61,7 @@ def test_info_says_how_to_repeat_a_run(run: Run, run_json: RunJson, dataset_path
     ]  # fmt: skip
     run_json(*words, "--output", "first")
 
-    command = run_json("info", "first")["data"]["command"]
+    command = run_json("info", "first")["data"]["trained"]["command"]
     run_json(*shlex.split(command)[1:], "--data", dataset_path, "--output", "second")
 
     digests = [find_model(name).compute_digest() for name in ("first", "second")]

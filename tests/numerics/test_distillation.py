@@ -18,9 +18,9 @@ from fercli.runs import RunFolder
 from fercli.settings import build_config
 from fercli.storage import read_tensor_header
 from fercli.training import Watcher, train
-from fercli.training.loop import take_step
 from fercli.training.memory import build_memory, recall, remember
 from fercli.training.splits import choose_splits
+from fercli.training.step import take_step
 from fercli.training.targets import load_targets, save_targets
 from fercli.training.teacher import (
     Teacher,

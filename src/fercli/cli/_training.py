@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fercli.cli._configuration import merge_config
+from fercli.cli._asked import choose_config, find_changes, make_lasting
 from fercli.cli._exit import find_status
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images, watch_training
 from fercli.cli._tables import print_pairs
-from fercli.config import TrainConfig, find_batch_misfit
+from fercli.config import TrainConfig
 from fercli.errors import (
     ConfigError,
-    FercliError,
     ModelFileError,
     OutputExistsError,
     PeerLostError,
@@ -25,41 +22,20 @@ from fercli.errors import (
 from fercli.launch import has_speaker, read_launch
 from fercli.results import TrainResult, to_json
 from fercli.runs import RunFolder, is_finished, name_run_directory, read_run_record
-from fercli.settings import build_config, flatten_config, parse_setting
+from fercli.settings import build_config, flatten_config
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fercli.cli._asked import Asked
     from fercli.data import Dataset
 
-__all__ = ["Asked", "clear_run", "resume_run", "start_run"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What was typed of a training."""
-
-    data: str | None
-    """`--data`."""
-    recipe: str | None
-    """`--recipe`."""
-    config: Path | None
-    """`--config`."""
-    settings: list[str]
-    """Every `--set`."""
-    options: dict[str, Any]
-    """The options that stand for a field of the configuration."""
-    folder: Path | None
-    """`--output`."""
-    processes: int | None
-    """`--processes`."""
-    force: bool
-    """`--force`."""
+__all__ = ["clear_run", "resume_run", "start_run"]
 
 
 def start_run(output: Output, asked: Asked, *, dry_run: bool) -> Outcome:
     """Train anew, or say what would be trained; whatever can be refused is refused first."""
-    chosen = _choose(asked)
+    chosen = choose_config(asked)
     folder = RunFolder(asked.folder or name_run_directory(chosen.recipe))
     if dry_run:
         return _show_plan(output, chosen, folder, asked.data)
@@ -76,7 +52,7 @@ def start_run(output: Output, asked: Asked, *, dry_run: bool) -> Outcome:
         raise typer.Exit(_launch(chosen, asked.processes, folder))
     if asked.force and not rank:
         clear_run(folder)
-    return _train(output, dataset, chosen, folder, _make_lasting(asked.data))
+    return _train(output, dataset, chosen, folder, make_lasting(asked.data))
 
 
 def resume_run(output: Output, path: Path, asked: Asked) -> Outcome:
@@ -85,7 +61,7 @@ def resume_run(output: Output, path: Path, asked: Asked) -> Outcome:
     folder = RunFolder(path)
     config = build_config(record["config"])
     processes, (_, n_launched) = int(record.get("processes", 1)), read_launch()
-    refused = _find_changes(asked, flatten_config(config), processes)
+    refused = find_changes(asked, flatten_config(config), processes)
     if refused:
         message = f"{', '.join(refused)} would change the result of the run being resumed"
         raise ConfigError(message, hint="leave it out, or train anew with another --output")
@@ -104,38 +80,8 @@ def resume_run(output: Output, path: Path, asked: Asked) -> Outcome:
     if processes != n_launched:
         message = f"{path} was begun in {processes} processes, and here are {n_launched}"
         raise ConfigError(message, hint="another number would change the result")
-    named = _make_lasting(asked.data) if asked.data is not None else given
+    named = make_lasting(asked.data) if asked.data is not None else given
     return _train(output, dataset, config, folder, named)
-
-
-def _find_changes(asked: Asked, own: dict[str, Any], processes: int) -> list[str]:
-    """Return the names of what would change a run that is gone on with."""
-    never = {"recipe": asked.recipe, "config": asked.config, "output": asked.folder}
-    fields = {**dict(map(parse_setting, asked.settings)), **asked.options}
-    if fields.get("teacher"):
-        fields["teacher"] = _make_teacher_lasting(str(fields["teacher"]))
-    if fields.get("pretrained_weights"):
-        fields["pretrained_weights"] = _make_lasting(str(fields["pretrained_weights"]))
-    refused = [name for name, value in never.items() if value is not None]
-    # Saying again what the run was begun with changes nothing.
-    refused += [name for name, value in fields.items() if value not in {own[name], "auto"}]
-    return refused + (["processes"] if asked.processes not in {None, processes} else [])
-
-
-def _choose(asked: Asked) -> TrainConfig:
-    """Return the configuration that was asked for, its files named for good."""
-    try:
-        chosen = merge_config(asked.config, asked.recipe, asked.settings, asked.options)
-    except ConfigError as error:
-        # Everything that is wrong is said at once, what only the data can tell included.
-        misfits = _find_misfits(asked.data, asked.settings, asked.options)
-        problems = dict.fromkeys((*error.problems, *misfits))
-        raise ConfigError(*problems, hint=error.hint) from None
-    lasting = {
-        "teacher": _make_teacher_lasting(chosen.distillation.teacher),
-        "pretrained_weights": _make_lasting(chosen.transfer.pretrained_weights) or "",
-    }
-    return build_config(lasting, base=chosen)
 
 
 def _launch(config: TrainConfig, processes: int, folder: RunFolder) -> int:
@@ -147,49 +93,12 @@ def _launch(config: TrainConfig, processes: int, folder: RunFolder) -> int:
     return launch(processes, folder.path)
 
 
-def _find_misfits(data: str | None, settings: list[str], options: dict[str, Any]) -> list[str]:
-    """Return how a batch size that was typed does not fit the data.
-
-    Only data that is at hand is looked at, prepared or drawn, and without torch: a typing error
-    must not cost the reading of an archive.
-    """
-    from fercli.data import load_data, parse_synthetic
-    from fercli.paths import find_default_dataset
-
-    path = Path(data) if data is not None else find_default_dataset()
-    batch_size = options.get("batch_size")
-    for text in settings:
-        with contextlib.suppress(ConfigError):
-            key, value = parse_setting(text)
-            batch_size = value if key == "batch_size" and batch_size is None else batch_size
-    try:
-        at_hand = path.suffix == ".safetensors" or parse_synthetic(data or "") is not None
-        if not batch_size or not at_hand:
-            return []
-        n_images = len(load_data(data).select("train").labels)
-    except FercliError:
-        return []
-    return find_batch_misfit(batch_size, n_images)
-
-
 def _check_teacher_outside(config: TrainConfig, folder: RunFolder) -> None:
     """Refuse a teacher that `--force` would remove."""
     teacher = config.distillation.teacher
     if teacher and Path(teacher).is_relative_to(folder.path.resolve()):
         message = f"the teacher {teacher} lies in the run folder that would be replaced"
         raise ConfigError(message, hint="name another --output")
-
-
-def _make_teacher_lasting(teacher: str) -> str:
-    """Return a teacher as it will still be right from another folder; bundled names stay."""
-    from fercli.models import list_bundled
-
-    return teacher if teacher in {"", *list_bundled()} else str(Path(teacher).resolve())
-
-
-def _make_lasting(data: str | None) -> str | None:
-    """Return the name of a source as it will still be right from another folder."""
-    return str(Path(data).resolve()) if data and Path(data).exists() else data
 
 
 def _check_folder(folder: RunFolder, *, force: bool) -> None:

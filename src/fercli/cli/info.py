@@ -52,11 +52,9 @@ def info_command(
     from fercli.models import describe_model, find_model
 
     found = find_model(model)
-    data = {
-        **describe_model(found),
-        "command": _find_command(found),
-        "scores": _read_scores(found),
-    }
+    data = {**describe_model(found), "scores": _read_scores(found)}
+    if command := _find_command(found):
+        data["trained"]["command"] = command
 
     def show(console: Console) -> None:
         trained = {
@@ -72,8 +70,6 @@ def info_command(
             "input": data["input"],
             **trained,
         }
-        if data["command"]:
-            pairs["repeat with"] = data["command"]
         for split, score in data["scores"].items():
             pairs[f"scored: {split}"] = f"{score['accuracy']:.2%} (n = {score['n_images']:,})"
         print_pairs(console, pairs)

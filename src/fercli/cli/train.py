@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from fercli.cli._asked import Asked
 from fercli.cli._command import register
 from fercli.cli._options import DataOption, DeviceOption, ForceOption
 from fercli.cli._output import Outcome, Output, follow
-from fercli.cli._training import Asked, resume_run, start_run
+from fercli.cli._training import resume_run, start_run
 from fercli.config import BALANCES, DEFAULTS, NETWORKS, OPTIMIZERS
 from fercli.errors import ConfigError
 from fercli.launch import read_launch

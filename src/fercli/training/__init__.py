@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fercli.training.allocator import keep_memory
+from fercli.training.hooks import StepReport
 from fercli.training.interrupt import catch_signals
 from fercli.training.journal import Watcher
-from fercli.training.loop import StepReport
-from fercli.training.run import check_training, resolve_config, train
+from fercli.training.preflight import check_training, resolve_config
+from fercli.training.run import train
 
 __all__ = [
     "StepReport",

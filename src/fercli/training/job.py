@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import fercli
+from fercli.networks.devices import name_device
+from fercli.runs import tell_time
+from fercli.settings import flatten_config
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -13,7 +22,7 @@ if TYPE_CHECKING:
     from fercli.training.journal import Journal
     from fercli.training.splits import TrainingSplits
 
-__all__ = ["Job"]
+__all__ = ["Job", "build_record"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +43,31 @@ class Job:
     """How `dataset` was named."""
     group: Group
     """Who trains with this process."""
+
+
+def build_record(job: Job) -> dict[str, Any]:
+    """Return what `run.json` says of a run that begins."""
+    config, dataset, splits = job.config, job.dataset, job.splits
+    return {
+        "config": flatten_config(config),
+        "versions": {
+            "fercli": fercli.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "device": name_device(torch.device(config.device)),
+        "processes": job.group.size,
+        "dataset": {
+            "data": job.data,
+            "source": dataset.source,
+            "sha256": dataset.sha256,
+            "labels": list(dataset.label_names),
+            "n_train": len(splits.train.labels),
+            "validation": splits.validation_name,
+            "n_validation": len(splits.validation.labels),
+        },
+        "started_at": tell_time(),
+        "finished_at": None,
+        "result": None,
+    }

@@ -14,7 +14,7 @@ from fercli.runs import RunFolder, tell_time
 from fercli.storage import write_text
 
 if TYPE_CHECKING:
-    from fercli.training.loop import StepReport
+    from fercli.training.hooks import StepReport
 
 __all__ = ["Journal", "Watcher"]
 

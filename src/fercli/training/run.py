@@ -5,88 +5,39 @@ The library's `fer train`. It prints nothing; a `Watcher` is told what happens.
 
 from __future__ import annotations
 
-import dataclasses
-import platform
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-import fercli
-from fercli.config import find_batch_misfit
-from fercli.errors import ConfigError, RunInterruptedError
-from fercli.launch import read_launch
-from fercli.networks import build_network, initialize
-from fercli.networks.devices import choose_device, choose_precision, name_device
-from fercli.networks.pretrained import load_pretrained
-from fercli.networks.runtime import to_pixels
-from fercli.runs import RunFolder, is_finished, tell_time
-from fercli.settings import flatten_config
-from fercli.training.batches import count_steps
+from fercli.errors import RunInterruptedError
+from fercli.networks.devices import name_device
+from fercli.runs import RunFolder, is_finished
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
 from fercli.training.failures import explain_failures
 from fercli.training.finish import finish_run
 from fercli.training.group import join_group
-from fercli.training.job import Job
+from fercli.training.hooks import TrainHooks
+from fercli.training.job import Job, build_record
 from fercli.training.journal import Journal, Watcher
-from fercli.training.loop import LabeledImages, TrainHooks, run_epochs
-from fercli.training.loss import soften
+from fercli.training.loop import run_epochs
 from fercli.training.members import train_members
-from fercli.training.memory import build_memory
-from fercli.training.splits import TrainingSplits, choose_splits
-from fercli.training.state import TrainingState, build_state
+from fercli.training.preflight import check_fit, resolve_config
+from fercli.training.splits import choose_splits
+from fercli.training.start import put_on_device, start
 from fercli.training.targets import find_targets
 from fercli.training.teacher import open_teacher
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from fercli.config import TrainConfig
-    from fercli.data import Dataset, Subset
+    from fercli.data import Dataset
     from fercli.results import EpochReport, TrainResult
+    from fercli.training.state import TrainingState
 
-__all__ = ["Watcher", "check_training", "resolve_config", "train"]
-
-_RANK_STRIDE: Final = 2**31
-"""Keeps the seeds of a group's processes apart from each other and from other seeds."""
-_N_FITTED: Final = 4096
-"""Training images from which weights may be computed."""
-
-
-def resolve_config(config: TrainConfig) -> TrainConfig:
-    """Return a config whose device and precision are what will really be used.
-
-    Raises:
-        DeviceUnavailableError: The device is not there.
-    """
-    device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
-    return dataclasses.replace(config, device=str(device), precision=precision)
-
-
-def check_training(dataset: Dataset, config: TrainConfig) -> int:
-    """Check whatever can be checked before a run begins: the data, the device, the teacher.
-
-    Returns:
-        The steps of an epoch.
-
-    Raises:
-        ConfigError: The configuration does not fit the data.
-        DatasetNotFoundError: The dataset has no train split, or not the validation split.
-        DeviceUnavailableError: The device is not there.
-        DependencyMissingError: torchvision is needed and cannot be imported.
-        ModelFileError: The teacher is missing, damaged or of other labels, or the pretrained
-            weights do not fit.
-        SetupError: The pretrained weights cannot be downloaded.
-    """
-    config = resolve_config(config)
-    splits = choose_splits(dataset, config.validation, config.split_seed)
-    _check_fit(config, splits)
-    open_teacher(dataset, config)
-    if config.transfer.is_pretrained:
-        load_pretrained(build_network(config.model, len(dataset.label_names)), config)
-    return count_steps(len(splits.train.labels), config.batch_size)
+__all__ = ["train"]
 
 
 def train(
@@ -126,7 +77,7 @@ def train(
     """
     config = resolve_config(config)
     splits = choose_splits(dataset, config.validation, config.split_seed)
-    _check_fit(config, splits)
+    check_fit(config, splits)
     advice = f"go on from the last state: fer train --resume {run.path}"
     with join_group(torch.device(config.device), advice) as group:
         journal = Journal(run, watcher or Watcher(), writes=group.leads)
@@ -157,7 +108,7 @@ def _begin(job: Job) -> None:
         path.unlink(missing_ok=True)
     job.run.path.mkdir(parents=True, exist_ok=True)
     identities = [teacher.identity for teacher in teachers]
-    job.run.write_record({**_build_record(job), "teachers": identities})
+    job.run.write_record({**build_record(job), "teachers": identities})
 
 
 def _train_one(
@@ -171,9 +122,9 @@ def _train_one(
     config, splits, journal = job.config, job.splits, job.journal
     device = job.group.place(torch.device(config.device))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        state = _start(job, device, pretrained=not resumed)
+        state = start(job, device, pretrained=not resumed)
         if resumed and not _restore(state, job.run, journal):
-            state = _start(job, device, pretrained=True)
+            state = start(job, device, pretrained=True)
         if not resumed:
             if job.dataset.find_split(splits.validation_name) is None:
                 share = f"a stratified {splits.validation_name} of train"
@@ -202,68 +153,6 @@ def _train_members(job: Job) -> list[str]:
     folders = train_members(job.config, job.run, job.journal.note, train_one, is_done)
     job.journal.note("the members are trained; now the network that learns from them")
     return folders
-
-
-def _check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
-    n_images = len(splits.train.labels)
-    problems = find_batch_misfit(config.batch_size, n_images)
-    _, n_processes = read_launch()
-    if config.batch_size < n_processes:
-        problems.append(f"batch_size {config.batch_size} is less than {n_processes} processes")
-    if problems:
-        raise ConfigError(*problems, hint=f"give --batch-size {max(2, n_images // 4)} or less")
-
-
-def _build_record(job: Job) -> dict[str, Any]:
-    config, dataset, splits = job.config, job.dataset, job.splits
-    return {
-        "config": flatten_config(config),
-        "versions": {
-            "fercli": fercli.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "device": name_device(torch.device(config.device)),
-        "processes": job.group.size,
-        "dataset": {
-            "data": job.data,
-            "source": dataset.source,
-            "sha256": dataset.sha256,
-            "labels": list(dataset.label_names),
-            "n_train": len(splits.train.labels),
-            "validation": splits.validation_name,
-            "n_validation": len(splits.validation.labels),
-        },
-        "started_at": tell_time(),
-        "finished_at": None,
-        "result": None,
-    }
-
-
-def _start(job: Job, device: torch.device, *, pretrained: bool) -> TrainingState:
-    """Return the state before the first step, every generator seeded.
-
-    A state to be restored needs no pretrained weights, and those may be gone meanwhile.
-    """
-    config = job.config
-    # Dropout draws from torch's own generators; they are put back when the training ends.
-    # Each process of a group draws its own.
-    seed = config.seed + job.group.rank * _RANK_STRIDE
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    pixels = job.splits.train.images
-    mean, std = float(pixels.mean()) / 255, max(float(pixels.std()) / 255, 1e-3)
-    network = build_network(config.model, len(job.dataset.label_names), mean=mean, std=std)
-    sample = to_pixels(torch.from_numpy(np.ascontiguousarray(pixels[:_N_FITTED])))
-    initialize(network, torch.Generator().manual_seed(config.seed), sample)
-    if pretrained and config.transfer.is_pretrained:
-        job.journal.note(f"began with {load_pretrained(network, config)}")
-    state = build_state(network, config, device, job.group)
-    memory = build_memory(len(pixels), len(job.dataset.label_names), config)
-    state.memory = None if memory is None else memory.to(device)
-    return state
 
 
 def _restore(state: TrainingState, run: RunFolder, journal: Journal) -> bool:
@@ -302,8 +191,8 @@ def _run(state: TrainingState, job: Job, targets: NDArray[np.float32] | None) ->
     )
     temperature = config.distillation.teacher_temperature
     n_labels = len(job.dataset.label_names)
-    train_images = _put_on_device(splits.train, n_labels, state.device, targets, temperature)
-    validation = _put_on_device(splits.validation, n_labels, state.device)
+    train_images = put_on_device(splits.train, n_labels, state.device, targets, temperature)
+    validation = put_on_device(splits.validation, n_labels, state.device)
     stopped_by = run_epochs(state, train_images, validation, config, hooks)
     if stopped_by:
         epoch = state.progress.epoch + 1
@@ -311,21 +200,3 @@ def _run(state: TrainingState, job: Job, targets: NDArray[np.float32] | None) ->
         journal.log(message)
         hint = f"go on with it: fer train --resume {run.path}"
         raise RunInterruptedError(message, signal_number=stopped_by, hint=hint)
-
-
-def _put_on_device(
-    split: Subset,
-    n_labels: int,
-    device: torch.device,
-    targets: NDArray[np.float32] | None = None,
-    temperature: float = 1.0,
-) -> LabeledImages:
-    softened = None
-    if targets is not None:
-        softened = soften(torch.from_numpy(targets), temperature).to(device)
-    return LabeledImages(
-        n_labels=n_labels,
-        targets=softened,
-        images=torch.from_numpy(np.ascontiguousarray(split.images)).to(device),
-        labels=torch.from_numpy(split.labels.astype(np.int64)).to(device),
-    )

@@ -1,0 +1,107 @@
+"""What was typed of a training, and the configuration that it asks for."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fercli.cli._configuration import merge_config
+from fercli.config import find_batch_misfit
+from fercli.errors import ConfigError, FercliError
+from fercli.settings import build_config, parse_setting
+
+if TYPE_CHECKING:
+    from fercli.config import TrainConfig
+
+__all__ = ["Asked", "choose_config", "find_changes", "make_lasting"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was typed of a training."""
+
+    data: str | None
+    """`--data`."""
+    recipe: str | None
+    """`--recipe`."""
+    config: Path | None
+    """`--config`."""
+    settings: list[str]
+    """Every `--set`."""
+    options: dict[str, Any]
+    """The options that stand for a field of the configuration."""
+    folder: Path | None
+    """`--output`."""
+    processes: int | None
+    """`--processes`."""
+    force: bool
+    """`--force`."""
+
+
+def find_changes(asked: Asked, own: dict[str, Any], processes: int) -> list[str]:
+    """Return the names of what would change a run that is gone on with."""
+    never = {"recipe": asked.recipe, "config": asked.config, "output": asked.folder}
+    fields = {**dict(map(parse_setting, asked.settings)), **asked.options}
+    if fields.get("teacher"):
+        fields["teacher"] = _make_teacher_lasting(str(fields["teacher"]))
+    if fields.get("pretrained_weights"):
+        fields["pretrained_weights"] = make_lasting(str(fields["pretrained_weights"]))
+    refused = [name for name, value in never.items() if value is not None]
+    # Saying again what the run was begun with changes nothing.
+    refused += [name for name, value in fields.items() if value not in {own[name], "auto"}]
+    return refused + (["processes"] if asked.processes not in {None, processes} else [])
+
+
+def choose_config(asked: Asked) -> TrainConfig:
+    """Return the configuration that was asked for, its files named for good."""
+    try:
+        chosen = merge_config(asked.config, asked.recipe, asked.settings, asked.options)
+    except ConfigError as error:
+        # Everything that is wrong is said at once, what only the data can tell included.
+        misfits = _find_misfits(asked.data, asked.settings, asked.options)
+        problems = dict.fromkeys((*error.problems, *misfits))
+        raise ConfigError(*problems, hint=error.hint) from None
+    lasting = {
+        "teacher": _make_teacher_lasting(chosen.distillation.teacher),
+        "pretrained_weights": make_lasting(chosen.transfer.pretrained_weights) or "",
+    }
+    return build_config(lasting, base=chosen)
+
+
+def _find_misfits(data: str | None, settings: list[str], options: dict[str, Any]) -> list[str]:
+    """Return how a batch size that was typed does not fit the data.
+
+    Only data that is at hand is looked at, prepared or drawn, and without torch: a typing error
+    must not cost the reading of an archive.
+    """
+    from fercli.data import load_data, parse_synthetic
+    from fercli.paths import find_default_dataset
+
+    path = Path(data) if data is not None else find_default_dataset()
+    batch_size = options.get("batch_size")
+    for text in settings:
+        with contextlib.suppress(ConfigError):
+            key, value = parse_setting(text)
+            batch_size = value if key == "batch_size" and batch_size is None else batch_size
+    try:
+        at_hand = path.suffix == ".safetensors" or parse_synthetic(data or "") is not None
+        if not batch_size or not at_hand:
+            return []
+        n_images = len(load_data(data).select("train").labels)
+    except FercliError:
+        return []
+    return find_batch_misfit(batch_size, n_images)
+
+
+def _make_teacher_lasting(teacher: str) -> str:
+    """Return a teacher as it will still be right from another folder; bundled names stay."""
+    from fercli.models import list_bundled
+
+    return teacher if teacher in {"", *list_bundled()} else str(Path(teacher).resolve())
+
+
+def make_lasting(data: str | None) -> str | None:
+    """Return the name of a source as it will still be right from another folder."""
+    return str(Path(data).resolve()) if data and Path(data).exists() else data

@@ -1,0 +1,73 @@
+"""Whatever can be checked before a run begins."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from fercli.config import find_batch_misfit
+from fercli.errors import ConfigError
+from fercli.launch import read_launch
+from fercli.networks import build_network
+from fercli.networks.devices import choose_device, choose_precision
+from fercli.networks.pretrained import load_pretrained
+from fercli.training.batches import count_steps
+from fercli.training.splits import choose_splits
+from fercli.training.teacher import open_teacher
+
+if TYPE_CHECKING:
+    from fercli.config import TrainConfig
+    from fercli.data import Dataset
+    from fercli.training.splits import TrainingSplits
+
+__all__ = ["check_fit", "check_training", "resolve_config"]
+
+
+def resolve_config(config: TrainConfig) -> TrainConfig:
+    """Return a config whose device and precision are what will really be used.
+
+    Raises:
+        DeviceUnavailableError: The device is not there.
+    """
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    return dataclasses.replace(config, device=str(device), precision=precision)
+
+
+def check_training(dataset: Dataset, config: TrainConfig) -> int:
+    """Check whatever can be checked before a run begins: the data, the device, the teacher.
+
+    Returns:
+        The steps of an epoch.
+
+    Raises:
+        ConfigError: The configuration does not fit the data.
+        DatasetNotFoundError: The dataset has no train split, or not the validation split.
+        DeviceUnavailableError: The device is not there.
+        DependencyMissingError: torchvision is needed and cannot be imported.
+        ModelFileError: The teacher is missing, damaged or of other labels, or the pretrained
+            weights do not fit.
+        SetupError: The pretrained weights cannot be downloaded.
+    """
+    config = resolve_config(config)
+    splits = choose_splits(dataset, config.validation, config.split_seed)
+    check_fit(config, splits)
+    open_teacher(dataset, config)
+    if config.transfer.is_pretrained:
+        load_pretrained(build_network(config.model, len(dataset.label_names)), config)
+    return count_steps(len(splits.train.labels), config.batch_size)
+
+
+def check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
+    """Refuse a batch size that the training images or the processes cannot fill.
+
+    Raises:
+        ConfigError: It cannot be filled.
+    """
+    n_images = len(splits.train.labels)
+    problems = find_batch_misfit(config.batch_size, n_images)
+    _, n_processes = read_launch()
+    if config.batch_size < n_processes:
+        problems.append(f"batch_size {config.batch_size} is less than {n_processes} processes")
+    if problems:
+        raise ConfigError(*problems, hint=f"give --batch-size {max(2, n_images // 4)} or less")

@@ -1,0 +1,82 @@
+"""The state before the first step, and the images it will see, on the device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from fercli.networks import build_network, initialize
+from fercli.networks.pretrained import load_pretrained
+from fercli.networks.runtime import to_pixels
+from fercli.training.loss import soften
+from fercli.training.memory import build_memory
+from fercli.training.state import build_state
+from fercli.training.step import LabeledImages
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fercli.data import Subset
+    from fercli.training.job import Job
+    from fercli.training.state import TrainingState
+
+__all__ = ["put_on_device", "start"]
+
+_RANK_STRIDE: Final = 2**31
+"""Keeps the seeds of a group's processes apart from each other and from other seeds."""
+_N_FITTED: Final = 4096
+"""Training images from which weights may be computed."""
+
+
+def start(job: Job, device: torch.device, *, pretrained: bool) -> TrainingState:
+    """Return the state before the first step, every generator seeded.
+
+    A state to be restored needs no pretrained weights, and those may be gone meanwhile.
+    """
+    config = job.config
+    # Dropout draws from torch's own generators; they are put back when the training ends.
+    # Each process of a group draws its own.
+    seed = config.seed + job.group.rank * _RANK_STRIDE
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    pixels = job.splits.train.images
+    mean, std = float(pixels.mean()) / 255, max(float(pixels.std()) / 255, 1e-3)
+    network = build_network(config.model, len(job.dataset.label_names), mean=mean, std=std)
+    sample = to_pixels(torch.from_numpy(np.ascontiguousarray(pixels[:_N_FITTED])))
+    initialize(network, torch.Generator().manual_seed(config.seed), sample)
+    if pretrained and config.transfer.is_pretrained:
+        job.journal.note(f"began with {load_pretrained(network, config)}")
+    state = build_state(network, config, device, job.group)
+    memory = build_memory(len(pixels), len(job.dataset.label_names), config)
+    state.memory = None if memory is None else memory.to(device)
+    return state
+
+
+def put_on_device(
+    split: Subset,
+    n_labels: int,
+    device: torch.device,
+    targets: NDArray[np.float32] | None = None,
+    temperature: float = 1.0,
+) -> LabeledImages:
+    """Return a split as the epochs take it.
+
+    Args:
+        split: Its images and labels.
+        n_labels: Of the dataset.
+        device: Where to.
+        targets: `[N, K]`, a teacher's probabilities.
+        temperature: At which they are learned.
+    """
+    softened = None
+    if targets is not None:
+        softened = soften(torch.from_numpy(targets), temperature).to(device)
+    return LabeledImages(
+        n_labels=n_labels,
+        targets=softened,
+        images=torch.from_numpy(np.ascontiguousarray(split.images)).to(device),
+        labels=torch.from_numpy(split.labels.astype(np.int64)).to(device),
+    )

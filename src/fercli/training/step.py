@@ -1,0 +1,127 @@
+"""One step, and a look at the validation split: what a batch goes through.
+
+Shape legend: images uint8 [N, 48, 48], labels int64 [N], on the training device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fercli.networks.runtime import to_pixels
+from fercli.training.augment import augment, resize
+from fercli.training.batches import draw_mirrored
+from fercli.training.group import ALONE, Group
+from fercli.training.loss import Criterion, compute_loss
+
+if TYPE_CHECKING:
+    from fercli.config import TrainConfig
+    from fercli.networks import FaceNetwork
+    from fercli.training.state import TrainingState
+
+__all__ = ["LabeledImages", "prepare_batch", "take_step", "validate"]
+
+_DTYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_VALIDATION_BATCH: Final = 512
+
+
+@dataclass(frozen=True)
+class LabeledImages:
+    """A split on the device."""
+
+    images: Tensor
+    """[N, 48, 48] uint8."""
+    labels: Tensor
+    """[N] int64."""
+    n_labels: int
+    """K."""
+    targets: Tensor | None = None
+    """[N, K] float32, a teacher's probabilities, at the temperature they are learned at."""
+
+
+def prepare_batch(
+    state: TrainingState, images: Tensor, first: Tensor, config: TrainConfig, size_px: int
+) -> Tensor:
+    """Return a batch as the network sees it in training: varied, at the size of the moment.
+
+    Args:
+        state: Its generator is used, its epoch decides which images are mirrored.
+        images: `[N, 48, 48]` uint8.
+        first: `[N]` bool, the batch's part of `draw_first_mirrored`.
+        config: What to vary.
+        size_px: Side of the result.
+
+    Returns:
+        `[N, 1, size_px, size_px]` float32 in [0, 1].
+    """
+    mirrored = draw_mirrored(config.augment.flip, first, state.progress.epoch, state.generator)
+    pixels = augment(to_pixels(images), mirrored, config.augment, state.generator)
+    return resize(pixels, size_px)
+
+
+def take_step(
+    state: TrainingState,
+    pixels: Tensor,
+    labels: Tensor,
+    precision: str,
+    criterion: Criterion,
+    targets: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Update the weights once.
+
+    Args:
+        state: Changed in place.
+        pixels: `[N, 1, H, W]` float32 in [0, 1].
+        labels: `[N]` int64, or `[N, K]` float32, a probability for each label.
+        precision: `fp32`, `bf16` or `fp16`.
+        criterion: What to minimize.
+        targets: `[N, K]` float32, a teacher's softened probabilities.
+
+    Of a group, every process is given the whole batch and steps through its part of it.
+
+    Returns:
+        The sum of the losses and the logits `[N, K]`, of this process, on the device.
+    """
+    part = state.group.take_part(len(pixels))
+    n_images, labels = part.stop - part.start, labels[part]
+    targets = None if targets is None else targets[part]
+    dtype = _DTYPES.get(precision, torch.bfloat16)
+    with torch.autocast(state.device.type, dtype=dtype, enabled=precision in _DTYPES):
+        logits = state.wrapped(pixels[part])
+    logits = logits.float()
+    loss = compute_loss(logits, labels, criterion, targets)
+    state.optimizer.zero_grad(set_to_none=True)
+    # The gradients are averaged over the processes, whose parts may differ by an image.
+    share = n_images * state.group.size / len(pixels)
+    scaled: Tensor = state.scaler.scale(loss if state.group.size == 1 else loss * share)
+    scaled.backward()  # type: ignore[no-untyped-call]  # torch's backward has no annotations
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    return loss.detach() * n_images, logits.detach()
+
+
+def validate(
+    network: FaceNetwork, split: LabeledImages, group: Group = ALONE
+) -> tuple[float, float]:
+    """Return mean cross-entropy and accuracy, computed in fp32 as the saved model computes.
+
+    Of a group, every process looks at its part; every image is counted once.
+    """
+    network.eval()
+    loss, n_right = 0.0, 0
+    part = group.take_part(len(split.labels))
+    with torch.inference_mode():
+        for start in range(part.start, part.stop, _VALIDATION_BATCH):
+            stop = min(start + _VALIDATION_BATCH, part.stop)
+            labels = split.labels[start:stop]
+            logits = network(to_pixels(split.images[start:stop]))
+            loss += functional.cross_entropy(logits, labels, reduction="sum").item()
+            n_right += int((logits.argmax(1) == labels).sum())
+    if group.size > 1:
+        sums = torch.tensor([loss, n_right], dtype=torch.float64, device=split.images.device)
+        loss, n_right = group.add_up(sums).tolist()
+    return loss / len(split.labels), n_right / len(split.labels)
