@@ -35,6 +35,9 @@ class NetworkConfig:
     stem: str = DEFAULT_STEM
     """`learned`, or `whitened`: computed from the training images and never trained, which saves
     the costliest part of the backward pass; at most 32 channels, 16 filters of either sign."""
+    flip_equivariant: bool = False
+    """Whether `cnn` shares filters between a face and its mirror image, so that both always get the
+    same answer; half as many weights, the same cost. Its widths must be even."""
     widths: tuple[int, ...] = (48, 96, 288)
     """Channels of each stage of `cnn`; every stage halves the map, so 1 to 4 stages."""
     convolutions: int = 2
@@ -62,5 +65,11 @@ class NetworkConfig:
         if self.stem == "whitened" and (self.stem_width > 32 or self.stem_width % 2):
             problems.append(
                 f"a whitened stem takes an even stem_width up to 32, not {self.stem_width}"
+            )
+        if self.flip_equivariant and any(width % 2 for width in (self.stem_width, *self.widths)):
+            problems.append("a flip_equivariant network takes an even stem_width and even widths")
+        if self.flip_equivariant and self.stem == "whitened" and self.stem_width % 4:
+            problems.append(
+                f"a whitened flip_equivariant stem takes a multiple of 4, not {self.stem_width}"
             )
         raise_on(problems)

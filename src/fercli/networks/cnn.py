@@ -19,6 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fercli.networks.mirror import PairedConv2d, fold_pairs, pool_pairs, unfold_pairs
+from fercli.networks.whitening import compute_filters, compute_paired_filters
+
 if TYPE_CHECKING:
     from fercli.config import NetworkConfig
 
@@ -27,8 +30,6 @@ __all__ = ["RegularizedCNN", "build"]
 _LOGIT_SCALE: Final = 0.25
 """Slows the last layer against the convolutions: at their learning rate it runs away in the first
 epoch, and drawn faces are then not learned at all (measured, docs/explanation/log.md)."""
-_WHITENING_FLOOR: Final = 5e-3
-"""Added to the variance of a direction of patches, so that noise is not blown up."""
 
 
 def build(config: NetworkConfig, n_labels: int) -> nn.Module:
@@ -40,15 +41,17 @@ class RegularizedCNN(nn.Module):
     """Stem, stages, pooled head.
 
     Args:
-        config: `stem_width`, `stem`, `widths`, `convolutions`, `norm_scale` and `dropout` are
-            used.
+        config: `stem_width`, `stem`, `flip_equivariant`, `widths`, `convolutions`, `norm_scale` and
+            `dropout` are used.
         n_labels: K.
     """
 
     def __init__(self, config: NetworkConfig, n_labels: int) -> None:
         super().__init__()
         inputs = (config.stem_width, *config.widths)
-        self.stem = nn.Conv2d(1, config.stem_width, 4, stride=2, padding=1)
+        self.paired = config.flip_equivariant
+        convolution = PairedConv2d if self.paired else nn.Conv2d
+        self.stem = convolution(1, config.stem_width, 4, stride=2, padding=1)
         self.stem.requires_grad_(config.stem == "learned")
         self.stages = nn.Sequential(
             *(
@@ -57,7 +60,9 @@ class RegularizedCNN(nn.Module):
             )
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(2 * config.widths[-1], n_labels)
+        # Of a pair of channels the head sees what does not depend on which is which.
+        n_features = config.widths[-1] if self.paired else 2 * config.widths[-1]
+        self.head = nn.Linear(n_features, n_labels)
 
     def fit(self, pixels: Tensor) -> None:
         """Compute a whitened stem: filters whose answers to the images are uncorrelated.
@@ -66,25 +71,20 @@ class RegularizedCNN(nn.Module):
 
         Args:
             pixels: `[N, 1, H, W]`, normalized training images.
-
-        Source:
-            Page, "How to Train Your ResNet 8: Bag of Tricks", 2019; both signs of every filter
-            and the frozen weights: Jordan 2024, arXiv 2404.00498, section 3.1.
         """
         if self.stem.weight.requires_grad:
             return
-        patches = functional.unfold(pixels, 4, stride=2).transpose(1, 2).reshape(-1, 16).double()
-        variances, directions = torch.linalg.eigh(torch.cov(patches.T))
-        filters = (directions / (variances + _WHITENING_FLOOR).sqrt()).T.flip(0)
-        half = filters[: self.stem.out_channels // 2].reshape(-1, 1, 4, 4)
+        compute = compute_paired_filters if self.paired else compute_filters
         with torch.no_grad():
-            self.stem.weight.copy_(torch.cat([half, -half]))
+            self.stem.weight.copy_(compute(pixels, self.stem.out_channels, 4))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits `[N, K]` for normalized pixels `[N, 1, H, W]`, H and W at least 16."""
         maps: Tensor = self.stages(functional.relu(self.stem(pixels)))
-        features = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], dim=1)
-        logits: Tensor = self.head(self.dropout(features))
+        means, peaks = maps.mean((2, 3)), maps.amax((2, 3))
+        if self.paired:
+            means, peaks = pool_pairs(means, peaks)
+        logits: Tensor = self.head(self.dropout(torch.cat([means, peaks], dim=1)))
         return logits * _LOGIT_SCALE
 
 
@@ -94,10 +94,13 @@ class _Stage(nn.Module):
     def __init__(self, before: int, after: int, config: NetworkConfig) -> None:
         super().__init__()
         widths = [before] + [after] * (config.convolutions - 1)
+        self.paired = config.flip_equivariant
+        convolution = PairedConv2d if self.paired else nn.Conv2d
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(width, after, 3, padding=1, bias=False) for width in widths
+            convolution(width, after, 3, padding=1, bias=False) for width in widths
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(after) for _ in widths)
+        normed = after // 2 if self.paired else after
+        self.norms = nn.ModuleList(nn.BatchNorm2d(normed) for _ in widths)
         for norm in self.norms:
             norm.get_parameter("weight").requires_grad_(config.norm_scale)
 
@@ -106,6 +109,8 @@ class _Stage(nn.Module):
             convolved = convolve(maps)
             if index == 0:
                 convolved = functional.max_pool2d(convolved, 2)
+            convolved = fold_pairs(convolved) if self.paired else convolved
             activated = functional.relu(norm(convolved), inplace=True)
+            activated = unfold_pairs(activated) if self.paired else activated
             maps = maps + activated if index >= 2 else activated
         return maps
