@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["FER2013_COUNTS", "LABELS", "find_label"]
+__all__ = ["FER2013_COUNTS", "FERPLUS_LABELS", "LABELS", "find_label"]
 
 LABELS: Final = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """The default label set; the position is the index, in the order of FER2013's CSV column."""
+
+FERPLUS_LABELS: Final = (*LABELS, "contempt")
+"""What FER+ and AffectNet know: FER2013's labels and one more."""
 
 FER2013_COUNTS: Final = {
     "train": (3995, 436, 4097, 7215, 4830, 3171, 4965),
@@ -39,11 +42,11 @@ _ALIASES: Final = {
 
 
 def find_label(name: str) -> str | None:
-    """Return the label a name stands for, or None when it stands for none.
+    """Return which of `FERPLUS_LABELS` a name stands for, or None when it stands for none.
 
     Args:
         name: A folder's or column's word; case and surrounding blanks do not matter.
     """
     word = name.strip().lower()
     word = _ALIASES.get(word, word)
-    return word if word in LABELS else None
+    return word if word in FERPLUS_LABELS else None

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
+import shutil
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import Result
 
-from fercli.data import open_dataset
+from fercli.data import Dataset, open_dataset
 
 Run = Callable[..., Result]
 RunJson = Callable[..., dict[str, Any]]
@@ -184,6 +188,156 @@ def test_names_that_leave_the_archive_are_refused(run: Run, tmp_path: Path, name
     assert "is refused" in result.stderr
 
 
+def test_a_tar_is_read_as_a_zip_is(
+    run_json: RunJson, table_rows: Rows, make_table: MakeTable, image_folder: Path, tmp_path: Path
+) -> None:
+    table = make_table(tmp_path / "fer2013.csv", table_rows)
+    for source, name in ((table, "a.tar.gz"), (table, "a.tar"), (image_folder, "b.tgz")):
+        path = tmp_path / name
+        with tarfile.open(path, "w") if name == "a.tar" else tarfile.open(path, "w:gz") as archive:
+            archive.add(source, arcname=f"fer2013/{source.name}")
+        target = f"{name}.safetensors"
+        data = run_json("data", "prepare", tmp_path / name, "--output", target)["data"]
+        alone = run_json("data", "prepare", source, "--output", f"{name}.alone")["data"]
+
+        assert data["sha256"] == alone["sha256"]
+
+
+def make_member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ([make_member("../up.csv")], "is refused"),
+        ([make_member("/root.csv")], "is refused"),
+        ([make_member("C:\\x.csv")], "is refused"),
+        ([make_member("a.csv", tarfile.SYMTYPE, "/etc/passwd")], "a link"),
+        ([make_member("a.csv", tarfile.LNKTYPE, "b.csv")], "a link"),
+        ([make_member("a.csv", tarfile.CHRTYPE)], "no regular file"),
+        ([make_member("a.csv", tarfile.FIFOTYPE)], "no regular file"),
+        ([make_member("a.csv"), make_member("a.csv")], "twice"),
+    ],
+)
+def test_members_of_a_tar_are_looked_at(
+    run: Run, tmp_path: Path, members: list[tarfile.TarInfo], reason: str
+) -> None:
+    path = tmp_path / "evil.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for member in members:
+            archive.addfile(member)
+
+    result = run("data", "prepare", path)
+
+    assert result.exit_code == 3
+    assert reason in result.stderr
+    assert list(tmp_path.glob("*.csv")) == []
+
+
+def test_a_tar_cut_or_flipped_is_refused(
+    run: Run, table_rows: Rows, make_table: MakeTable, tmp_path: Path
+) -> None:
+    table = make_table(tmp_path / "fer2013.csv", table_rows)
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(table, arcname="fer2013.csv")
+    whole = bytearray((tmp_path / "a.tar.gz").read_bytes())
+    flipped = bytearray(whole)
+    flipped[-6] ^= 1
+    for content in (whole[: len(whole) // 2], whole[:-4], flipped):
+        (tmp_path / "b.tar.gz").write_bytes(content)
+
+        assert run("data", "prepare", tmp_path / "b.tar.gz").exit_code == 3
+
+
+def test_archives_that_unpack_to_far_too_much_are_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fercli.data.archives._FREE_BYTES", 1 << 20)
+    packed = tmp_path / "bomb.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        member = make_member("train/happy/a.png")
+        member.size = 8 << 20
+        archive.addfile(member, io.BytesIO(bytes(8 << 20)))
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("train/happy/a.png", bytes(8 << 20))
+    monkeypatch.setattr("fercli.data.streams.MAX_TOTAL_BYTES", 100_000)
+    table = tmp_path / "long.csv"
+    table.write_text("emotion,pixels\n" + ("0," + "1 " * 2304 + "\n") * 30)
+    for path in (packed, tmp_path / "bomb.zip", table):
+        result = run("data", "prepare", path)
+
+        assert result.exit_code == 3
+        assert "far more" in result.stderr or "goes on after" in result.stderr
+
+
+@pytest.mark.parametrize("kind", [0o120000, 0o020000, 0o010000])
+def test_zip_members_that_are_no_files_are_refused(run: Run, tmp_path: Path, kind: int) -> None:
+    path = tmp_path / "evil.zip"
+    info = zipfile.ZipInfo("fer2013.csv")
+    info.external_attr = (kind | 0o644) << 16
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(info, b"/etc/passwd")
+
+    result = run("data", "prepare", path)
+
+    assert result.exit_code == 3
+    assert "refused" in result.stderr
+
+
+def save_faces(faces: Dataset, folder: Path, names: list[str]) -> Path:
+    for number, name in enumerate(names):
+        (folder / name).mkdir(parents=True)
+        for copy in range(12):
+            Image.fromarray(faces.images[12 * number + copy]).save(folder / name / f"{copy}.png")
+    return folder
+
+
+def test_own_folders_are_labels_and_splits_are_drawn(
+    run: Run, run_json: RunJson, faces: Dataset, tmp_path: Path
+) -> None:
+    source = save_faces(faces, tmp_path / "own", ["2", "10", "1"])
+    (source / "readme.txt").write_text("not an image")
+    shutil.copy(source / "1" / "0.png", source / "1" / "copy.png")
+
+    data = run_json("data", "prepare", source)["data"]
+
+    assert list(data["counts"]) == ["train", "validation", "test"]
+    assert list(data["counts"]["test"]) == ["1", "2", "10"]
+    assert all(sum(counts.values()) for counts in data["counts"].values())
+    assert "were drawn" in data["warnings"][0]
+    across = run_json("data", "check", "--no-near")["data"]["duplicates"]["across"]
+    assert set(across.values()) == {0}
+    named = run_json(
+        "data", "prepare", source, "--label-names", "1=surprise,2=Anger,10=contempt",
+        "--output", "named.safetensors",
+    )["data"]  # fmt: skip
+    assert list(named["counts"]["train"])[-1] == "contempt"
+    assert named["counts"]["train"]["angry"] > 0
+    refused = run("data", "prepare", source, "--label-names", "1=happy", "--output", "x")
+    assert refused.exit_code == 3
+    assert "--label-names" in refused.stderr
+    assert run("data", "prepare", source, "--label-names", "1", "--force").exit_code == 2
+
+
+def test_own_faces_are_trained_and_evaluated(
+    run_json: RunJson, faces: Dataset, tmp_path: Path
+) -> None:
+    source = save_faces(faces, tmp_path / "own", ["calm", "excited"])
+    run_json("data", "prepare", source)
+    trained = run_json(
+        "train", "--recipe", "fast", "--epochs", 1, "--batch-size", 5, "--device", "cpu",
+        "--set", "widths=8", "--set", "stem_width=4",
+    )["data"]  # fmt: skip
+    scores = run_json("evaluate")["data"]
+
+    assert trained["validation_split"] == "validation"
+    assert (scores["split"], scores["labels"]) == ("test", ["calm", "excited"])
+    assert run_json("predict", source / "calm")["data"]["n_faces"] == 12
+
+
 def test_an_unknown_emotion_folder_is_named(run: Run, image_folder: Path) -> None:
     (image_folder / "train" / "bored").mkdir()
     next(image_folder.glob("train/*/*.png")).rename(image_folder / "train" / "bored" / "a.png")
@@ -232,9 +386,25 @@ def test_a_prepared_file_is_a_source(run_json: RunJson, dataset_path: Path) -> N
     data = run_json("data", "prepare", dataset_path, "--output", "copy.safetensors")["data"]
 
     assert data["sha256"] == open_dataset(dataset_path).sha256
+    assert data["dropped"] == {}
     assert np.array_equal(
         open_dataset(Path("copy.safetensors")).images, open_dataset(dataset_path).images
     )
+
+
+def test_what_is_left_out_is_counted(run: Run, run_json: RunJson, dataset_path: Path) -> None:
+    words = ("data", "prepare", dataset_path, "--output", "less.safetensors")
+
+    data = run_json(*words, "--drop", "constant,leaks")["data"]
+
+    assert data["dropped"] == {"constant": 0, "leaks": 0}
+    assert dict(open_dataset(Path("less.safetensors")).dropped) == data["dropped"]
+    assert run(*words, "--drop", "leak").exit_code == 2
+    assert run(*words, "--labels", "ferplus").exit_code == 2
+    assert run(*words, "--soft").exit_code == 2
+    assert run(*words, "--labels", "ferplus", "--ferplus", "x", "--classes", 9).exit_code == 2
+    assert run("data", "prepare", dataset_path, "--output", "n", "--labels", "ferplus",
+               "--ferplus", "nothing.csv").exit_code == 3  # fmt: skip
 
 
 @pytest.mark.realdata

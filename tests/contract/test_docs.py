@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from fercli.cli import data, demo, evaluate, export, info, predict, train
+from fercli.cli import check, demo, evaluate, export, info, predict, prepare, train
+from fercli.emotions import LABELS
 
 if TYPE_CHECKING:
     from typer.testing import Result
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = {
-    "data prepare": data.prepare,
+    "data prepare": prepare.prepare_command,
+    "data check": check.check_command,
     "train": train.train_command,
     "evaluate": evaluate.evaluate_command,
     "export": export.export_command,
@@ -32,9 +34,14 @@ COMMANDS = {
     "info": info.info_command,
     "demo": demo.demo_command,
 }
+VOTES = (
+    "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt",
+    "unknown", "NF",
+)  # fmt: skip
 HOW_TO = {
-    "data prepare": "prepare.md", "train": "train.md", "evaluate": "evaluate.md",
-    "export": "export.md", "predict": "predict.md", "info": "info.md", "demo": "demo.md",
+    "data prepare": "prepare.md", "data check": "check.md", "train": "train.md",
+    "evaluate": "evaluate.md", "export": "export.md", "predict": "predict.md",
+    "info": "info.md", "demo": "demo.md",
 }  # fmt: skip
 
 
@@ -57,6 +64,13 @@ def list_page_examples() -> list[str]:
 EXAMPLES = sorted({*list_page_examples(), *(e for n in COMMANDS for e in list_help_examples(n))})
 
 
+def write_votes(path: Path, table_rows: list[tuple[object, object, str]]) -> None:
+    """Write FER+'s table for a table; everybody is for happy."""
+    everybody = ",".join("10" if name == "happiness" else "0" for name in VOTES)
+    lines = [f"{usage},,{everybody}" for _, _, usage in table_rows]
+    path.write_text("\n".join([f"Usage,Image name,{','.join(VOTES)}", *lines]) + "\n")
+
+
 @pytest.fixture
 def workplace(
     trained: RunFolder,
@@ -71,12 +85,17 @@ def workplace(
     table = make_table(tmp_path / "fer2013.csv", table_rows)
     (tmp_path / "fer2013.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
     shutil.make_archive(str(tmp_path / "archive"), "zip", image_folder)
+    for number, label in enumerate(("1", "2")):
+        shutil.copytree(face_files, tmp_path / "faces-by-number" / label)
+        shutil.copytree(face_files, tmp_path / "faces-by-label" / LABELS[number])
+    write_votes(tmp_path / "fer2013new.csv", table_rows)
     shutil.copytree(trained.path, tmp_path / "runs" / "fast")
     shutil.copytree(trained.path, tmp_path / "runs" / "standard")
     shutil.copytree(trained.path, tmp_path / "runs" / "ensemble")
     shutil.copy(trained.onnx, tmp_path / "model.onnx")
     shutil.copy(trained.onnx, tmp_path / "face.onnx")
-    shutil.copy(dataset_path, tmp_path / "faces.safetensors")
+    for name in ("faces", "own"):
+        shutil.copy(dataset_path, tmp_path / f"{name}.safetensors")
     Image.open(face_files / "face-0.png").save(tmp_path / "photo.jpg")
     shutil.copy(face_files / "face-1.png", tmp_path / "one.png")
     return tmp_path
@@ -104,10 +123,9 @@ def test_examples_run(
         home = workplace / "home"
         home.mkdir(exist_ok=True)
         shutil.copy(dataset_path, home / "fer2013.safetensors")
-    if example.startswith("fer export") or "--output faces.safetensors" in example:
-        (workplace / "model.onnx").unlink()
-        (workplace / "face.onnx").unlink()
-        (workplace / "faces.safetensors").unlink()
+    if example.startswith("fer export") or preparing:
+        for name in ("model.onnx", "face.onnx", "faces.safetensors", "own.safetensors"):
+            (workplace / name).unlink()
     if example.startswith("fer train") and "--resume" not in example:
         # What would be run is worked out in full; minutes of training are left out.
         example += " --dry-run"

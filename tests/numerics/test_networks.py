@@ -9,8 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 from fercli.config import NETWORKS, NetworkConfig
+from fercli.errors import ConfigError
 from fercli.networks import build_network, count_parameters, initialize
 from fercli.networks.runtime import TorchRuntime, to_pixels
+from fercli.networks.whitening import compute_paired_filters
 from fercli.recipes import find_recipe
 
 if TYPE_CHECKING:
@@ -128,6 +130,54 @@ def test_a_whitened_stem_decorrelates_patches_and_is_frozen(faces: Dataset) -> N
     assert 0 < float(spread.min()) <= float(spread.max()) < 1
     assert torch.equal(stem.weight[:8], -stem.weight[8:])
     assert not any(item.requires_grad for item in stem.parameters())
+
+
+@pytest.mark.parametrize("stem", ["learned", "whitened"])
+def test_a_flip_equivariant_network_answers_mirror_images_alike(faces: Dataset, stem: str) -> None:
+    config = NetworkConfig(
+        flip_equivariant=True, stem=stem, stem_width=16, widths=(8, 12), convolutions=3, dropout=0
+    )
+    network = build_network(config, 7, mean=0.5, std=0.2)
+    pixels = to_pixels(torch.from_numpy(np.array(faces.images[:40])))
+    initialize(network, torch.Generator().manual_seed(0), pixels)
+
+    for train in (True, False):
+        network.train(train)
+        answers, mirrored = network(pixels), network(pixels.flip(3))
+        assert torch.allclose(answers, mirrored, atol=1e-5)
+        assert not torch.allclose(answers, network(pixels.flip(2)), atol=1e-3)
+    maps = network.get_submodule("body.stem")((pixels - 0.5) / 0.2)
+    other = network.get_submodule("body.stem")((pixels.flip(3) - 0.5) / 0.2)
+    assert torch.allclose(maps.roll(8, 1), other.flip(3), atol=1e-5)
+
+
+def test_paired_filters_whiten_with_their_mirror_images(faces: Dataset) -> None:
+    pixels = to_pixels(torch.from_numpy(np.array(faces.images[:100])))
+    filters = compute_paired_filters(pixels, 16, 4)
+
+    both = torch.cat([pixels, pixels.flip(3)]).double()
+    answers = functional.conv2d(both, torch.cat([filters[:8], filters[:8].flip(3)]), stride=2)
+    covariance = torch.cov(answers.transpose(0, 1).flatten(1))
+    spread = covariance.diagonal()
+    assert float((covariance - torch.diag(spread)).abs().max()) < 1e-3
+    assert 0 < float(spread.min()) <= float(spread.max()) < 1
+    assert torch.equal(filters[:8], -filters[8:])
+
+
+def test_a_flip_equivariant_network_has_half_the_weights() -> None:
+    plain, shared = (
+        build_network(NetworkConfig(flip_equivariant=shared, widths=(8, 16)), 7)
+        for shared in (False, True)
+    )
+    n_plain, n_shared = (
+        sum(item.numel() for item in network.parameters() if item.ndim == 4)
+        for network in (plain, shared)
+    )
+
+    assert n_plain == 2 * n_shared
+    for refused in ({"widths": (7,)}, {"stem_width": 31}, {"stem": "whitened", "stem_width": 30}):
+        with pytest.raises(ConfigError):
+            NetworkConfig(flip_equivariant=True, **refused)
 
 
 def test_a_learned_stem_does_not_look_at_the_images(faces: Dataset) -> None:

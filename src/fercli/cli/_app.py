@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fercli import __version__
-from fercli.cli import data, demo, evaluate, export, info, predict, train
+from fercli.cli import check, demo, evaluate, export, info, predict, prepare, train
 from fercli.cli._command import FerGroup, keep_lines
 
 __all__ = ["app"]
@@ -41,6 +41,7 @@ def root(
     Start with:
       fer demo                           the whole loop on drawn faces, offline
       fer data prepare fer2013.csv       make a dataset of your copy of FER2013
+      fer data check                     copies, leaks and contradictions in it
       fer train --recipe fast            train in minutes on a laptop
       fer evaluate                       score the newest run
       fer predict faces/                 tell expressions of a folder of faces
@@ -48,6 +49,14 @@ def root(
 
 
 app.callback(help=keep_lines(root.__doc__ or ""))(root)
-app.add_typer(data.app, name="data")
+data = typer.Typer(
+    help="Prepare and check datasets.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+for module in (prepare, check):
+    module.add_to(data)
+app.add_typer(data, name="data")
 for module in (train, evaluate, export, predict, info, demo):
     module.add_to(app)

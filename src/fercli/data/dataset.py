@@ -9,9 +9,10 @@ Shape legend: N images, K labels.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,9 +31,23 @@ from fercli.storage import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SCHEMA", "Dataset", "Subset", "open_dataset", "save_dataset"]
+__all__ = [
+    "FERPLUS",
+    "FROM_SOURCE",
+    "SCHEMA",
+    "Dataset",
+    "Subset",
+    "build_dataset",
+    "open_dataset",
+    "save_dataset",
+    "take_images",
+]
 
 SCHEMA: Final = 1
+FROM_SOURCE: Final = "source"
+"""A dataset's labels are those of its source."""
+FERPLUS: Final = "ferplus"
+"""A dataset's labels are what FER+'s voters said: another task."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,13 @@ class Subset:
     """[N, 48, 48]."""
     labels: NDArray[np.uint8]
     """[N], indices into the dataset's label names."""
+    votes: NDArray[np.float32] | None = None
+    """[N, K], how votes for the labels are distributed, where there were any."""
+
+    def take(self, chosen: NDArray[Any]) -> Subset:
+        """Return some of the images, by positions or as a mask."""
+        votes = None if self.votes is None else self.votes[chosen]
+        return Subset(self.images[chosen], self.labels[chosen], votes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +89,22 @@ class Dataset:
     """Digest of the arrays."""
     path: Path | None = None
     """The file it was opened from."""
+    labeling: str = FROM_SOURCE
+    """Whose the labels are, `FROM_SOURCE` or `FERPLUS`."""
+    votes: NDArray[np.float32] | None = None
+    """[N, K], how votes for the labels are distributed; rows sum to 1."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Images left out on request, per reason."""
 
     @property
     def n_images(self) -> int:
         """Number of images, N."""
         return len(self.labels)
+
+    @property
+    def targets(self) -> str:
+        """What is learned: `labels`, or `votes` where there are several for an image."""
+        return "labels" if self.votes is None else "votes"
 
     @property
     def is_synthetic(self) -> bool:
@@ -82,11 +115,16 @@ class Dataset:
     def is_official(self) -> bool:
         """Whether the counts are those of the complete FER2013."""
         counts = self.count()
-        return self.label_names == LABELS and {
-            split: tuple(labels.values())
-            for split, labels in counts.items()
-            if any(labels.values())
-        } == dict(FER2013_COUNTS)
+        return (
+            self.labeling == FROM_SOURCE
+            and self.label_names == LABELS
+            and {
+                split: tuple(labels.values())
+                for split, labels in counts.items()
+                if any(labels.values())
+            }
+            == dict(FER2013_COUNTS)
+        )
 
     def count(self) -> dict[str, dict[str, int]]:
         """Return the number of images per split and label."""
@@ -126,7 +164,7 @@ class Dataset:
             has = ", ".join(name for name in self.split_names if self.find_split(name) is not None)
             message = f"the dataset {self.source} has no {split} split; it has {has or 'no images'}"
             raise DatasetNotFoundError(message, hint="choose one of these splits")
-        return Subset(images=self.images[positions], labels=self.labels[positions])
+        return Subset(self.images, self.labels, self.votes).take(positions)
 
     def check_digest(self) -> None:
         """Read everything and compare it with the stored digest.
@@ -139,12 +177,13 @@ class Dataset:
             check_tensors(self.path, self._tensors(), metadata, DatasetLayoutError)
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
-        return {
+        tensors: dict[str, NDArray[Any]] = {
             "images": self.images,
             "labels": self.labels,
             "splits": self.splits,
             "source_row": self.source_row,
         }
+        return tensors if self.votes is None else {**tensors, "votes": self.votes}
 
 
 def build_dataset(
@@ -175,6 +214,25 @@ def build_dataset(
     )
 
 
+def take_images(dataset: Dataset, chosen: NDArray[np.bool_], **changes: Any) -> Dataset:  # noqa: ANN401  # fields of a dataset
+    """Return a dataset in memory with some of the images, its digest computed anew.
+
+    Args:
+        dataset: Where from.
+        chosen: `[N]` bool.
+        changes: Other fields, arrays already of the chosen images.
+    """
+    arrays = {
+        "images": dataset.images[chosen],
+        "labels": dataset.labels[chosen],
+        "splits": dataset.splits[chosen],
+        "source_row": dataset.source_row[chosen],
+        "votes": None if dataset.votes is None else dataset.votes[chosen],
+    }
+    taken = dataclasses.replace(dataset, path=None, **{**arrays, **changes})
+    return dataclasses.replace(taken, sha256=digest_tensors(taken._tensors()))  # noqa: SLF001  # same module
+
+
 def save_dataset(path: Path, dataset: Dataset) -> None:
     """Write a dataset atomically."""
     metadata = {
@@ -184,6 +242,9 @@ def save_dataset(path: Path, dataset: Dataset) -> None:
         "splits": list(dataset.split_names),
         "counts": dataset.count(),
         "source": dataset.source,
+        "labeling": dataset.labeling,
+        "targets": dataset.targets,
+        "dropped": dict(dataset.dropped),
     }
     save_tensors(path, dataset._tensors(), metadata)  # noqa: SLF001  # same module
 
@@ -227,6 +288,9 @@ def _from_tensors(
             source=metadata["source"],
             sha256=metadata["sha256"],
             path=path,
+            labeling=metadata.get("labeling", FROM_SOURCE),
+            votes=tensors.get("votes"),
+            dropped=metadata.get("dropped", {}),
         )
     except KeyError as reason:
         message = f"{path} lacks {reason} of a prepared dataset"
@@ -238,6 +302,8 @@ def _check_shapes(path: Path, dataset: Dataset) -> None:
     shapes_fit = dataset.images.shape == (n_images, 48, 48) and all(
         array.shape == (n_images,) for array in (dataset.splits, dataset.source_row)
     )
+    if dataset.votes is not None:
+        shapes_fit = shapes_fit and dataset.votes.shape == (n_images, len(dataset.label_names))
     in_range = n_images == 0 or (
         int(dataset.labels.max()) < len(dataset.label_names)
         and int(dataset.splits.max()) < len(dataset.split_names)

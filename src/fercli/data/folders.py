@@ -1,21 +1,21 @@
-"""Read image folders: `train/<emotion>/name.jpg`, `test/<emotion>/name.jpg`.
+"""Read image folders: `train/<label>/name.jpg`, `test/<label>/name.jpg`, or `<label>/name.jpg`.
 
 The popular Kaggle copy pools FER2013's two test splits in one folder, but its file names still
 begin with `PublicTest_` or `PrivateTest_`: the prefix decides the split. Without prefixes the
 split is `test`, and the output says that the halves cannot be told apart. Labels are mapped by
-folder name, never by position.
+folder name, never by position; where no folder has an emotion's name, the names are the labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fercli.emotions import LABELS, find_label
+from fercli.emotions import FERPLUS_LABELS, LABELS, find_label
 from fercli.errors import DatasetLayoutError, ImageDecodeError
 from fercli.images import SUFFIXES, load_face_crop
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from fercli.data.trees import Tree
 
-__all__ = ["FaceFile", "find_face_files", "read_face_files"]
+__all__ = ["FaceFile", "FaceFiles", "find_face_files", "read_face_files"]
 
 _SPLIT_FOLDERS: Final = {
     "train": "train",
@@ -40,6 +40,7 @@ _SPLIT_FOLDERS: Final = {
     "testing": "test",
 }
 _PREFIXES: Final = {"training": "train", "publictest": "public", "privatetest": "private"}
+_LEAST_PARTS: Final = 2
 _SPLIT_ORDER: Final = ("train", "public", "private", "validation", "test")
 
 
@@ -55,36 +56,89 @@ class FaceFile:
     """The label its folder says."""
 
 
-def find_face_files(tree: Tree) -> list[FaceFile]:
-    """Return the images laid out as `.../<split>/<emotion>/<image>`, sorted by name.
+@dataclass(frozen=True)
+class FaceFiles:
+    """The images of a source, sorted by name."""
+
+    files: list[FaceFile]
+    """Where they are, of which split and label."""
+    label_names: tuple[str, ...]
+    """All labels, in their order."""
+    has_splits: bool
+    """Whether the source says which images are for training and which for tests."""
+
+
+def find_face_files(tree: Tree, renames: Mapping[str, str] | None = None) -> FaceFiles:
+    """Return the images laid out as `.../<split>/<label>/<image>`, else as `.../<label>/<image>`.
+
+    Args:
+        tree: Where to look.
+        renames: What folders mean whose names say nothing, `{"1": "surprise"}`.
 
     Raises:
-        DatasetLayoutError: A folder between a split and its images has no emotion's name.
+        DatasetLayoutError: Some folders have emotions' names and some have not.
     """
-    files = []
-    for name in tree.names:
-        if name.suffix.lower() not in SUFFIXES or len(name.parts) < 3:
-            continue
-        folder = _SPLIT_FOLDERS.get(name.parts[-3].lower())
-        if folder is None:
-            continue
-        label = find_label(name.parts[-2])
-        if label is None:
-            message = f"{tree.name}: {name.parts[-2]!r} in {str(name)!r} is no known emotion"
-            hint = f"folders are named {', '.join(LABELS)}"
-            raise DatasetLayoutError(message, hint=hint)
-        files.append(FaceFile(name=name, split=_find_split(name.name, folder), label=label))
-    return files
+    found = [
+        name
+        for name in tree.names
+        if name.suffix.lower() in SUFFIXES and len(name.parts) >= _LEAST_PARTS
+    ]
+    split = [name for name in found if _find_folder_split(name) is not None]
+    chosen = split or found
+    meanings = {folder: (renames or {}).get(folder, folder) for folder in _list_folders(chosen)}
+    label_names, labels = _choose_labels(tree.name, meanings)
+    files = [
+        FaceFile(
+            name=name,
+            split=_find_split(name.name, _find_folder_split(name)),
+            label=labels[name.parts[-2]],
+        )
+        for name in chosen
+    ]
+    says_split = bool(split) or any(_find_prefix(name.name) for name in chosen)
+    return FaceFiles(files, label_names, says_split)
+
+
+def _list_folders(names: Sequence[PurePosixPath]) -> list[str]:
+    return sorted({name.parts[-2] for name in names})
+
+
+def _find_folder_split(name: PurePosixPath) -> str | None:
+    return _SPLIT_FOLDERS.get(name.parts[-3].lower()) if len(name.parts) > _LEAST_PARTS else None
+
+
+def _choose_labels(
+    source: str, meanings: Mapping[str, str]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the label names, and which of them each folder stands for."""
+    emotions = {folder: find_label(meaning) for folder, meaning in meanings.items()}
+    strange = [folder for folder, label in emotions.items() if label is None]
+    if not strange:
+        known = {folder: label for folder, label in emotions.items() if label is not None}
+        names = LABELS if set(known.values()) <= set(LABELS) else FERPLUS_LABELS
+        return names, known
+    if len(strange) < len(emotions):
+        message = (
+            f"{source}: the folder {strange[0]!r} has no known emotion's name, and others have"
+        )
+        hint = f"rename it, or say what it means: --label-names {strange[0]}=happy"
+        raise DatasetLayoutError(message, hint=hint)
+    return tuple(sorted(set(meanings.values()), key=_order)), dict(meanings)
+
+
+def _order(name: str) -> tuple[bool, int, str]:
+    """Put numbers before words, 2 before 10."""
+    return not name.isdecimal(), int(name) if name.isdecimal() else 0, name
 
 
 def read_face_files(
-    tree: Tree, files: Sequence[FaceFile], on_row: Callable[[int], None]
+    tree: Tree, found: FaceFiles, on_row: Callable[[int], None]
 ) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
     """Decode images into arrays.
 
     Args:
         tree: Where the files are.
-        files: What `find_face_files` found, at least one.
+        found: What `find_face_files` found, at least one image.
         on_row: Called with the number of images read, now and then.
 
     Returns:
@@ -94,6 +148,7 @@ def read_face_files(
     Raises:
         DatasetLayoutError: Images cannot be read; the message names the first three.
     """
+    files = found.files
     split_names = tuple(split for split in _SPLIT_ORDER if any(f.split == split for f in files))
     images = np.empty((len(files), 48, 48), dtype=np.uint8)
     problems = []
@@ -110,14 +165,18 @@ def read_face_files(
         raise DatasetLayoutError(message, hint="nothing was written; remove or replace them")
     arrays: dict[str, NDArray[Any]] = {
         "images": images,
-        "labels": np.array([LABELS.index(file.label) for file in files], dtype=np.uint8),
+        "labels": np.array([found.label_names.index(file.label) for file in files], dtype=np.uint8),
         "splits": np.array([split_names.index(file.split) for file in files], dtype=np.uint8),
         "source_row": np.arange(len(files), dtype=np.int32),
     }
     return arrays, split_names
 
 
-def _find_split(file_name: str, folder: str) -> str:
-    """Return the split of an image: its prefix where it has one, else its folder's."""
+def _find_split(file_name: str, folder: str | None) -> str:
+    """Return the split of an image: its prefix where it has one, else its folder's, else train."""
+    return _find_prefix(file_name) or folder or "train"
+
+
+def _find_prefix(file_name: str) -> str | None:
     prefix, underscore, _ = file_name.lower().partition("_")
-    return _PREFIXES.get(prefix, folder) if underscore else folder
+    return _PREFIXES.get(prefix) if underscore else None

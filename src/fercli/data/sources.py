@@ -7,19 +7,21 @@ header, anything else must read as a table.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Final, cast
+from typing import IO, Final
 
 import numpy as np
 
-from fercli.data.dataset import Dataset, build_dataset, open_dataset
+from fercli.data.archives import is_tar
+from fercli.data.dataset import FERPLUS, Dataset, build_dataset, open_dataset
+from fercli.data.drawing import DRAWN_SPLITS, draw_splits
 from fercli.data.folders import find_face_files, read_face_files
+from fercli.data.streams import Counted, decompress
 from fercli.data.synthetic import build_synthetic, parse_synthetic
 from fercli.data.tables import SPLITS, TABLE_NAMES, read_table
 from fercli.data.trees import Tree, open_tree
@@ -72,13 +74,16 @@ def load_data(spec: str | None, on_progress: Progress | None = None) -> Dataset:
     return dataset
 
 
-def load_source(spec: str, on_progress: Progress | None = None) -> LoadedSource:
+def load_source(
+    spec: str, on_progress: Progress | None = None, renames: Mapping[str, str] | None = None
+) -> LoadedSource:
     """Read a source of any layout.
 
     Args:
         spec: `synthetic[:N]`, or the path of a prepared file, a table (plain, gzip or zip), a zip
             of images or a folder of either.
         on_progress: Told how far the reading is.
+        renames: What image folders mean whose names say nothing, `{"1": "surprise"}`.
 
     Raises:
         DatasetNotFoundError: There is nothing at that path.
@@ -91,7 +96,7 @@ def load_source(spec: str, on_progress: Progress | None = None) -> LoadedSource:
     if n_synthetic is not None:
         return LoadedSource(build_synthetic(n_synthetic, on_progress=report), [])
     try:
-        return _read_path(Path(spec), report)
+        return _read_path(Path(spec), report, renames or {})
     except OSError as reason:
         message = f"{spec} cannot be read ({reason.strerror or reason})"
         raise DatasetLayoutError(message) from reason
@@ -109,17 +114,17 @@ def check_source(spec: str) -> None:
         raise DatasetNotFoundError(message, hint=_WAYS_ON)
 
 
-def _read_path(path: Path, report: Progress) -> LoadedSource:
+def _read_path(path: Path, report: Progress, renames: Mapping[str, str]) -> LoadedSource:
     """Read what lies at a path, told by its content."""
     if path.is_dir():
-        return _read_tree(path, report)
+        return _read_tree(path, report, renames)
     if not path.is_file():
         message = f"{path} is neither a file nor a folder"
         raise DatasetLayoutError(message)
     with path.open("rb") as stream:
         head = stream.read(64)
-    if head[:4] in {b"PK\x03\x04", b"PK\x05\x06"}:
-        return _read_tree(path, report)
+    if head[:4] in {b"PK\x03\x04", b"PK\x05\x06"} or is_tar(path):
+        return _read_tree(path, report, renames)
     if b'{"__metadata__"' in head[8:] or head[8:9] == b"{":
         return LoadedSource(open_dataset(path), [])
     with path.open("rb", buffering=0) as raw:
@@ -131,7 +136,9 @@ def find_warnings(dataset: Dataset) -> list[str]:
     """Return what a user should know about a dataset before trusting a score on it."""
     if dataset.is_synthetic:
         return ["these faces are drawn: scores on them say nothing about real faces"]
-    if dataset.is_official:
+    if dataset.labeling == FERPLUS:
+        return ["the labels are FER+'s, another task: scores do not compare with FER2013's"]
+    if dataset.is_official or dataset.label_names != LABELS:
         return []
     counts = {split: sum(labels.values()) for split, labels in dataset.count().items()}
     warnings = []
@@ -154,8 +161,8 @@ def find_warnings(dataset: Dataset) -> list[str]:
     return warnings
 
 
-def _read_tree(path: Path, report: Progress) -> LoadedSource:
-    """Read a folder or a zip: the first table of `TABLE_NAMES`, else the image folders."""
+def _read_tree(path: Path, report: Progress, renames: Mapping[str, str]) -> LoadedSource:
+    """Read a folder or an archive: the first table of `TABLE_NAMES`, else the image folders."""
     with open_tree(path) as tree:
         table = _find_table(tree)
         if table is not None:
@@ -163,17 +170,28 @@ def _read_tree(path: Path, report: Progress) -> LoadedSource:
             with tree.open(table) as stream:
                 size = tree.size(table)
                 return LoadedSource(_read_table_dataset(stream, size, table.name, report), notes)
-        files = find_face_files(tree)
-        if not files:
+        found = find_face_files(tree, renames)
+        if not found.files:
             message = f"{path} holds no layout of FER2013 that fercli reads"
             hint = (
                 f"expected one of {', '.join(TABLE_NAMES)}, "
-                "or images in train/<emotion>/ and test/<emotion>/"
+                "or images in train/<label>/ and test/<label>/, or in <label>/"
             )
             raise DatasetLayoutError(message, hint=hint)
-        arrays, splits = read_face_files(tree, files, lambda done: report(done, len(files)))
-        dataset = build_dataset(arrays, label_names=LABELS, split_names=splits, source=tree.name)
-        return LoadedSource(dataset, [])
+        n_files = len(found.files)
+        arrays, splits = read_face_files(tree, found, lambda done: report(done, n_files))
+        notes = []
+        if not found.has_splits:
+            splits = DRAWN_SPLITS
+            arrays["splits"] = draw_splits(arrays["images"], arrays["labels"])
+            notes.append(
+                "no folders of splits: 8 of 10 images of each label were drawn as train, one as "
+                "validation, one as test; copies of one image stay together"
+            )
+        dataset = build_dataset(
+            arrays, label_names=found.label_names, split_names=splits, source=tree.name
+        )
+        return LoadedSource(dataset, notes)
 
 
 def _find_table(tree: Tree) -> PurePosixPath | None:
@@ -205,8 +223,8 @@ def _read_table_dataset(raw: IO[bytes], size: int, name: str, report: Progress) 
         report(done, max(done, round(done * size / max(1, raw.tell()))))
 
     try:
-        with _decompress(raw) as plain:
-            arrays = read_table(plain, name, estimate)
+        with decompress(raw) as plain, Counted(plain, name) as counted:
+            arrays = read_table(io.BufferedReader(counted), name, estimate)
     except (gzip.BadGzipFile, zlib.error, EOFError) as reason:
         message = f"{name} is damaged ({reason})"
         raise DatasetLayoutError(message, hint="nothing was written") from reason
@@ -215,14 +233,3 @@ def _read_table_dataset(raw: IO[bytes], size: int, name: str, report: Progress) 
     arrays["splits"] = splits.astype(np.uint8)
     names = tuple(SPLITS[index] for index in occurring)
     return build_dataset(arrays, label_names=LABELS, split_names=names, source=name)
-
-
-@contextlib.contextmanager
-def _decompress(raw: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Yield the stream itself, or what it holds when it begins as gzip does."""
-    with io.BufferedReader(cast("io.RawIOBase", raw)) as buffered:
-        if buffered.peek(2)[:2] != b"\x1f\x8b":
-            yield buffered
-            return
-        with gzip.GzipFile(fileobj=buffered) as plain:
-            yield cast("IO[bytes]", plain)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fercli.data.dataset import FERPLUS, FROM_SOURCE
+from fercli.data.twins import digest_images
 from fercli.errors import DatasetNotFoundError, ModelFileError
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
 from fercli.metrics import compute_scores, draw_confusion_matrix
@@ -57,8 +59,9 @@ def evaluate(
         tta: Also score the mean of image and mirror image; the plain scores stay as they are.
 
     Raises:
-        ModelFileError: The model's labels are not the dataset's.
+        ModelFileError: The model's labels are not the dataset's, or are another task's.
     """
+    _check_labeling(runtime, dataset)
     subset = dataset.select(split)
     labels = _map_labels(subset.labels, dataset.label_names, runtime.labels)
     started = time.perf_counter()
@@ -112,6 +115,19 @@ def record_scores(run: RunFolder, result: EvaluationResult, dataset: Dataset) ->
     write_text(run.scores, before + json.dumps(entry, allow_nan=False) + "\n")
 
 
+def _check_labeling(runtime: Runtime, dataset: Dataset) -> None:
+    """Refuse to score a model of one task by the labels of the other; their names are alike."""
+    learned = runtime.metadata.get("dataset", {}).get("labeling", FROM_SOURCE)
+    if learned != dataset.labeling:
+        said = {FERPLUS: "the votes of FER+", FROM_SOURCE: "the labels of its source"}
+        message = (
+            f"the model learned {said.get(learned, learned)}, and {dataset.source} has "
+            f"{said.get(dataset.labeling, dataset.labeling)}: the score would mean nothing"
+        )
+        hint = "name a dataset of the same labels with --data"
+        raise ModelFileError(message, hint=hint)
+
+
 def _map_labels(
     labels: NDArray[np.uint8], names: tuple[str, ...], wanted: tuple[str, ...]
 ) -> NDArray[np.uint8]:
@@ -129,8 +145,7 @@ def _score_unseen(
     positions = dataset.find_split("train")
     if positions is None or split == "train":
         return None
-    seen = {dataset.images[position].tobytes() for position in positions}
-    unseen = np.array([image.tobytes() not in seen for image in images])
+    unseen = ~np.isin(digest_images(images), digest_images(dataset.images[positions]))
     if not unseen.any():
         return None
     return {"n_images": int(unseen.sum()), "accuracy": float(right[unseen].mean())}

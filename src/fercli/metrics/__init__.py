@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fercli.metrics.calibration import compute_brier, compute_ece, compute_nll
 from fercli.metrics.intervals import compute_wilson_interval
-from fercli.metrics.plots import draw_confusion_matrix, draw_curves
+from fercli.metrics.plots import draw_confusion_matrix, draw_curves, draw_faces
 from fercli.metrics.scores import compute_scores
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "compute_wilson_interval",
     "draw_confusion_matrix",
     "draw_curves",
+    "draw_faces",
 ]

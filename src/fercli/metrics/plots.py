@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from fercli.results import EpochReport
 
-__all__ = ["draw_confusion_matrix", "draw_curves"]
+__all__ = ["draw_confusion_matrix", "draw_curves", "draw_faces"]
 
 
 def draw_confusion_matrix(
@@ -82,6 +84,45 @@ def draw_curves(path: Path, history: Sequence[EpochReport], best_epoch: int, tit
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(visible=True, alpha=0.3)
         axes.legend()
+    _save(figure, path)
+
+
+def draw_faces(
+    path: Path,
+    images: NDArray[np.uint8],
+    title: str,
+    *,
+    columns: int,
+    captions: Sequence[str] = (),
+) -> None:
+    """Write images in rows as PNG.
+
+    Args:
+        path: Where to.
+        images: `[N, H, W]`, at least one.
+        title: One line above them.
+        columns: Images in a row.
+        captions: What stands under each, none or N.
+
+    Raises:
+        DependencyMissingError: matplotlib cannot be imported.
+    """
+    n_images, height, width = images.shape
+    columns = min(columns, n_images)
+    rows = -(-n_images // columns)
+    gap = 14 if captions else 3
+    page = np.full((rows * (height + gap), columns * (width + 3)), 255, dtype=np.uint8)
+    for number, image in enumerate(images):
+        top, left = number // columns * (height + gap), number % columns * (width + 3)
+        page[top : top + height, left : left + width] = image
+    figure = _build_figure(columns * 0.95 + 0.2, rows * (1.15 if captions else 0.95) + 0.5)
+    axes = figure.add_subplot()
+    axes.imshow(page, cmap="gray", vmin=0, vmax=255)
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=10)
+    for number, caption in enumerate(captions):
+        top, left = number // columns * (height + gap), number % columns * (width + 3)
+        axes.text(left + width / 2, top + height + 2, caption, ha="center", va="top", fontsize=8)
     _save(figure, path)
 
 

@@ -83,7 +83,12 @@ def _describe(progress: Progress, job: Job) -> dict[str, Any]:
         "epochs": len(progress.history),
         "best_epoch": progress.best_epoch,
         "pretrained": _name_pretrained(config),
-        "dataset": {"source": dataset.source, "sha256": dataset.sha256},
+        "dataset": {
+            "source": dataset.source,
+            "sha256": dataset.sha256,
+            "labeling": dataset.labeling,
+            "targets": dataset.targets,
+        },
         "validation": {
             "split": splits.validation_name,
             "n_images": len(splits.validation.labels),

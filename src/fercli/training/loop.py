@@ -151,7 +151,7 @@ def _step(state: TrainingState, course: _Course, batch: Tensor) -> Tensor:
     size_px = choose_size(config, progress.epoch)
     first = course.first_mirrored[batch]
     pixels = prepare_batch(state, train.images[batch], first, config, size_px)
-    labels = train.labels[batch]
+    labels = train.labels[batch] if train.votes is None else train.votes[batch]
     if state.memory is not None:
         labels = recall(state.memory, batch, labels, config, progress.epoch)
     targets = None if train.targets is None else train.targets[batch]

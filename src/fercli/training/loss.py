@@ -87,8 +87,8 @@ def count_labels(labels: Tensor, n_labels: int) -> Tensor:
 
 
 def spread(labels: Tensor, n_labels: int) -> Tensor:
-    """Return labels `[N]` int64 as probabilities `[N, K]` float32."""
-    return functional.one_hot(labels, n_labels).float()
+    """Return labels `[N]` int64 as probabilities `[N, K]` float32; such probabilities stay."""
+    return labels if labels.ndim == 2 else functional.one_hot(labels, n_labels).float()
 
 
 def _compare_with_labels(logits: Tensor, labels: Tensor, criterion: Criterion) -> Tensor:
@@ -98,7 +98,7 @@ def _compare_with_labels(logits: Tensor, labels: Tensor, criterion: Criterion) -
     if criterion.weights is None and not config.focal_gamma:
         return functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
     n_labels = logits.shape[1]
-    wanted = labels if labels.ndim == 2 else spread(labels, n_labels)
+    wanted = spread(labels, n_labels)
     weights = 1.0 if criterion.weights is None else wanted @ criterion.weights
     wanted = wanted * (1 - config.label_smoothing) + config.label_smoothing / n_labels
     log_probabilities = functional.log_softmax(logits, dim=1)

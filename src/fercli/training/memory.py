@@ -36,7 +36,7 @@ def recall(
     Args:
         memory: `[N, K]`.
         batch: `[B]` int64, numbers of images.
-        labels: `[B]` int64.
+        labels: `[B]` int64, or `[B, K]` float32.
         config: `self_weight` and the epochs are used.
         epoch: 0-based.
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.data import Dataset, Subset
 from fercli.errors import ConfigError, DatasetNotFoundError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fercli.data import Dataset, Subset
 
 __all__ = ["TrainingSplits", "choose_splits"]
 
@@ -63,8 +64,8 @@ def choose_splits(dataset: Dataset, validation: str, split_seed: int) -> Trainin
         return TrainingSplits(train, dataset.select(validation), validation)
     held = _draw_stratified(train.labels, _parse_fraction(validation, dataset), split_seed)
     return TrainingSplits(
-        Subset(train.images[~held], train.labels[~held]),
-        Subset(train.images[held], train.labels[held]),
+        train.take(~held),
+        train.take(held),
         validation,
     )
 

@@ -39,6 +39,8 @@ class LabeledImages:
     """[N] int64."""
     n_labels: int
     """K."""
+    votes: Tensor | None = None
+    """[N, K] float32, what is learned instead of the labels, where the dataset has votes."""
     targets: Tensor | None = None
     """[N, K] float32, a teacher's probabilities, at the temperature they are learned at."""
 

@@ -1,0 +1,167 @@
+"""`fer data prepare`: one prepared dataset out of any copy of FER2013."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fercli.cli._command import register
+from fercli.cli._options import ForceOption
+from fercli.cli._output import Outcome, Output
+from fercli.cli._progress import watch_images
+from fercli.cli._tables import build_counts_table, print_pairs, print_table
+from fercli.errors import ConfigError
+from fercli.ranges import find_unknown_choice
+from fercli.results import PrepareResult, to_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fercli.data.ferplus import Votes
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to an app."""
+    register(app, "prepare", group="data")(prepare_command)
+
+
+def prepare_command(
+    output: Output,
+    *,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A folder, zip, csv or csv.gz of FER2013, or synthetic[:N]."
+        ),
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="The dataset to write. Default: fer2013.safetensors in the data home.",
+        ),
+    ] = None,
+    drop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REASON,…",
+            help="Leave images out: constant, conflicts, leaks (of train, also in another split), "
+            "duplicates. Default: none.",
+        ),
+    ] = None,
+    labels: Annotated[
+        str, typer.Option(metavar="source|ferplus", help="Whose labels: the source's or FER+'s.")
+    ] = "source",
+    ferplus: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="FER+'s votes, fer2013new.csv.")
+    ] = None,
+    classes: Annotated[
+        int, typer.Option(metavar="7|8", help="FER+'s labels: without or with contempt.")
+    ] = 8,
+    soft: Annotated[
+        bool, typer.Option("--soft", help="Keep how FER+'s votes are distributed, to learn from.")
+    ] = False,
+    label_names: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER=LABEL,…",
+            help="What folders of images mean whose names do not say it, as 1=surprise,2=fear.",
+        ),
+    ] = None,
+    force: ForceOption = False,
+) -> Outcome:
+    """Make one prepared dataset from any copy of FER2013.
+
+    Reads fer2013.csv, icml_face_data.csv and train.csv (plain, gzip or zip) and image folders
+    (train/<emotion>/..., test/<emotion>/..., as a folder or a zip). Labels are mapped by name. A
+    malformed row or image is refused with its place, and nothing is written. Without --output
+    the dataset becomes the default of every other command.
+
+    FER+'s labels are another task than FER2013's: what is prepared with them says so, and a model
+    of the one is never scored by the other.
+
+    Exit status: 0 done, 2 the output is already there, 3 the source is missing or refused.
+
+    Examples:
+      fer data prepare fer2013.csv.gz
+      fer data prepare archive.zip --output faces.safetensors
+      fer data prepare fer2013.csv --drop leaks,duplicates --output clean.safetensors
+      fer data prepare fer2013.csv --labels ferplus --ferplus fer2013new.csv --soft
+      fer data prepare synthetic:1000 --output drawn.safetensors --json
+    """
+    from fercli.data import check_source, find_warnings, load_source, save_dataset
+    from fercli.data.drop import drop_images, parse_drops
+    from fercli.data.ferplus import relabel
+    from fercli.paths import find_default_dataset
+    from fercli.storage import check_output
+
+    path = target or find_default_dataset()
+    reasons = parse_drops(drop) if drop is not None else []
+    renames = _parse_renames(label_names or "")
+    votes = _read_votes(labels, ferplus, classes, soft=soft)
+    check_source(source)
+    check_output(path, force=force)
+    with watch_images(output, f"reading {Path(source).name}") as on_progress:
+        loaded = load_source(source, on_progress, renames)
+    dataset = loaded.dataset
+    if votes is not None:
+        dataset = relabel(dataset, votes, classes, soft=soft)
+    if reasons:
+        dataset = drop_images(dataset, reasons)
+    save_dataset(path, dataset)
+    result = PrepareResult(
+        output=str(path),
+        n_images=dataset.n_images,
+        counts=dataset.count(),
+        sha256=dataset.sha256,
+        official=dataset.is_official,
+        dropped=dict(dataset.dropped),
+        warnings=[*loaded.notes, *find_warnings(dataset)],
+    )
+    for warning in result.warnings:
+        output.warn(warning)
+
+    def show(console: Console) -> None:
+        print_table(console, build_counts_table(result.counts))
+        complete = "yes" if result.official else "no"
+        pairs = {
+            "images": f"{result.n_images:,}",
+            **{f"left out: {name}": f"{number:,}" for name, number in result.dropped.items()},
+            "complete FER2013": complete,
+            "sha256": result.sha256,
+            "written to": path,
+        }
+        print_pairs(console, pairs)
+
+    return Outcome(to_json(result), show)
+
+
+def _parse_renames(text: str) -> dict[str, str]:
+    """Return `{"1": "surprise"}` for `1=surprise`."""
+    pairs = [item.partition("=") for item in text.split(",") if item.strip()]
+    wrong = [f"{a}={c}" for a, b, c in pairs if not (b and a.strip() and c.strip())]
+    if wrong:
+        message = f"--label-names takes FOLDER=LABEL,..., not {text!r}"
+        raise ConfigError(message)
+    return {folder.strip(): label.strip() for folder, _, label in pairs}
+
+
+def _read_votes(labels: str, ferplus: Path | None, classes: int, *, soft: bool) -> Votes | None:
+    """Return the votes that the options ask for; None where the source's labels stay."""
+    from fercli.data.ferplus import read_votes
+
+    problems = find_unknown_choice("--labels", labels, ("source", "ferplus"))
+    if labels == "ferplus" and ferplus is None:
+        problems.append("--labels ferplus needs the votes: give --ferplus fer2013new.csv")
+    if labels == "source" and (ferplus is not None or soft or classes != 8):
+        problems.append("--ferplus, --classes and --soft go with --labels ferplus")
+    if classes not in {7, 8}:
+        problems.append(f"--classes is 7 or 8, not {classes}")
+    if problems:
+        raise ConfigError(*problems)
+    return None if ferplus is None else read_votes(ferplus)

@@ -1,0 +1,233 @@
+"""Archives from strangers: every name, kind and byte of theirs is looked at.
+
+Zip members are read in place, never unpacked. A tar has no index, so its regular files are copied
+into a folder of ours; nothing is left to `extractall`. Sizes in an archive are claims, so the
+budget counts what really comes out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import lzma
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Final, cast
+
+from fercli.errors import DatasetLayoutError
+
+__all__ = [
+    "DAMAGE",
+    "MAX_TOTAL_BYTES",
+    "Budget",
+    "ZipTree",
+    "is_tar",
+    "is_wanted",
+    "unpack_tar",
+]
+
+MAX_MEMBERS: Final = 1_000_000
+MAX_TOTAL_BYTES: Final = 4 << 30
+"""Bytes that may come out of one archive; FER2013 is 301 MB as CSV."""
+DAMAGE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
+"""What Python's readers of compressed data raise, each on its own kind of damage."""
+_MOST_EXPANSION: Final = 200
+"""Bytes that may come out for each byte of an archive; FER2013's tables give about four."""
+_FREE_BYTES: Final = 64 << 20
+"""Bytes that may come out of any archive, however small: short tables of one value pack well."""
+_CHUNK: Final = 1 << 20
+
+
+def is_tar(path: Path) -> bool:
+    """Return whether a file begins as a tar does, plain or within gzip."""
+    try:
+        with _open_plain(path) as stream:
+            return stream.read(tarfile.BLOCKSIZE)[257:262] == b"ustar"
+    except DAMAGE:
+        return False
+
+
+class Budget:
+    """What may come out of an archive: so many members, so many bytes, so many for each byte.
+
+    Args:
+        path: The archive.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        self._n_members = 0
+        self._left = min(MAX_TOTAL_BYTES, max(_FREE_BYTES, _MOST_EXPANSION * path.stat().st_size))
+
+    @property
+    def left(self) -> int:
+        """Bytes that may still come out."""
+        return self._left
+
+    def take_member(self) -> None:
+        """Count a member.
+
+        Raises:
+            DatasetLayoutError: It is one too many.
+        """
+        self._n_members += 1
+        if self._n_members > MAX_MEMBERS:
+            message = f"{self._name} has more than {MAX_MEMBERS:,} members"
+            raise DatasetLayoutError(message)
+
+    def take_bytes(self, n_bytes: int) -> None:
+        """Count bytes.
+
+        Raises:
+            DatasetLayoutError: They are too many.
+        """
+        self._left -= n_bytes
+        if self._left < 0:
+            message = f"{self._name} unpacks to far more than any copy of FER2013 does"
+            raise DatasetLayoutError(message)
+
+
+class ZipTree:
+    """A zip file, its members checked before any is read.
+
+    Args:
+        name: The archive's name, for messages.
+        archive: The opened archive.
+        budget: What may come out of it.
+
+    Raises:
+        DatasetLayoutError: A member's name leaves the archive, occurs twice or is not a file.
+    """
+
+    def __init__(self, name: str, archive: zipfile.ZipFile, budget: Budget) -> None:
+        self.name = name
+        self._archive = archive
+        self._budget = budget
+        self._members: dict[PurePosixPath, zipfile.ZipInfo] = {}
+        for info in archive.infolist():
+            budget.take_member()
+            if info.is_dir():
+                continue
+            member = _check_name(name, info.orig_filename)
+            _check_kind(name, info)
+            if member in self._members:
+                message = f"{name}: {str(member)!r} is in it twice"
+                raise DatasetLayoutError(message)
+            self._members[member] = info
+
+    @property
+    def names(self) -> list[PurePosixPath]:
+        """Relative names of all members, sorted."""
+        return sorted(
+            name
+            for name in self._members
+            if all(is_wanted(part) for part in name.parts) and name.parts[0] != "__MACOSX"
+        )
+
+    @contextlib.contextmanager
+    def open(self, name: PurePosixPath) -> Iterator[IO[bytes]]:
+        """Open a member for reading; whoever reads counts the bytes."""
+        with self._archive.open(self._members[name]) as stream:
+            yield stream
+
+    def read(self, name: PurePosixPath) -> bytes:
+        """Return a member's whole content.
+
+        Raises:
+            DatasetLayoutError: More came out of the archive than any FER2013 copy holds.
+        """
+        with self._archive.open(self._members[name]) as stream:
+            content = stream.read(self._budget.left + 1)
+        self._budget.take_bytes(len(content))
+        return content
+
+    def size(self, name: PurePosixPath) -> int:
+        """Return the size in bytes that the archive claims for a member."""
+        return self._members[name].file_size
+
+
+def is_wanted(name: str) -> bool:
+    """Return whether a file or folder is looked at: hidden ones are not."""
+    return not name.startswith(".")
+
+
+def _check_name(archive: str, raw: str) -> PurePosixPath:
+    """Return a member's name; one that leads elsewhere, on any system, is refused."""
+    name = PurePosixPath(raw)
+    escapes = name.is_absolute() or ".." in name.parts or "\\" in raw or ":" in raw or "\0" in raw
+    if escapes or not name.parts:
+        message = f"{archive}: the member name {raw!r} is refused"
+        raise DatasetLayoutError(message)
+    return name
+
+
+def _check_kind(archive: str, info: zipfile.ZipInfo) -> None:
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in {0, stat.S_IFREG}:
+        what = "a link" if kind == stat.S_IFLNK else "no regular file"
+        message = f"{archive}: {info.orig_filename!r} is {what}, which is refused"
+        raise DatasetLayoutError(message)
+    if info.flag_bits & 1:
+        message = f"{archive}: {info.orig_filename!r} is encrypted"
+        raise DatasetLayoutError(message, hint="unpack it with its password first")
+
+
+@contextlib.contextmanager
+def _open_plain(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, or what is within it when it begins as gzip does."""
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        if not packed:
+            yield raw
+            return
+        with gzip.GzipFile(fileobj=raw) as plain:
+            yield cast("IO[bytes]", plain)
+
+
+def unpack_tar(path: Path, folder: Path, budget: Budget) -> None:
+    """Copy the regular files of a tar into an empty folder; anything else is refused."""
+    with _open_plain(path) as stream:
+        # As a stream: a member is read where it comes, and never sought for.
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            for info in archive:
+                budget.take_member()
+                if info.isdir():
+                    continue
+                name = _check_name(path.name, info.name)
+                if info.type not in {tarfile.REGTYPE, tarfile.AREGTYPE}:
+                    what = "a link" if info.issym() or info.islnk() else "no regular file"
+                    message = f"{path.name}: {info.name!r} is {what}, which is refused"
+                    raise DatasetLayoutError(message)
+                content = archive.extractfile(info)
+                if content is not None:
+                    _copy(content, path.name, folder / name, budget)
+        # gzip checks its sum only at its end, which a tar's own end does not reach.
+        while stream.read(_CHUNK):
+            pass
+
+
+def _copy(content: IO[bytes], archive: str, target: Path, budget: Budget) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with target.open("xb") as stream:
+            while chunk := content.read(_CHUNK):
+                budget.take_bytes(len(chunk))
+                stream.write(chunk)
+    except FileExistsError:
+        message = f"{archive}: {target.name!r} is in it twice"
+        raise DatasetLayoutError(message) from None

@@ -1,0 +1,41 @@
+"""Splits for images that come without: drawn, seeded, of every label alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fercli.data.twins import group_twins
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["DRAWN_SPLITS", "draw_splits"]
+
+DRAWN_SPLITS: Final = ("train", "validation", "test")
+_SHARE: Final = 0.1
+"""Of each of the two small splits."""
+_SEED: Final = 0
+
+
+def draw_splits(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return for each image the split it is drawn for, `[N]`, indices into `DRAWN_SPLITS`.
+
+    Images of the same pixels are drawn together, or a test would hold what was learned. A label
+    with fewer than three different images has none in the later splits.
+
+    Args:
+        images: `[N, H, W]`.
+        labels: `[N]`; images of the same pixels go where the first of them is drawn.
+    """
+    generator = np.random.default_rng(_SEED)
+    groups = group_twins(images)
+    drawn = np.zeros(len(images), dtype=np.uint8)
+    firsts = np.flatnonzero(groups == np.arange(len(groups)))
+    for label in np.unique(labels):
+        own = generator.permutation(firsts[labels[firsts] == label])
+        n_each = max(1, round(_SHARE * len(own))) if len(own) >= len(DRAWN_SPLITS) else 0
+        drawn[own[:n_each]] = DRAWN_SPLITS.index("test")
+        drawn[own[n_each : 2 * n_each]] = DRAWN_SPLITS.index("validation")
+    return drawn[groups]
