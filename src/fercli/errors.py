@@ -11,11 +11,13 @@ from typing import ClassVar
 
 __all__ = [
     "ConfigError",
+    "CredentialsError",
     "DataError",
     "DatasetLayoutError",
     "DatasetNotFoundError",
     "DependencyMissingError",
     "DeviceUnavailableError",
+    "DownloadError",
     "FercliError",
     "ImageDecodeError",
     "ImageRefusedError",
@@ -74,6 +76,12 @@ class DataError(FercliError):
     code = "data"
 
 
+class DownloadError(DataError):
+    """A file cannot be had, or what came is not what it should be."""
+
+    code = "download"
+
+
 class DatasetNotFoundError(DataError):
     """There is no dataset where one was looked for, or it lacks the split asked for."""
 
@@ -120,6 +128,12 @@ class SetupError(FercliError):
     """The machine lacks something: a device, a library, credentials."""
 
     code = "setup"
+
+
+class CredentialsError(SetupError):
+    """A server wants to know who asks, and was not told, or refuses who asks."""
+
+    code = "credentials"
 
 
 class DeviceUnavailableError(SetupError):

@@ -26,6 +26,7 @@ LAYERS = {
     "data": 4,
     "inference": 5,
     "metrics": 5,
+    "download": 5,
     "audit": 6,
     "networks": 6,
     "models": 7,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fercli import __version__
-from fercli.cli import check, demo, evaluate, export, info, predict, prepare, train
+from fercli.cli import check, demo, download, evaluate, export, info, predict, prepare, train
 from fercli.cli._command import FerGroup, keep_lines
 
 __all__ = ["app"]
@@ -40,7 +40,8 @@ def root(
 
     Start with:
       fer demo                           the whole loop on drawn faces, offline
-      fer data prepare fer2013.csv       make a dataset of your copy of FER2013
+      fer data download                  get FER2013 and make a dataset of it
+      fer data prepare fer2013.csv       the same of your own copy
       fer data check                     copies, leaks and contradictions in it
       fer train --recipe fast            train in minutes on a laptop
       fer evaluate                       score the newest run
@@ -50,12 +51,12 @@ def root(
 
 app.callback(help=keep_lines(root.__doc__ or ""))(root)
 data = typer.Typer(
-    help="Prepare and check datasets.",
+    help="Get, prepare and check datasets.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
 )
-for module in (prepare, check):
+for module in (download, prepare, check):
     module.add_to(data)
 app.add_typer(data, name="data")
 for module in (train, evaluate, export, predict, info, demo):

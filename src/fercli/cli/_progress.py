@@ -14,26 +14,39 @@ if TYPE_CHECKING:
     from fercli.results import EpochReport
     from fercli.training import StepReport
 
-__all__ = ["watch_images", "watch_training"]
+__all__ = ["watch_bytes", "watch_images", "watch_training"]
 
 _LINE_EVERY_S: Final = 15.0
 
 
-@contextlib.contextmanager
-def watch_images(output: Output, description: str) -> Iterator[Callable[[int, int | None], None]]:
+Report = Callable[[int, int | None], None]
+
+
+def watch_images(output: Output, description: str) -> contextlib.AbstractContextManager[Report]:
     """Yield a function to call with images done and, where known, images in all."""
+    return _watch(output, description, "images", 1)
+
+
+def watch_bytes(output: Output, description: str) -> contextlib.AbstractContextManager[Report]:
+    """Yield a function to call with bytes done and, where known, bytes in all."""
+    return _watch(output, description, "MiB", 2**20)
+
+
+@contextlib.contextmanager
+def _watch(output: Output, description: str, unit: str, size: int) -> Iterator[Report]:
     said_at = time.monotonic()
     description = safe_name(description)
-    with output.progress(unit="images") as bars:
+    with output.progress(unit=unit) as bars:
         task = bars.add_task(description, total=None, detail="") if bars else None
 
         def report(done: int, total: int | None) -> None:
             nonlocal said_at
+            done, total = done // size, None if total is None else -(-total // size)
             if bars and task is not None:
                 bars.update(task, completed=done, total=total)
             elif time.monotonic() - said_at > _LINE_EVERY_S:
                 said_at = time.monotonic()
-                output.note(f"{description}: {done:,} of about {total or done:,} images")
+                output.note(f"{description}: {done:,} of about {total or done:,} {unit}")
 
         yield report
 

@@ -10,15 +10,13 @@ import typer
 from fercli.cli._command import register
 from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
+from fercli.cli._prepared import show_prepared, write_prepared
 from fercli.cli._progress import watch_images
-from fercli.cli._tables import build_counts_table, print_pairs, print_table
 from fercli.errors import ConfigError
 from fercli.ranges import find_unknown_choice
-from fercli.results import PrepareResult, to_json
+from fercli.results import to_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from fercli.data.ferplus import Votes
 
 __all__ = ["add_to"]
@@ -94,7 +92,7 @@ def prepare_command(
       fer data prepare fer2013.csv --labels ferplus --ferplus fer2013new.csv --soft
       fer data prepare synthetic:1000 --output drawn.safetensors --json
     """
-    from fercli.data import check_source, find_warnings, load_source, save_dataset
+    from fercli.data import check_source, load_source
     from fercli.data.drop import drop_images, parse_drops
     from fercli.data.ferplus import relabel
     from fercli.paths import find_default_dataset
@@ -113,32 +111,8 @@ def prepare_command(
         dataset = relabel(dataset, votes, classes, soft=soft)
     if reasons:
         dataset = drop_images(dataset, reasons)
-    save_dataset(path, dataset)
-    result = PrepareResult(
-        output=str(path),
-        n_images=dataset.n_images,
-        counts=dataset.count(),
-        sha256=dataset.sha256,
-        official=dataset.is_official,
-        dropped=dict(dataset.dropped),
-        warnings=[*loaded.notes, *find_warnings(dataset)],
-    )
-    for warning in result.warnings:
-        output.warn(warning)
-
-    def show(console: Console) -> None:
-        print_table(console, build_counts_table(result.counts))
-        complete = "yes" if result.official else "no"
-        pairs = {
-            "images": f"{result.n_images:,}",
-            **{f"left out: {name}": f"{number:,}" for name, number in result.dropped.items()},
-            "complete FER2013": complete,
-            "sha256": result.sha256,
-            "written to": path,
-        }
-        print_pairs(console, pairs)
-
-    return Outcome(to_json(result), show)
+    result = write_prepared(output, dataset, loaded.notes, path)
+    return Outcome(to_json(result), lambda console: show_prepared(console, result))
 
 
 def _parse_renames(text: str) -> dict[str, str]:

@@ -1,0 +1,97 @@
+"""The sources that `fer data download` knows, by how they are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from fercli.download.answers import Remote
+from fercli.download.fetch import Downloaded, Progress, fetch
+from fercli.errors import ConfigError
+
+__all__ = ["SOURCES", "check_source_name", "download"]
+
+SOURCES: Final = ("kaggle:OWNER/NAME", "kaggle-challenge", "hf:OWNER/NAME", "https://...")
+_KAGGLE: Final = re.compile(r"kaggle:([\w-]+)/([\w-]+)(?:/versions/(\d+))?")
+_HUB: Final = re.compile(r"hf:([\w.-]+/[\w.-]+)")
+_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
+_OWN_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def check_source_name(source: str, sha256: str | None) -> None:
+    """Tell at once whether a source can be asked for.
+
+    Raises:
+        ConfigError: It is none of `SOURCES`, or a URL whose content could be anything.
+    """
+    problems = []
+    if sha256 is not None and not _SHA256.fullmatch(sha256):
+        problems.append(f"--sha256 takes 64 hexadecimal digits, not {sha256!r}")
+    if _is_url(source):
+        parts = urlsplit(source)
+        if parts.scheme != "https" and parts.hostname not in _OWN_HOSTS:
+            problems.append(f"{source} is not https: what comes could be anybody's")
+        if sha256 is None:
+            problems.append("a URL can hold anything: give the file's digest, --sha256")
+    elif not (source == "kaggle-challenge" or _KAGGLE.fullmatch(source) or _HUB.fullmatch(source)):
+        problems.append(f"unknown source {source!r}: {', '.join(SOURCES)}")
+    if problems:
+        raise ConfigError(*problems)
+
+
+def download(
+    source: str,
+    folder: Path,
+    *,
+    sha256: str | None = None,
+    on_progress: Progress = lambda _done, _total: None,
+    note: Callable[[str], None] = lambda _text: None,
+) -> Downloaded:
+    """Download a source, or find that it is there.
+
+    Args:
+        source: As `check_source_name` takes them.
+        folder: Where to keep it.
+        sha256: Of the file.
+        on_progress: Told how much is there.
+        note: Told why something is tried again.
+
+    Raises:
+        ConfigError: As `check_source_name`.
+        CredentialsError: An account is needed.
+        DependencyMissingError: The hub's library is needed.
+        DownloadError: It cannot be had, or is not what it should be.
+        SetupError: The disk is too full.
+    """
+    check_source_name(source, sha256)
+    hub = _HUB.fullmatch(source)
+    if hub:
+        from fercli.download.hub import fetch_dataset
+
+        return fetch_dataset(hub[1], folder / hub[1].replace("/", "-"))
+    find, name = _choose(source)
+    return fetch(find, folder / name, sha256=sha256, on_progress=on_progress, note=note)
+
+
+def _choose(source: str) -> tuple[Callable[[], Remote], str]:
+    """Return who finds the file, and its name here."""
+    if _is_url(source):
+        last = PurePosixPath(unquote(urlsplit(source).path)).name
+        name = re.sub(r"[^\w.-]", "_", last).lstrip(".") or "download"
+        return lambda: Remote(url=source, identity=source, headers={}), name
+    from fercli.download.kaggle import CHALLENGE, find_challenge, find_dataset
+
+    kaggle = _KAGGLE.fullmatch(source)
+    if not kaggle:
+        return find_challenge, f"{CHALLENGE}.zip"
+    owner, name, version = kaggle[1], kaggle[2], kaggle[3]
+    number = int(version) if version else None
+    suffix = f"-{version}" if version else ""
+    return lambda: find_dataset(owner, name, number), f"{owner}-{name}{suffix}.zip"
+
+
+def _is_url(source: str) -> bool:
+    return source.startswith(("https://", "http://"))
