@@ -19,7 +19,7 @@ from typer.testing import Result
 from fercli.data import open_dataset
 from fercli.download.answers import Remote
 from fercli.download.fetch import fetch
-from fercli.errors import CredentialsError, DownloadError, SetupError
+from fercli.errors import CredentialsError, DownloadError, OutputExistsError, SetupError
 
 Run = Callable[..., Result]
 RunJson = Callable[..., dict[str, Any]]
@@ -48,12 +48,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_part(self, kind: str, n_asked: int) -> None:
         content = self.server.content
+        if kind == "changing" and n_asked == 1:
+            content = content[::-1]
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        tag = f'"{n_asked}"' if kind == "changing" else '"one"'
+        tag = '"old"' if kind == "changing" and n_asked == 1 else '"one"'
         start = int(asked[1]) if asked and kind != "no-ranges" else 0
         if self.headers.get("If-Range", tag) != tag:
             start = 0
-        if start and start >= len(content):
+        if start and start >= len(content) and kind != "long":
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(content)}")
             self.end_headers()
@@ -61,7 +63,8 @@ class Handler(BaseHTTPRequestHandler):
         total = {"long": len(content) + 500, "short": len(content) - 500}.get(kind, len(content))
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+            begins = start + 1 if kind == "odd-ranges" else start
+            self.send_header("Content-Range", f"bytes {begins}-{total - 1}/{total}")
         self.send_header("ETag", tag)
         self.send_header("Content-Length", str(total - start))
         if kind in {"hashed", "badly-hashed"}:
@@ -70,7 +73,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("x-goog-hash", f"crc32c=AA==,md5={base64.b64encode(digest).decode()}")
         self.end_headers()
         rest = content[start:]
-        cut = 150_000 if kind in {"cut", "changing"} and n_asked < 4 else len(rest)
+        cuts = kind == "odd-ranges" or (kind in {"cut", "changing"} and n_asked < 4)
+        cut = 150_000 if cuts else len(rest)
         self.wfile.write(rest[:cut])
         self.close_connection = True
 
@@ -137,15 +141,17 @@ class Getter:
 
     def __call__(self, kind: str, **options: Any) -> Path:
         url = f"{self.server.url}/{kind}/file.bin"
-        remote = Remote(url=url, identity=url, headers={})
+        remote = Remote(url=url, identity=url, headers=options.pop("headers", {}))
         target = self.folder / "file.bin"
-        fetch(lambda: remote, target, sleep=self.waits.append, **options)
+        fetch(lambda: remote, target, **{"origin": url, **options})
         return target
 
 
 @pytest.fixture
-def get(server: Server, tmp_path: Path) -> Getter:
-    return Getter(server, tmp_path / "downloads")
+def get(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Getter:
+    getter = Getter(server, tmp_path / "downloads")
+    monkeypatch.setattr("fercli.download.fetch.sleep", getter.waits.append)
+    return getter
 
 
 def test_a_file_comes_whole_with_progress(get: Getter) -> None:
@@ -157,7 +163,7 @@ def test_a_file_comes_whole_with_progress(get: Getter) -> None:
     assert reports[0] == (0, len(CONTENT))
     assert reports[-1] == (len(CONTENT), len(CONTENT))
     assert sorted(item.name for item in path.parent.iterdir()) == [
-        "file.bin", "file.bin.json", "file.bin.lock",
+        ".file.bin.download.json", ".file.bin.lock", "file.bin",
     ]  # fmt: skip
 
 
@@ -195,7 +201,7 @@ def test_a_part_of_an_earlier_process_goes_on(get: Getter) -> None:
 
     with pytest.raises(Interrupt):
         get("file", on_progress=stop)
-    part = get.folder / "file.bin.part"
+    part = get.folder / ".file.bin.part"
     size = part.stat().st_size
 
     assert get("file").read_bytes() == CONTENT
@@ -206,10 +212,10 @@ def test_a_part_of_an_earlier_process_goes_on(get: Getter) -> None:
 def test_a_complete_part_is_checked_before_it_counts(get: Getter) -> None:
     url = f"{get.server.url}/file/file.bin"
     get.folder.mkdir()
-    part = get.folder / "file.bin.part"
+    part = get.folder / ".file.bin.part"
     for content, fine in ((CONTENT, True), (CONTENT[:-1] + b"?", False)):
         part.write_bytes(content)
-        (get.folder / "file.bin.part.json").write_text(
+        (get.folder / ".file.bin.state.json").write_text(
             json.dumps({"identity": url, "etag": '"one"'})
         )
         digest = hashlib.sha256(CONTENT).hexdigest()
@@ -224,8 +230,8 @@ def test_a_complete_part_is_checked_before_it_counts(get: Getter) -> None:
 
 def test_a_part_of_another_file_is_not_gone_on_with(get: Getter) -> None:
     get.folder.mkdir()
-    (get.folder / "file.bin.part").write_bytes(b"something else")
-    (get.folder / "file.bin.part.json").write_text(json.dumps({"identity": "elsewhere"}))
+    (get.folder / ".file.bin.part").write_bytes(b"something else")
+    (get.folder / ".file.bin.state.json").write_text(json.dumps({"identity": "elsewhere"}))
 
     assert get("file").read_bytes() == CONTENT
 
@@ -235,7 +241,7 @@ def test_a_server_that_promises_more_than_it_has_is_given_up(get: Getter) -> Non
         get("long")
 
     assert "goes on with it" in caught.value.hint
-    assert (get.folder / "file.bin.part").stat().st_size > 0
+    assert (get.folder / ".file.bin.part").stat().st_size > 0
     assert not (get.folder / "file.bin").exists()
 
 
@@ -243,7 +249,7 @@ def test_a_server_that_stops_short_is_caught_by_the_digest(get: Getter) -> None:
     with pytest.raises(DownloadError, match="sha256"):
         get("short", sha256=hashlib.sha256(CONTENT).hexdigest())
 
-    assert [path.name for path in get.folder.iterdir()] == ["file.bin.lock"]
+    assert [path.name for path in get.folder.iterdir()] == [".file.bin.lock"]
 
 
 @pytest.mark.parametrize("kind", ["429x2", "500x2", "503x2"])
@@ -274,8 +280,45 @@ def test_lasting_troubles_are_said_at_once(get: Getter, kind: str, error: type[E
     assert len(get.waits) == (4 if kind == "500" else 0)
 
 
+def test_the_storage_s_own_digest_is_compared(get: Getter) -> None:
+    digest = hashlib.md5(CONTENT, usedforsecurity=False).digest()
+    for wanted, fine in ((bytes(16), False), (digest, True)):
+        headers = {"x-goog-hash": f"crc32c=AA==,md5={base64.b64encode(wanted).decode()}"}
+        if fine:
+            assert get("file", headers=headers).read_bytes() == CONTENT
+        else:
+            with pytest.raises(DownloadError, match="md5"):
+                get("file", headers=headers)
+
+
+def test_a_part_that_is_dropped_again_and_again_is_no_progress(get: Getter) -> None:
+    with pytest.raises(DownloadError, match="failed 5 times"):
+        get("odd-ranges")
+
+    assert len(get.waits) < 10
+
+
+def test_a_file_of_the_user_is_never_replaced(get: Getter) -> None:
+    get.folder.mkdir()
+    (get.folder / "file.bin").write_bytes(b"mine")
+
+    with pytest.raises(OutputExistsError):
+        get("file")
+    assert (get.folder / "file.bin").read_bytes() == b"mine"
+    (get.folder / "file.bin").write_bytes(CONTENT)
+    assert get("file", sha256=hashlib.sha256(CONTENT).hexdigest()).read_bytes() == CONTENT
+    assert get.server.seen == []
+
+
+def test_a_file_of_another_origin_is_not_taken(get: Getter) -> None:
+    get("file", origin="kaggle:a/b")
+    get("file", origin="kaggle:a-b/c")
+
+    assert len(get.server.seen) == 2
+
+
 def test_a_full_disk_is_noticed_before(get: Getter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fercli.download.fetch._SPARE_BYTES", 1 << 60)
+    monkeypatch.setattr("fercli.download.fetch.SPARE_BYTES", 1 << 60)
 
     with pytest.raises(SetupError, match="MiB free"):
         get("file")
@@ -317,14 +360,6 @@ def test_download_leaves_a_prepared_default(
     assert len(server.seen) == 1
 
 
-def test_what_is_no_dataset_is_downloaded_anew(run: Run, server: Server) -> None:
-    digest = hashlib.sha256(CONTENT).hexdigest()
-    words = ("data", "download", "--source", f"{server.url}/file/x.csv", "--sha256", digest)
-
-    assert run(*words).exit_code == run(*words).exit_code == 3
-    assert len(server.seen) == 2
-
-
 @pytest.mark.parametrize(
     ("words", "status"),
     [
@@ -333,6 +368,9 @@ def test_what_is_no_dataset_is_downloaded_anew(run: Run, server: Server) -> None
         (("--source", "http://example.org/a.zip", "--sha256", "0" * 64), 2),
         (("--source", "https://example.org/a.zip"), 2),
         (("--source", "https://example.org/a.zip", "--sha256", "123"), 2),
+        (("--source", "https://[::1/a.zip", "--sha256", "0" * 64), 2),
+        (("--source", "hf:someone/fer2013", "--sha256", "0" * 64), 2),
+        (("--source", "hf:../.."), 2),
     ],
 )
 def test_sources_are_checked_before_anything_is_asked(
@@ -364,11 +402,29 @@ def test_kaggle_needs_no_account_for_public_data(
 
     assert data["n_images"] == 10
     assert data["archive_sha256"] == table
-    assert Path(data["archive"]).name == "msambare-fer2013.zip"
+    assert Path(data["archive"]).name == "msambare--fer2013.zip"
     version, archive = kaggle.asked
     assert version[0].endswith("DatasetApiService/GetDataset")
     assert archive[1]["datasetVersionNumber"] == 3
     assert archive[2] is None
+
+
+def test_what_is_no_dataset_is_downloaded_anew(run: Run, kaggle: Server) -> None:
+    assert run("data", "download").exit_code == 3
+    assert run("data", "download").exit_code == 3
+
+    assert len([kind for kind, _ in kaggle.seen if kind == "hashed"]) >= 2
+
+
+def test_broken_credentials_are_said(run: Run, kaggle: Server, tmp_path: Path) -> None:
+    (tmp_path / "no-kaggle").mkdir()
+    (tmp_path / "no-kaggle" / "kaggle.json").write_text("{")
+
+    for source in ("kaggle:msambare/fer2013", "kaggle-challenge"):
+        result = run("data", "download", "--source", source)
+        assert result.exit_code == 5
+        assert "mend that file" in result.stderr
+    assert kaggle.asked == []
 
 
 def test_kaggle_refuses_in_one_sentence(run: Run, kaggle: Server) -> None:

@@ -263,14 +263,65 @@ def test_archives_that_unpack_to_far_too_much_are_refused(
         archive.addfile(member, io.BytesIO(bytes(8 << 20)))
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
         zipped.writestr("train/happy/a.png", bytes(8 << 20))
-    monkeypatch.setattr("fercli.data.streams.MAX_TOTAL_BYTES", 100_000)
+    monkeypatch.setattr("fercli.data.archives.MAX_TOTAL_BYTES", 100_000)
     table = tmp_path / "long.csv"
     table.write_text("emotion,pixels\n" + ("0," + "1 " * 2304 + "\n") * 30)
-    for path in (packed, tmp_path / "bomb.zip", table):
-        result = run("data", "prepare", path)
+    with zipfile.ZipFile(tmp_path / "table.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.write(table, "fer2013.csv")
+    (tmp_path / "table.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+    for path in (packed, "bomb.zip", table, "table.zip", "table.csv.gz"):
+        result = run("data", "prepare", tmp_path / path)
 
+        assert result.exit_code == 3, path
+        assert "far more" in result.stderr
+
+
+def test_a_line_that_does_not_end_is_refused(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "fer2013.csv"
+    path.write_text("emotion,pixels\n0," + "1 " * 200_000)
+
+    result = run("data", "prepare", path)
+
+    assert result.exit_code == 3
+    assert "longer than" in result.stderr
+
+
+def test_zip_members_twice_encrypted_or_rotten_are_refused(run: Run, tmp_path: Path) -> None:
+    content = b"emotion,pixels\n0," + b"1 " * 2304 + b"\n"
+    plain = tmp_path / "plain.zip"
+    with zipfile.ZipFile(plain, "w") as archive:
+        archive.writestr("fer2013.csv", content)
+    whole = plain.read_bytes()
+    twice = tmp_path / "twice.zip"
+    with zipfile.ZipFile(twice, "w") as archive:
+        archive.writestr("fer2013.csv", content)
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("fer2013.csv", content)
+    rotten, secret = bytearray(whole), bytearray(whole)
+    rotten[200] = ord("2")
+    # The flag of encryption, in the local header and in the directory.
+    secret[6] |= 1
+    secret[whole.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "rotten.zip").write_bytes(rotten)
+    (tmp_path / "secret.zip").write_bytes(secret)
+
+    assert run("data", "prepare", plain, "--output", "fine").exit_code == 0
+    for name, reason in (("twice", "twice"), ("rotten", "CRC"), ("secret", "encrypted")):
+        result = run("data", "prepare", tmp_path / f"{name}.zip")
         assert result.exit_code == 3
-        assert "far more" in result.stderr or "goes on after" in result.stderr
+        assert reason in result.stderr
+
+
+def test_a_damaged_prepared_file_is_not_made_valid(
+    run: Run, dataset_path: Path, tmp_path: Path
+) -> None:
+    content = bytearray(dataset_path.read_bytes())
+    content[-5000] ^= 1
+    rot = tmp_path / "rot.safetensors"
+    rot.write_bytes(content)
+
+    assert run("data", "prepare", rot, "--output", "clean.safetensors").exit_code == 3
+    assert not Path("clean.safetensors").exists()
 
 
 @pytest.mark.parametrize("kind", [0o120000, 0o020000, 0o010000])
@@ -320,6 +371,46 @@ def test_own_folders_are_labels_and_splits_are_drawn(
     assert refused.exit_code == 3
     assert "--label-names" in refused.stderr
     assert run("data", "prepare", source, "--label-names", "1", "--force").exit_code == 2
+    assert run("data", "prepare", source, "--label-names", "7=happy", "--force").exit_code == 2
+
+
+def test_what_belongs_to_no_split_is_said(run: Run, image_folder: Path) -> None:
+    (image_folder / "extra" / "happy").mkdir(parents=True)
+    face = next(image_folder.glob("train/*/*.png"))
+    shutil.copy(face, image_folder / "extra" / "happy" / "a.png")
+    (image_folder / "fer2013.tar.gz").write_bytes(b"whatever")
+
+    result = run("data", "prepare", image_folder)
+
+    assert result.exit_code == 0
+    assert "ignored extra/happy" in result.stderr
+    assert "ignored fer2013.tar.gz" in result.stderr
+
+
+@pytest.mark.parametrize("names", [[f"{number:03}" for number in range(257)], ["a\x1b[2J", "b"]])
+def test_labels_that_cannot_be_are_refused(run: Run, tmp_path: Path, names: list[str]) -> None:
+    face = io.BytesIO()
+    Image.new("L", (48, 48), 9).save(face, "PNG")
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(f"{name}/a.png", face.getvalue())
+
+    result = run("data", "prepare", path)
+
+    assert result.exit_code == 3
+    assert "\x1b" not in result.stderr
+
+
+def test_nothing_left_is_refused(run: Run, tmp_path: Path) -> None:
+    for name in ("happy", "sad"):
+        (tmp_path / "black" / name).mkdir(parents=True)
+        Image.new("L", (48, 48)).save(tmp_path / "black" / name / "a.png")
+
+    result = run("data", "prepare", tmp_path / "black", "--drop", "constant")
+
+    assert result.exit_code == 3
+    assert "no image is left" in result.stderr
 
 
 def test_own_faces_are_trained_and_evaluated(

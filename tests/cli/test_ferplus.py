@@ -27,7 +27,7 @@ def soften(faces: Dataset, share: float) -> Dataset:
     everything = np.ones(faces.n_images, dtype=bool)
     one_hot = np.eye(7, dtype=np.float32)[faces.labels]
     votes = (share * one_hot + (1 - share) * np.roll(one_hot, 1, axis=1)).astype(np.float32)
-    return take_images(faces, everything, votes=votes, labeling="ferplus")
+    return take_images(faces, everything, targets=votes, labeling="ferplus")
 
 
 def train_once(dataset: Dataset, config: TrainConfig, folder: Path) -> EpochReport:
@@ -70,7 +70,7 @@ def test_a_model_of_votes_is_not_scored_by_labels(
         "--output", "runs/votes",
     )  # fmt: skip
 
-    assert (opened.labeling, opened.targets) == ("ferplus", "votes")
+    assert (opened.labeling, opened.learned) == ("ferplus", "votes")
     assert (
         run_json("evaluate", "runs/votes", "--data", "votes.safetensors")["data"]["n_images"] == 60
     )

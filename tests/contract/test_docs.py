@@ -68,9 +68,12 @@ EXAMPLES = sorted({*list_page_examples(), *(e for n in COMMANDS for e in list_he
 
 
 def write_votes(path: Path, table_rows: list[tuple[object, object, str]]) -> None:
-    """Write FER+'s table for a table; everybody is for happy."""
-    everybody = ",".join("10" if name == "happiness" else "0" for name in VOTES)
-    lines = [f"{usage},,{everybody}" for _, _, usage in table_rows]
+    """Write FER+'s table for a table; everybody is for its label."""
+    words = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+    lines = [
+        f"{usage},," + ",".join("10" if name == words[int(str(label))] else "0" for name in VOTES)
+        for label, _, usage in table_rows
+    ]
     path.write_text("\n".join([f"Usage,Image name,{','.join(VOTES)}", *lines]) + "\n")
 
 
@@ -88,9 +91,9 @@ def workplace(
     table = make_table(tmp_path / "fer2013.csv", table_rows)
     (tmp_path / "fer2013.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
     shutil.make_archive(str(tmp_path / "archive"), "zip", image_folder)
-    for number, label in enumerate(("1", "2")):
-        shutil.copytree(face_files, tmp_path / "faces-by-number" / label)
-        shutil.copytree(face_files, tmp_path / "faces-by-label" / LABELS[number])
+    for number, label in enumerate(LABELS, start=1):
+        shutil.copytree(face_files, tmp_path / "faces-by-number" / str(number))
+        shutil.copytree(face_files, tmp_path / "faces-by-label" / label)
     write_votes(tmp_path / "fer2013new.csv", table_rows)
     shutil.copytree(trained.path, tmp_path / "runs" / "fast")
     shutil.copytree(trained.path, tmp_path / "runs" / "standard")

@@ -10,6 +10,7 @@ import pytest
 from fercli.audit import check_dataset, summarize, write_findings
 from fercli.audit.near import find_near_twins
 from fercli.data import Dataset, build_dataset, build_synthetic
+from fercli.data.dataset import take_images
 from fercli.data.drop import drop_images, parse_drops
 from fercli.data.ferplus import find_majority, join_votes, read_votes, relabel, share
 from fercli.emotions import FERPLUS_LABELS, LABELS
@@ -155,20 +156,25 @@ def test_a_relabelled_dataset_says_so(faces: Dataset, tmp_path: Path) -> None:
     hard = relabel(faces, votes, 7, soft=False)
     soft = relabel(faces, votes, 8, soft=True)
 
-    assert (hard.labeling, hard.targets, hard.label_names) == ("ferplus", "labels", LABELS)
+    assert (hard.labeling, hard.learned, hard.label_names) == ("ferplus", "labels", LABELS)
     assert hard.dropped == {"no_majority": 3}
     assert hard.n_images == faces.n_images - 3
-    assert (soft.targets, soft.label_names) == ("votes", FERPLUS_LABELS)
+    assert (soft.learned, soft.label_names) == ("votes", FERPLUS_LABELS)
     # Five against five is no majority, and still something to learn.
     assert soft.dropped == {"no_majority": 1}
-    assert soft.votes is not None
-    assert np.allclose(soft.votes.sum(axis=1), 1)
+    assert soft.targets is not None
+    assert np.allclose(soft.targets.sum(axis=1), 1)
     assert not hard.is_official
 
 
 def test_votes_of_another_order_are_refused(faces: Dataset, tmp_path: Path) -> None:
     path = write_votes(tmp_path / "fer2013new.csv", faces, {})
     lines = path.read_text().splitlines()
+    train = [line for line in lines if line.startswith("Training")]
+    only_train = take_images(faces, faces.splits == 0, source_row=np.arange(480, dtype=np.int32))
+    (tmp_path / "turned").write_text("\n".join([lines[0], *train[7:], *train[:7]]) + "\n")
+    with pytest.raises(DatasetLayoutError, match="other images"):
+        join_votes(read_votes(tmp_path / "turned"), only_train)
     for name, content, reason in (
         ("swapped", [lines[0], *lines[:0:-1]], "does not go with"),
         ("short", lines[:100], "rows"),
@@ -182,6 +188,7 @@ def test_votes_of_another_order_are_refused(faces: Dataset, tmp_path: Path) -> N
         ("minus", f"{VOTES_HEADER}\nTraining,x,{'-1,' * 9}0\n"),
         ("many", f"{VOTES_HEADER}\nTraining,x,{'500,' * 9}0\n"),
         ("usage", f"{VOTES_HEADER}\nTest,x,{'1,' * 9}0\n"),
+        ("long", f"{VOTES_HEADER}\nTraining,x,{'1,' * 9}{'1' * 5000}\n"),
         ("cut", f"{VOTES_HEADER}\nTraining,x,1,2\n"),
         ("empty", f"{VOTES_HEADER}\n"),
     ):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fercli.cli._output import Output
 from fercli.cli._tables import build_counts_table, print_pairs, print_table
+from fercli.errors import DatasetLayoutError
 from fercli.results import PrepareResult
 
 if TYPE_CHECKING:
@@ -18,9 +19,16 @@ __all__ = ["show_prepared", "write_prepared"]
 
 
 def write_prepared(output: Output, dataset: Dataset, notes: list[str], path: Path) -> PrepareResult:
-    """Write a dataset, and say what a user should know about it."""
+    """Write a dataset, and say what a user should know about it.
+
+    Raises:
+        DatasetLayoutError: There is no image in it.
+    """
     from fercli.data import find_warnings, save_dataset
 
+    if not dataset.n_images:
+        message = f"of {dataset.source} no image is left"
+        raise DatasetLayoutError(message, hint="nothing was written; leave less out")
     save_dataset(path, dataset)
     result = PrepareResult(
         output=str(path),

@@ -46,10 +46,10 @@ def build_counts_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
     table = Table(title="images per label and split", title_justify="left")
     table.add_column("label")
     for split in counts:
-        table.add_column(split, justify="right")
+        table.add_column(safe_name(split), justify="right")
     labels = next(iter(counts.values()), {})
     for label in labels:
-        table.add_row(label, *(f"{counts[split][label]:,}" for split in counts))
+        table.add_row(safe_name(label), *(f"{counts[split][label]:,}" for split in counts))
     table.add_section()
     table.add_row("all", *(f"{sum(counts[split].values()):,}" for split in counts))
     return table
@@ -65,7 +65,7 @@ def build_scores_table(scores: Scores, title: str) -> Table:
         table.add_column(name, justify="right")
     for label, each in scores.per_class.items():
         values = (each.precision, each.recall, each.f1)
-        table.add_row(label, *(f"{value:.1%}" for value in values), f"{each.support:,}")
+        table.add_row(safe_name(label), *(f"{value:.1%}" for value in values), f"{each.support:,}")
     table.add_section()
     for name in ("macro", "weighted"):
         values = tuple(

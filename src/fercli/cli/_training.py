@@ -126,7 +126,7 @@ def _load(output: Output, data: str | None) -> Dataset:
     from fercli.data import find_warnings, load_data
 
     with watch_images(output, "reading the dataset") as on_progress:
-        dataset = load_data(data, on_progress)
+        dataset = load_data(data, on_progress, output.warn)
     for warning in find_warnings(dataset) if dataset.is_synthetic else []:
         output.warn(warning)
     return dataset

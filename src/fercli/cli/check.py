@@ -13,6 +13,7 @@ from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images
 from fercli.cli._tables import build_counts_table, print_pairs, print_table
+from fercli.names import safe_name
 from fercli.results import CheckResult, to_json
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def check_command(
         check_output(folder / "findings.csv", force=force)
     votes = None if ferplus is None else read_votes(ferplus)
     with watch_images(output, "reading the dataset") as on_progress:
-        dataset = load_data(source, on_progress)
+        dataset = load_data(source, on_progress, output.warn)
     with watch_images(output, "comparing each image with each") as on_progress:
         audit = check_dataset(dataset, near=near, votes=votes, on_progress=on_progress)
     result = summarize(audit, find_warnings(dataset))
@@ -139,5 +140,5 @@ def _build_noise_table(noise: dict[str, float | None]) -> Table:
     table.add_column("label")
     table.add_column("share of images with a majority", justify="right")
     for label, share in noise.items():
-        table.add_row(label, "" if share is None else f"{share:.1%}")
+        table.add_row(safe_name(label), "" if share is None else f"{share:.1%}")
     return table

@@ -89,7 +89,7 @@ def evaluate_command(
         output.note(f"model: {found.origin}")
     runtime = open_runtime(found, device=choose_device_name(device))
     with watch_images(output, "reading the dataset") as on_progress:
-        dataset = load_data(data, on_progress)
+        dataset = load_data(data, on_progress, output.warn)
     chosen = choose_split(dataset, split)
     if split is None:
         output.note(f"split: {chosen}")

@@ -95,7 +95,7 @@ def _choose_parity_images(output: Output, data: str | None) -> ParityImages:
 
     try:
         with watch_images(output, "reading the dataset") as on_progress:
-            dataset = load_data(data, on_progress)
+            dataset = load_data(data, on_progress, output.warn)
     except DatasetNotFoundError:
         if data is not None:
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import lzma
 import stat
 import struct
@@ -23,9 +24,11 @@ from fercli.errors import DatasetLayoutError
 
 __all__ = [
     "DAMAGE",
-    "MAX_TOTAL_BYTES",
+    "MAX_FILE_BYTES",
     "Budget",
+    "Metered",
     "ZipTree",
+    "check_length",
     "is_tar",
     "is_wanted",
     "unpack_tar",
@@ -49,7 +52,10 @@ _MOST_EXPANSION: Final = 200
 """Bytes that may come out for each byte of an archive; FER2013's tables give about four."""
 _FREE_BYTES: Final = 64 << 20
 """Bytes that may come out of any archive, however small: short tables of one value pack well."""
+MAX_FILE_BYTES: Final = 64 << 20
+"""Of one image in a dataset."""
 _CHUNK: Final = 1 << 20
+_SHOWN: Final = 200
 
 
 def is_tar(path: Path) -> bool:
@@ -65,18 +71,14 @@ class Budget:
     """What may come out of an archive: so many members, so many bytes, so many for each byte.
 
     Args:
-        path: The archive.
+        name: The archive's, for messages.
+        n_bytes: Its size.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._name = path.name
+    def __init__(self, name: str, n_bytes: int) -> None:
+        self._name = name
         self._n_members = 0
-        self._left = min(MAX_TOTAL_BYTES, max(_FREE_BYTES, _MOST_EXPANSION * path.stat().st_size))
-
-    @property
-    def left(self) -> int:
-        """Bytes that may still come out."""
-        return self._left
+        self._left = min(MAX_TOTAL_BYTES, max(_FREE_BYTES, _MOST_EXPANSION * n_bytes))
 
     def take_member(self) -> None:
         """Count a member.
@@ -98,7 +100,39 @@ class Budget:
         self._left -= n_bytes
         if self._left < 0:
             message = f"{self._name} unpacks to far more than any copy of FER2013 does"
-            raise DatasetLayoutError(message)
+            raise DatasetLayoutError(message, hint="nothing was written")
+
+
+class Metered(io.RawIOBase):
+    """A stream whose bytes are taken from a budget as they are read.
+
+    Args:
+        stream: What is read; stays open.
+        budget: What may be.
+    """
+
+    def __init__(self, stream: IO[bytes], budget: Budget) -> None:
+        self._stream = stream
+        self._budget = budget
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return where the stream within is."""
+        return self._stream.tell()
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # any buffer
+        """Read into a buffer and return how many bytes.
+
+        Raises:
+            DatasetLayoutError: They are more than the budget has.
+        """
+        content = self._stream.read(len(buffer))
+        buffer[: len(content)] = content
+        self._budget.take_bytes(len(content))
+        return len(content)
 
 
 class ZipTree:
@@ -125,7 +159,7 @@ class ZipTree:
             member = _check_name(name, info.orig_filename)
             _check_kind(name, info)
             if member in self._members:
-                message = f"{name}: {str(member)!r} is in it twice"
+                message = f"{name}: {_shorten(str(member))} is in it twice"
                 raise DatasetLayoutError(message)
             self._members[member] = info
 
@@ -140,24 +174,41 @@ class ZipTree:
 
     @contextlib.contextmanager
     def open(self, name: PurePosixPath) -> Iterator[IO[bytes]]:
-        """Open a member for reading; whoever reads counts the bytes."""
+        """Open a member for reading."""
         with self._archive.open(self._members[name]) as stream:
-            yield stream
+            yield cast("IO[bytes]", Metered(stream, self._budget))
 
     def read(self, name: PurePosixPath) -> bytes:
         """Return a member's whole content.
 
         Raises:
-            DatasetLayoutError: More came out of the archive than any FER2013 copy holds.
+            DatasetLayoutError: It is longer than any image, or the archive than any copy.
         """
         with self._archive.open(self._members[name]) as stream:
-            content = stream.read(self._budget.left + 1)
+            content = stream.read(MAX_FILE_BYTES + 1)
         self._budget.take_bytes(len(content))
+        check_length(self.name, name, len(content))
         return content
 
     def size(self, name: PurePosixPath) -> int:
         """Return the size in bytes that the archive claims for a member."""
         return self._members[name].file_size
+
+
+def check_length(source: str, name: PurePosixPath, n_bytes: int) -> None:
+    """Refuse a file that is too long for an image.
+
+    Raises:
+        DatasetLayoutError: It is.
+    """
+    if n_bytes > MAX_FILE_BYTES:
+        message = f"{source}: {_shorten(str(name))} is longer than {MAX_FILE_BYTES:,} bytes"
+        raise DatasetLayoutError(message, hint="nothing was written")
+
+
+def _shorten(name: str) -> str:
+    """Return a name for a message; archives may hold names of megabytes."""
+    return repr(name if len(name) <= _SHOWN else f"{name[:_SHOWN]}...")
 
 
 def is_wanted(name: str) -> bool:
@@ -170,7 +221,7 @@ def _check_name(archive: str, raw: str) -> PurePosixPath:
     name = PurePosixPath(raw)
     escapes = name.is_absolute() or ".." in name.parts or "\\" in raw or ":" in raw or "\0" in raw
     if escapes or not name.parts:
-        message = f"{archive}: the member name {raw!r} is refused"
+        message = f"{archive}: the member name {_shorten(raw)} is refused"
         raise DatasetLayoutError(message)
     return name
 
@@ -179,10 +230,10 @@ def _check_kind(archive: str, info: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in {0, stat.S_IFREG}:
         what = "a link" if kind == stat.S_IFLNK else "no regular file"
-        message = f"{archive}: {info.orig_filename!r} is {what}, which is refused"
+        message = f"{archive}: {_shorten(info.orig_filename)} is {what}, which is refused"
         raise DatasetLayoutError(message)
     if info.flag_bits & 1:
-        message = f"{archive}: {info.orig_filename!r} is encrypted"
+        message = f"{archive}: {_shorten(info.orig_filename)} is encrypted"
         raise DatasetLayoutError(message, hint="unpack it with its password first")
 
 
@@ -201,7 +252,9 @@ def _open_plain(path: Path) -> Iterator[IO[bytes]]:
 
 def unpack_tar(path: Path, folder: Path, budget: Budget) -> None:
     """Copy the regular files of a tar into an empty folder; anything else is refused."""
-    with _open_plain(path) as stream:
+    with _open_plain(path) as plain:
+        # All bytes count, those of headers too, which can be as long as they like.
+        stream = io.BufferedReader(Metered(plain, budget), _CHUNK)
         # As a stream: a member is read where it comes, and never sought for.
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for info in archive:
@@ -211,23 +264,22 @@ def unpack_tar(path: Path, folder: Path, budget: Budget) -> None:
                 name = _check_name(path.name, info.name)
                 if info.type not in {tarfile.REGTYPE, tarfile.AREGTYPE}:
                     what = "a link" if info.issym() or info.islnk() else "no regular file"
-                    message = f"{path.name}: {info.name!r} is {what}, which is refused"
+                    message = f"{path.name}: {_shorten(info.name)} is {what}, which is refused"
                     raise DatasetLayoutError(message)
                 content = archive.extractfile(info)
                 if content is not None:
-                    _copy(content, path.name, folder / name, budget)
+                    _copy(content, path.name, folder / name)
         # gzip checks its sum only at its end, which a tar's own end does not reach.
         while stream.read(_CHUNK):
             pass
 
 
-def _copy(content: IO[bytes], archive: str, target: Path, budget: Budget) -> None:
+def _copy(content: IO[bytes], archive: str, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with target.open("xb") as stream:
             while chunk := content.read(_CHUNK):
-                budget.take_bytes(len(chunk))
                 stream.write(chunk)
     except FileExistsError:
-        message = f"{archive}: {target.name!r} is in it twice"
+        message = f"{archive}: {_shorten(target.name)} is in it twice"
         raise DatasetLayoutError(message) from None

@@ -58,13 +58,13 @@ class Subset:
     """[N, 48, 48]."""
     labels: NDArray[np.uint8]
     """[N], indices into the dataset's label names."""
-    votes: NDArray[np.float32] | None = None
+    targets: NDArray[np.float32] | None = None
     """[N, K], how votes for the labels are distributed, where there were any."""
 
     def take(self, chosen: NDArray[Any]) -> Subset:
         """Return some of the images, by positions or as a mask."""
-        votes = None if self.votes is None else self.votes[chosen]
-        return Subset(self.images[chosen], self.labels[chosen], votes)
+        targets = None if self.targets is None else self.targets[chosen]
+        return Subset(self.images[chosen], self.labels[chosen], targets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class Dataset:
     """The file it was opened from."""
     labeling: str = FROM_SOURCE
     """Whose the labels are, `FROM_SOURCE` or `FERPLUS`."""
-    votes: NDArray[np.float32] | None = None
+    targets: NDArray[np.float32] | None = None
     """[N, K], how votes for the labels are distributed; rows sum to 1."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Images left out on request, per reason."""
@@ -102,9 +102,9 @@ class Dataset:
         return len(self.labels)
 
     @property
-    def targets(self) -> str:
+    def learned(self) -> str:
         """What is learned: `labels`, or `votes` where there are several for an image."""
-        return "labels" if self.votes is None else "votes"
+        return "labels" if self.targets is None else "votes"
 
     @property
     def is_synthetic(self) -> bool:
@@ -164,7 +164,7 @@ class Dataset:
             has = ", ".join(name for name in self.split_names if self.find_split(name) is not None)
             message = f"the dataset {self.source} has no {split} split; it has {has or 'no images'}"
             raise DatasetNotFoundError(message, hint="choose one of these splits")
-        return Subset(self.images, self.labels, self.votes).take(positions)
+        return Subset(self.images, self.labels, self.targets).take(positions)
 
     def check_digest(self) -> None:
         """Read everything and compare it with the stored digest.
@@ -183,7 +183,7 @@ class Dataset:
             "splits": self.splits,
             "source_row": self.source_row,
         }
-        return tensors if self.votes is None else {**tensors, "votes": self.votes}
+        return tensors if self.targets is None else {**tensors, "targets": self.targets}
 
 
 def build_dataset(
@@ -227,7 +227,7 @@ def take_images(dataset: Dataset, chosen: NDArray[np.bool_], **changes: Any) -> 
         "labels": dataset.labels[chosen],
         "splits": dataset.splits[chosen],
         "source_row": dataset.source_row[chosen],
-        "votes": None if dataset.votes is None else dataset.votes[chosen],
+        "targets": None if dataset.targets is None else dataset.targets[chosen],
     }
     taken = dataclasses.replace(dataset, path=None, **{**arrays, **changes})
     return dataclasses.replace(taken, sha256=digest_tensors(taken._tensors()))  # noqa: SLF001  # same module
@@ -243,7 +243,7 @@ def save_dataset(path: Path, dataset: Dataset) -> None:
         "counts": dataset.count(),
         "source": dataset.source,
         "labeling": dataset.labeling,
-        "targets": dataset.targets,
+        "targets": dataset.learned,
         "dropped": dict(dataset.dropped),
     }
     save_tensors(path, dataset._tensors(), metadata)  # noqa: SLF001  # same module
@@ -289,7 +289,7 @@ def _from_tensors(
             sha256=metadata["sha256"],
             path=path,
             labeling=metadata.get("labeling", FROM_SOURCE),
-            votes=tensors.get("votes"),
+            targets=tensors.get("targets"),
             dropped=metadata.get("dropped", {}),
         )
     except KeyError as reason:
@@ -302,8 +302,8 @@ def _check_shapes(path: Path, dataset: Dataset) -> None:
     shapes_fit = dataset.images.shape == (n_images, 48, 48) and all(
         array.shape == (n_images,) for array in (dataset.splits, dataset.source_row)
     )
-    if dataset.votes is not None:
-        shapes_fit = shapes_fit and dataset.votes.shape == (n_images, len(dataset.label_names))
+    if dataset.targets is not None:
+        shapes_fit = shapes_fit and dataset.targets.shape == (n_images, len(dataset.label_names))
     in_range = n_images == 0 or (
         int(dataset.labels.max()) < len(dataset.label_names)
         and int(dataset.splits.max()) < len(dataset.split_names)

@@ -65,7 +65,7 @@ def drop_images(dataset: Dataset, reasons: Sequence[str]) -> Dataset:
 
 def find_constants(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return `[N]` bool: whether all pixels of an image are the same."""
-    flat = np.asarray(images).reshape(len(images), -1)
+    flat = np.asarray(images).reshape(len(images), int(np.prod(images.shape[1:])))
     constant: NDArray[np.bool_] = (flat == flat[:, :1]).all(axis=1)
     return constant
 

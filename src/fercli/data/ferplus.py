@@ -48,6 +48,8 @@ _COLUMNS: Final = (
 """The table's columns in the order of `FERPLUS_LABELS`, then the two that are no emotions."""
 _USAGES: Final = {"Training": "train", "PublicTest": "public", "PrivateTest": "private"}
 _MOST_VOTES: Final = 100
+_LEAST_AGREEMENT: Final = 0.4
+"""Of FER2013's labels two thirds agree; of images in another order no more than a fifth."""
 UNKNOWN: Final = len(FERPLUS_LABELS)
 """Column of votes for "cannot be told"."""
 NOT_A_FACE: Final = len(FERPLUS_LABELS) + 1
@@ -98,7 +100,8 @@ def join_votes(votes: Votes, dataset: Dataset) -> NDArray[np.int16]:
     """Return the votes on each image, `[N, 10]`.
 
     Raises:
-        DatasetLayoutError: The dataset's images do not come in the order of FER2013's table.
+        DatasetLayoutError: The dataset's images do not come in the order of FER2013's table, as
+            splits or labels show.
     """
     rows = np.asarray(dataset.source_row)
     hint = "votes can be joined to fer2013.csv or icml_face_data.csv, or what was prepared of them"
@@ -115,7 +118,25 @@ def join_votes(votes: Votes, dataset: Dataset) -> NDArray[np.int16]:
         )
         raise DatasetLayoutError(message, hint=hint)
     joined: NDArray[np.int16] = votes.counts[rows]
+    agreement = _measure_agreement(joined, dataset)
+    if agreement is not None and agreement < _LEAST_AGREEMENT:
+        message = (
+            f"{votes.name} does not go with {dataset.source}: of its majorities only "
+            f"{agreement:.0%} are the label, as if they were of other images"
+        )
+        raise DatasetLayoutError(message, hint=hint)
     return joined
+
+
+def _measure_agreement(counts: NDArray[np.int16], dataset: Dataset) -> float | None:
+    """Return for how many images with a majority it is the label; None where none can be."""
+    majority = find_majority(counts, len(FERPLUS_LABELS))
+    known = np.array([*FERPLUS_LABELS, ""])[majority]
+    judged = (majority >= 0) & np.isin(known, dataset.label_names)
+    if not judged.any():
+        return None
+    named = np.array(dataset.label_names)[dataset.labels]
+    return float((known == named)[judged].mean())
 
 
 def find_majority(counts: NDArray[np.int16], n_labels: int) -> NDArray[np.intp]:
@@ -155,7 +176,9 @@ def _drop_slips(counts: NDArray[np.int16]) -> NDArray[np.int16]:
 def _parse_row(path: Path, number: int, row: dict[str, str]) -> tuple[str, list[int]]:
     split = _USAGES.get((row["Usage"] or "").strip())
     fields = [(row[name] or "").strip() for name in _COLUMNS]
-    if split is None or not all(field.isascii() and field.isdigit() for field in fields):
+    if split is None or not all(
+        field.isascii() and field.isdigit() and len(field) < 4 for field in fields
+    ):
         message = f"{path.name}, row {number}: not a split and ten numbers of votes"
         raise DatasetLayoutError(message, hint="nothing was written")
     votes = [int(field) for field in fields]
@@ -192,7 +215,7 @@ def relabel(dataset: Dataset, votes: Votes, n_labels: int, *, soft: bool) -> Dat
         dataset,
         kept,
         labels=labels[kept].astype(np.uint8),
-        votes=None if shares is None else shares[kept],
+        targets=None if shares is None else shares[kept],
         label_names=FERPLUS_LABELS[:n_labels],
         labeling=FERPLUS,
         dropped={**dataset.dropped, "no_majority": int((~kept).sum())},

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fercli.emotions import FERPLUS_LABELS, LABELS, find_label
-from fercli.errors import DatasetLayoutError, ImageDecodeError
+from fercli.errors import ConfigError, DatasetLayoutError, ImageDecodeError
 from fercli.images import SUFFIXES, load_face_crop
+from fercli.names import safe_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +42,8 @@ _SPLIT_FOLDERS: Final = {
 }
 _PREFIXES: Final = {"training": "train", "publictest": "public", "privatetest": "private"}
 _LEAST_PARTS: Final = 2
+_MOST_LABELS: Final = 256
+"""What a byte can tell apart."""
 _SPLIT_ORDER: Final = ("train", "public", "private", "validation", "test")
 
 
@@ -66,6 +69,8 @@ class FaceFiles:
     """All labels, in their order."""
     has_splits: bool
     """Whether the source says which images are for training and which for tests."""
+    ignored: list[str]
+    """Folders with images that belong to no split, where others do."""
 
 
 def find_face_files(tree: Tree, renames: Mapping[str, str] | None = None) -> FaceFiles:
@@ -76,7 +81,9 @@ def find_face_files(tree: Tree, renames: Mapping[str, str] | None = None) -> Fac
         renames: What folders mean whose names say nothing, `{"1": "surprise"}`.
 
     Raises:
-        DatasetLayoutError: Some folders have emotions' names and some have not.
+        DatasetLayoutError: Some folders have emotions' names and some have not, they are too
+            many, or have names that cannot be shown.
+        ConfigError: `renames` names folders that are not there.
     """
     found = [
         name
@@ -85,7 +92,12 @@ def find_face_files(tree: Tree, renames: Mapping[str, str] | None = None) -> Fac
     ]
     split = [name for name in found if _find_folder_split(name) is not None]
     chosen = split or found
-    meanings = {folder: (renames or {}).get(folder, folder) for folder in _list_folders(chosen)}
+    folders = _list_folders(chosen)
+    strange = sorted(set(renames or {}) - set(folders))
+    if strange:
+        message = f"{tree.name} has no folder {', '.join(map(repr, strange))} to name"
+        raise ConfigError(message)
+    meanings = {folder: (renames or {}).get(folder, folder) for folder in folders}
     label_names, labels = _choose_labels(tree.name, meanings)
     files = [
         FaceFile(
@@ -96,7 +108,8 @@ def find_face_files(tree: Tree, renames: Mapping[str, str] | None = None) -> Fac
         for name in chosen
     ]
     says_split = bool(split) or any(_find_prefix(name.name) for name in chosen)
-    return FaceFiles(files, label_names, says_split)
+    ignored = sorted({str(name.parent) for name in found} - {str(name.parent) for name in chosen})
+    return FaceFiles(files, label_names, says_split, ignored)
 
 
 def _list_folders(names: Sequence[PurePosixPath]) -> list[str]:
@@ -123,7 +136,13 @@ def _choose_labels(
         )
         hint = f"rename it, or say what it means: --label-names {strange[0]}=happy"
         raise DatasetLayoutError(message, hint=hint)
-    return tuple(sorted(set(meanings.values()), key=_order)), dict(meanings)
+    own = sorted(set(meanings.values()), key=_order)
+    odd = [name for name in own if safe_name(name) != name]
+    if odd or len(own) > _MOST_LABELS:
+        what = f"the folder {odd[0]!r} cannot be shown" if odd else f"{len(own):,} folders"
+        message = f"{source}: {what}; labels are up to {_MOST_LABELS} folders with printable names"
+        raise DatasetLayoutError(message)
+    return tuple(own), dict(meanings)
 
 
 def _order(name: str) -> tuple[bool, int, str]:

@@ -17,11 +17,11 @@ from typing import IO, Final
 
 import numpy as np
 
-from fercli.data.archives import is_tar
+from fercli.data.archives import Budget, Metered, is_tar
 from fercli.data.dataset import FERPLUS, Dataset, build_dataset, open_dataset
 from fercli.data.drawing import DRAWN_SPLITS, draw_splits
 from fercli.data.folders import find_face_files, read_face_files
-from fercli.data.streams import Counted, decompress
+from fercli.data.streams import decompress
 from fercli.data.synthetic import build_synthetic, parse_synthetic
 from fercli.data.tables import SPLITS, TABLE_NAMES, read_table
 from fercli.data.trees import Tree, open_tree
@@ -38,6 +38,7 @@ _WAYS_ON: Final = (
     "prepare FER2013 with `fer data prepare SOURCE`, name any source with --data, "
     "or try drawn faces with --data synthetic"
 )
+_PACKED: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 _OFFICIAL_ROWS: Final = sum(sum(counts) for counts in FER2013_COUNTS.values())
 
 
@@ -51,26 +52,34 @@ class LoadedSource:
     """Sentences for the user about choices that were made while reading."""
 
 
-def load_data(spec: str | None, on_progress: Progress | None = None) -> Dataset:
+def load_data(
+    spec: str | None,
+    on_progress: Progress | None = None,
+    note: Callable[[str], None] = lambda _text: None,
+) -> Dataset:
     """Return the dataset that `--data` names; without one, the prepared default.
 
     Args:
         spec: A prepared file or any source, or None.
         on_progress: Told how far the reading is; not called for a prepared file.
+        note: Told of choices that were made while reading.
 
     Raises:
         DatasetNotFoundError: There is nothing at `spec`, or no default yet.
         DatasetLayoutError: It is damaged or not a layout that we read.
     """
     if spec is not None:
-        dataset = load_source(spec, on_progress).dataset
+        loaded = load_source(spec, on_progress)
+        for text in loaded.notes:
+            note(text)
+        dataset = loaded.dataset
     else:
         path = find_default_dataset()
         if not path.exists():
             message = f"there is no prepared dataset at {path}"
             raise DatasetNotFoundError(message, hint=_WAYS_ON)
         dataset = open_dataset(path)
-    dataset.check_digest()
+        dataset.check_digest()
     return dataset
 
 
@@ -126,7 +135,10 @@ def _read_path(path: Path, report: Progress, renames: Mapping[str, str]) -> Load
     if head[:4] in {b"PK\x03\x04", b"PK\x05\x06"} or is_tar(path):
         return _read_tree(path, report, renames)
     if b'{"__metadata__"' in head[8:] or head[8:9] == b"{":
-        return LoadedSource(open_dataset(path), [])
+        dataset = open_dataset(path)
+        # Or a new digest would be written over rotten pixels.
+        dataset.check_digest()
+        return LoadedSource(dataset, [])
     with path.open("rb", buffering=0) as raw:
         size = path.stat().st_size
         return LoadedSource(_read_table_dataset(raw, size, path.name, report), [])
@@ -141,6 +153,9 @@ def find_warnings(dataset: Dataset) -> list[str]:
     if dataset.is_official or dataset.label_names != LABELS:
         return []
     counts = {split: sum(labels.values()) for split, labels in dataset.count().items()}
+    if counts.get("validation"):
+        # No copy of FER2013 has that split: these are somebody's own faces.
+        return []
     warnings = []
     if counts.get("test") and not counts.get("public"):
         warnings.append(
@@ -177,10 +192,12 @@ def _read_tree(path: Path, report: Progress, renames: Mapping[str, str]) -> Load
                 f"expected one of {', '.join(TABLE_NAMES)}, "
                 "or images in train/<label>/ and test/<label>/, or in <label>/"
             )
+            hint = "; ".join([hint, *_note_archives(tree)[:3]])
             raise DatasetLayoutError(message, hint=hint)
         n_files = len(found.files)
         arrays, splits = read_face_files(tree, found, lambda done: report(done, n_files))
-        notes = []
+        notes = [f"ignored {folder}, which is in no split's folder" for folder in found.ignored]
+        notes += _note_archives(tree)
         if not found.has_splits:
             splits = DRAWN_SPLITS
             arrays["splits"] = draw_splits(arrays["images"], arrays["labels"])
@@ -205,8 +222,14 @@ def _table_rank(name: PurePosixPath) -> int | None:
     return TABLE_NAMES.index(plain) if plain in TABLE_NAMES else None
 
 
+def _note_archives(tree: Tree) -> list[str]:
+    """Say what is not looked into."""
+    packed = [name for name in tree.names if name.name.lower().endswith(_PACKED)]
+    return [f"ignored {name}, an archive within: prepare it by itself" for name in packed]
+
+
 def _note_other_tables(tree: Tree, table: PurePosixPath) -> list[str]:
-    notes = []
+    notes = _note_archives(tree)
     others = [name for name in tree.names if name.name.lower().endswith((".csv", ".csv.gz"))]
     for name in others:
         if name == table:
@@ -223,8 +246,9 @@ def _read_table_dataset(raw: IO[bytes], size: int, name: str, report: Progress) 
         report(done, max(done, round(done * size / max(1, raw.tell()))))
 
     try:
-        with decompress(raw) as plain, Counted(plain, name) as counted:
-            arrays = read_table(io.BufferedReader(counted), name, estimate)
+        with decompress(raw) as plain:
+            metered = Metered(plain, Budget(name, size))
+            arrays = read_table(io.BufferedReader(metered), name, estimate)
     except (gzip.BadGzipFile, zlib.error, EOFError) as reason:
         message = f"{name} is damaged ({reason})"
         raise DatasetLayoutError(message, hint="nothing was written") from reason

@@ -1,4 +1,4 @@
-"""Bytes of a table: uncompressed where they are compressed, and counted."""
+"""Bytes of a table, uncompressed where they are compressed."""
 
 from __future__ import annotations
 
@@ -8,42 +8,7 @@ import io
 from collections.abc import Iterator
 from typing import IO, cast
 
-from fercli.data.archives import MAX_TOTAL_BYTES
-from fercli.errors import DatasetLayoutError
-
-__all__ = ["Counted", "decompress"]
-
-
-class Counted(io.RawIOBase):
-    """A stream that ends badly where no table of faces would go on.
-
-    Args:
-        stream: What is read.
-        name: What to call it.
-    """
-
-    def __init__(self, stream: IO[bytes], name: str) -> None:
-        self._stream = stream
-        self._name = name
-        self._left = MAX_TOTAL_BYTES
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # any buffer
-        """Read into a buffer and return how many bytes.
-
-        Raises:
-            DatasetLayoutError: More came than `MAX_TOTAL_BYTES`.
-        """
-        content = self._stream.read(len(buffer))
-        buffer[: len(content)] = content
-        self._left -= len(content)
-        if self._left < 0:
-            message = f"{self._name} goes on after {MAX_TOTAL_BYTES:,} bytes"
-            raise DatasetLayoutError(message, hint="nothing was written")
-        return len(content)
+__all__ = ["decompress"]
 
 
 @contextlib.contextmanager

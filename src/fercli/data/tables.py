@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator
+from typing import IO, TYPE_CHECKING, Any, Final, TextIO
 
 import numpy as np
 
@@ -32,6 +32,8 @@ MAX_ROWS: Final = 1_000_000
 
 _USAGES: Final = {"Training": 0, "PublicTest": 1, "PrivateTest": 2}
 _N_PIXELS: Final = 48 * 48
+_MAX_LINE: Final = 100_000
+"""Characters; a row of FER2013 has at most 9,300."""
 _DIGITS_AND_BLANKS: Final = bytes(range(ord("0"), ord("9") + 1)) + b" "
 
 
@@ -91,14 +93,23 @@ class _RowError(Exception):
     """Why a row is refused."""
 
 
-def _read_rows(text: Iterable[str], name: str) -> Iterator[list[str]]:
+def _read_rows(text: TextIO, name: str) -> Iterator[list[str]]:
     """Yield the fields of every row, reading problems turned into ours."""
-    reader = csv.reader(text, strict=True)
+    reader = csv.reader(_read_lines(text), strict=True)
     try:
         yield from reader
     except (csv.Error, UnicodeDecodeError, EOFError, OSError) as reason:
         message = f"{name}, row {max(1, reader.line_num)}: cannot be read ({reason})"
         raise DatasetLayoutError(message, hint="nothing was written") from reason
+
+
+def _read_lines(text: TextIO) -> Iterator[str]:
+    """Yield lines; one that does not end is refused before it fills the memory."""
+    while line := text.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE:
+            message = f"a line is longer than {_MAX_LINE:,} characters"
+            raise csv.Error(message)
+        yield line
 
 
 def _find_columns(header: list[str] | None, name: str) -> tuple[int, int, int | None]:

@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
-from fercli.data.archives import DAMAGE, Budget, ZipTree, is_tar, is_wanted, unpack_tar
+from fercli.data.archives import (
+    DAMAGE,
+    Budget,
+    ZipTree,
+    check_length,
+    is_tar,
+    is_wanted,
+    unpack_tar,
+)
 from fercli.errors import DatasetLayoutError
 
 __all__ = ["FolderTree", "Tree", "open_tree"]
@@ -47,17 +55,26 @@ def open_tree(path: Path) -> Iterator[Tree]:
     if path.is_dir():
         yield FolderTree(path)
         return
-    budget = Budget(path)
-    try:
-        if is_tar(path):
-            with tempfile.TemporaryDirectory(prefix="fercli-") as folder:
+    budget = Budget(path.name, path.stat().st_size)
+    if is_tar(path):
+        with tempfile.TemporaryDirectory(prefix="fercli-") as folder:
+            with _explain_damage(path):
                 unpack_tar(path, Path(folder), budget)
-                yield FolderTree(Path(folder), path.name)
-        else:
-            with zipfile.ZipFile(path) as archive:
-                yield ZipTree(path.name, archive, budget)
+            yield FolderTree(Path(folder), path.name)
+        return
+    with _explain_damage(path), zipfile.ZipFile(path) as archive:
+        yield ZipTree(path.name, archive, budget)
+
+
+@contextlib.contextmanager
+def _explain_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (*DAMAGE, tarfile.TarError) as reason:
-        message = f"{path} is not a readable archive ({reason})"
+        if getattr(reason, "errno", None) is not None:
+            # The system's, not the archive's: a full disk, say.
+            raise
+        message = f"{path} is not a readable archive ({str(reason)[:200]})"
         raise DatasetLayoutError(message) from reason
 
 
@@ -93,7 +110,12 @@ class FolderTree:
         return (self._root / name).open("rb", buffering=0)
 
     def read(self, name: PurePosixPath) -> bytes:
-        """Return a file's whole content."""
+        """Return a file's whole content.
+
+        Raises:
+            DatasetLayoutError: It is longer than any image.
+        """
+        check_length(self.name, name, self.size(name))
         return (self._root / name).read_bytes()
 
     def size(self, name: PurePosixPath) -> int:

@@ -13,8 +13,18 @@ import requests
 
 from fercli.errors import CredentialsError, DownloadError
 
-__all__ = ["PassingError", "Remote", "check_status", "find_md5", "read_extent", "say"]
+__all__ = [
+    "TIMEOUTS_S",
+    "PassingError",
+    "Remote",
+    "check_status",
+    "find_md5",
+    "judge",
+    "read_extent",
+]
 
+TIMEOUTS_S: Final = (10.0, 30.0)
+"""To connect, and between two bytes."""
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which it is worth asking again."""
 
@@ -57,7 +67,7 @@ def check_status(response: requests.Response, what: str) -> None:
     if status in _PASSING:
         wait = response.headers.get("Retry-After", "")
         reason = f"{what} answers HTTP {status}"
-        raise PassingError(reason, wait_s=float(wait) if wait.isdigit() else None)
+        raise PassingError(reason, wait_s=float(wait) if wait.isdecimal() else None)
     if status in {401, 403}:
         message = f"{what} refuses: HTTP {status}"
         hint = "download it in a browser where you are signed in, then: fer data prepare FILE"
@@ -73,13 +83,13 @@ def read_extent(response: requests.Response, start: int) -> tuple[int | None, in
         unit, _, extent = response.headers.get("Content-Range", "").partition(" ")
         span, _, whole = extent.partition("/")
         begins = span.partition("-")[0]
-        fits = unit == "bytes" and begins.isdigit() and int(begins) == start and whole.isdigit()
-        return (start, int(whole)) if fits else (None, None)
+        fits = unit == "bytes" and begins.isdecimal() and int(begins) == start
+        return (start, int(whole) if whole.isdecimal() else None) if fits else (None, None)
     if response.status_code == 416:
         whole = response.headers.get("Content-Range", "").rpartition("/")[2]
-        return (start, start) if whole.isdigit() and int(whole) == start else (None, None)
+        return (start, start) if whole.isdecimal() and int(whole) == start else (None, None)
     length = response.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdigit() else None
+    return 0, int(length) if length.isdecimal() else None
 
 
 def find_md5(headers: Mapping[str, str]) -> bytes | None:
@@ -92,13 +102,32 @@ def find_md5(headers: Mapping[str, str]) -> bytes | None:
     return None
 
 
-def say(reason: Exception) -> str:
-    """Return one line for what requests says in many."""
+def judge(reason: requests.RequestException) -> PassingError | DownloadError:
+    """Return what a failure of requests means: worth another try, or not."""
+    host = _find_host(reason)
+    lasting = {
+        requests.exceptions.SSLError: f"{host} shows a certificate that is not trusted",
+        requests.exceptions.ProxyError: "the proxy of this network does not let it through",
+        requests.exceptions.InvalidURL: "the URL is not one",
+        requests.exceptions.TooManyRedirects: f"{host} sends in circles",
+    }
+    for kind, message in lasting.items():
+        if isinstance(reason, kind):
+            hint = "get the file by hand and: fer data prepare FILE"
+            return DownloadError(f"{message} ({_shorten(reason)})", hint=hint)
     if isinstance(reason, requests.Timeout):
-        return "no answer came in time"
+        return PassingError("no answer came in time")
     if isinstance(reason, requests.exceptions.ChunkedEncodingError):
-        return "the connection was cut"
+        return PassingError("the connection was cut")
     if isinstance(reason, requests.ConnectionError):
-        host = urlsplit(str(reason.request.url)).hostname if reason.request else None
-        return f"{host or 'the server'} cannot be reached"
+        return PassingError(f"{host} cannot be reached")
+    return PassingError(_shorten(reason))
+
+
+def _find_host(reason: requests.RequestException) -> str:
+    url = reason.request.url if reason.request is not None else None
+    return (urlsplit(str(url)).hostname if url else None) or "the server"
+
+
+def _shorten(reason: Exception) -> str:
     return " ".join(str(reason).split())[:200]

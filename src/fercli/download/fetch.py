@@ -12,40 +12,39 @@ import hashlib
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from time import sleep
+from typing import Any, Final
 
 import requests
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from fercli.download.answers import (
+    TIMEOUTS_S,
     PassingError,
     Remote,
     check_status,
     find_md5,
+    judge,
     read_extent,
-    say,
 )
-from fercli.errors import DownloadError, SetupError
+from fercli.errors import DownloadError, OutputExistsError, SetupError
 from fercli.storage import digest_file, write_json
 
-__all__ = ["Downloaded", "Progress", "fetch", "forget"]
+__all__ = ["SPARE_BYTES", "Downloaded", "Progress", "fetch", "forget"]
 
 Progress = Callable[[int, int | None], None]
 """Called with bytes that are there, and how many there will be where that is known."""
 
 _TRIES: Final = 5
 _LONGEST_WAIT_S: Final = 60.0
-_TIMEOUTS_S: Final = (10.0, 30.0)
-"""To connect, and between two bytes."""
 _CHUNK: Final = 1 << 16
 """Bytes that a cut can cost: an answer is taken down in pieces of that size."""
 _MOST_BYTES: Final = 8 << 30
 """Where a download of unknown length ends."""
-_SPARE_BYTES: Final = 200 << 20
+SPARE_BYTES: Final = 200 << 20
 """Free space that a download leaves, for the dataset prepared of it."""
 
 
@@ -67,10 +66,10 @@ def fetch(
     find: Callable[[], Remote],
     target: Path,
     *,
+    origin: str,
     sha256: str | None = None,
     on_progress: Progress = lambda _done, _total: None,
     note: Callable[[str], None] = lambda _text: None,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Downloaded:
     """Download a file, or find that it is there.
 
@@ -79,47 +78,66 @@ def fetch(
     Args:
         find: Says where the file is; asked before every try, since URLs run out.
         target: Its place here.
+        origin: What was asked for; a file of another origin is not taken for it.
         sha256: Of the whole file, hexadecimal, where it is known.
         on_progress: Told how much is there.
         note: Told why something is tried again.
-        sleep: Waits between tries.
 
     Raises:
         DownloadError: It is not there, the network fails again and again, or what came is not
             what it should be; in the last case nothing of it is kept.
         CredentialsError: The server wants to know who asks.
         SetupError: There is not enough space on the disk.
+        OutputExistsError: A file of that name is there that was not downloaded.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        there = _find_finished(target, sha256)
+    with _wait_for_others(target, note):
+        there = _find_finished(target, origin, sha256)
         if there is not None:
             return there
-        part = target.with_name(f"{target.name}.part")
-        remote = _fetch_part(find, part, on_progress, note, sleep)
+        part = _beside(target, "part")
+        remote = _fetch_part(find, part, on_progress, note)
         digest = _check(part, remote, sha256)
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
         part.replace(target)
         n_bytes = target.stat().st_size
-        write_json(_card(target), {"from": remote.identity, "n_bytes": n_bytes, "sha256": digest})
+        write_json(_card(target), {"origin": origin, "url": remote.identity, "sha256": digest})
         _state(part).unlink(missing_ok=True)
         return Downloaded(path=target, n_bytes=n_bytes, sha256=digest, was_there=False)
 
 
 def forget(target: Path) -> None:
-    """Let a download be made anew, since what came was no good; the file itself stays."""
-    _card(target).unlink(missing_ok=True)
+    """Let a download be made anew, since what came was no good; the file stays until then."""
+    if _card(target).exists():
+        write_json(_card(target), {"sha256": ""})
 
 
-def _find_finished(target: Path, sha256: str | None) -> Downloaded | None:
-    """Return a file that was downloaded before and is still what it was."""
+@contextlib.contextmanager
+def _wait_for_others(target: Path, note: Callable[[str], None]) -> Iterator[None]:
+    lock = FileLock(_beside(target, "lock"))
     try:
-        card = json.loads(_card(target).read_text(encoding="utf-8"))
-        digest = digest_file(target)
-    except (OSError, ValueError):
+        lock.acquire(timeout=0)
+    except Timeout:
+        note(f"another process is downloading {target.name}; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _find_finished(target: Path, origin: str, sha256: str | None) -> Downloaded | None:
+    """Return a file that was downloaded before, or put there, and is what is wanted."""
+    if not target.exists():
         return None
-    if digest != card.get("sha256") or (sha256 and digest != sha256.lower()):
+    card, digest = _read_object(_card(target)), digest_file(target)
+    if sha256 and digest == sha256.lower():
+        pass
+    elif not card:
+        message = f"{target} is already there, and was not downloaded"
+        raise OutputExistsError(message, hint="move it away, or name another --output")
+    elif sha256 or digest != card.get("sha256") or card.get("origin") != origin:
         return None
     n_bytes = target.stat().st_size
     return Downloaded(path=target, n_bytes=n_bytes, sha256=digest, was_there=True)
@@ -130,18 +148,17 @@ def _fetch_part(
     part: Path,
     on_progress: Progress,
     note: Callable[[str], None],
-    sleep: Callable[[float], None],
 ) -> Remote:
     """Bring a part to its full length; tries count only as long as they bring nothing."""
-    failures = 0
+    failures, most = 0, _measure(part)
     while True:
-        before = part.stat().st_size if part.exists() else 0
         try:
             remote = find()
             _continue(remote, part, on_progress)
         except PassingError as reason:
-            grown = part.exists() and part.stat().st_size > before
-            failures = 1 if grown else failures + 1
+            # Against the most that there ever was: a part may have been dropped meanwhile.
+            failures = 1 if _measure(part) > most else failures + 1
+            most = max(most, _measure(part))
             if failures >= _TRIES:
                 message = f"the download failed {failures} times: {reason}"
                 hint = (
@@ -167,9 +184,7 @@ def _continue(remote: Remote, part: Path, on_progress: Progress) -> None:
         # Of another file the whole comes instead of the rest.
         headers["If-Range"] = etag
     try:
-        with requests.get(
-            remote.url, headers=headers, stream=True, timeout=_TIMEOUTS_S
-        ) as response:
+        with requests.get(remote.url, headers=headers, stream=True, timeout=TIMEOUTS_S) as response:
             check_status(response, remote.identity)
             begins, total = read_extent(response, start)
             if begins is None:
@@ -181,15 +196,14 @@ def _continue(remote: Remote, part: Path, on_progress: Progress) -> None:
             write_json(_state(part), state)
             _write(response, part, begins, total, on_progress)
     except requests.RequestException as reason:
-        raise PassingError(say(reason)) from reason
+        raise judge(reason) from reason
 
 
 def _find_start(remote: Remote, part: Path) -> tuple[int, str | None]:
     """Return how many bytes are there of this file, and its tag; of another nothing is kept."""
-    with contextlib.suppress(OSError, ValueError):
-        state = json.loads(_state(part).read_text(encoding="utf-8"))
-        if state.get("identity") == remote.identity and part.exists():
-            return part.stat().st_size, state.get("etag")
+    state = _read_object(_state(part))
+    if part.exists() and state.get("identity") == remote.identity:
+        return part.stat().st_size, state.get("etag")
     part.unlink(missing_ok=True)
     return 0, None
 
@@ -197,7 +211,7 @@ def _find_start(remote: Remote, part: Path) -> tuple[int, str | None]:
 def _check_space(part: Path, start: int, total: int | None) -> None:
     missing = (total or 0) - start
     free = shutil.disk_usage(part.parent).free
-    if missing + _SPARE_BYTES > free:
+    if missing + SPARE_BYTES > free:
         message = (
             f"{missing / 2**20:,.0f} MiB are still to come and {part.parent} has "
             f"{free / 2**20:,.0f} MiB free"
@@ -251,9 +265,29 @@ def _check(part: Path, remote: Remote, sha256: str | None) -> str:
     return digest
 
 
+def _measure(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Return a file's JSON object; an empty one where there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _beside(target: Path, what: str) -> Path:
+    """Return a file of ours beside a download, out of the way of the user's own."""
+    return target.with_name(f".{target.name}.{what}")
+
+
 def _card(target: Path) -> Path:
-    return target.with_name(f"{target.name}.json")
+    """Return where it stands what a finished download is."""
+    return _beside(target, "download.json")
 
 
 def _state(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
+    """Return where it stands what a part is of."""
+    return part.with_suffix(".state.json")

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import requests
 
-from fercli.download.answers import PassingError, Remote, check_status, say
+from fercli.download.answers import TIMEOUTS_S, Remote, check_status, judge
 from fercli.errors import CredentialsError, DownloadError
 
 __all__ = ["CHALLENGE", "find_challenge", "find_dataset"]
@@ -67,7 +67,7 @@ def find_challenge() -> Remote:
     """
     from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
 
-    with _quiet():
+    with _quiet(), _read_credentials():
         from kagglehub.config import get_kaggle_credentials
 
         known = get_kaggle_credentials()
@@ -91,20 +91,47 @@ def _ask(what: str) -> Iterator[Any]:
         from kagglehub.clients import build_kaggle_client
 
         try:
-            with build_kaggle_client() as client:
+            with _read_credentials():
+                made = build_kaggle_client()
+            with made as client:
+                _set_timeouts(client)
                 yield client
         except requests.HTTPError as reason:
             if reason.response is None:
-                raise PassingError(say(reason)) from reason
+                raise judge(reason) from reason
             check_status(reason.response, what)
             message = f"{what}: {' '.join(str(reason).split())[:200]}"
             raise DownloadError(message) from reason
         except requests.RequestException as reason:
-            raise PassingError(say(reason)) from reason
-        except ValueError as reason:
-            # A credentials file that is no JSON, or lacks a key.
-            message = f"Kaggle's credentials cannot be read ({reason})"
-            raise CredentialsError(message, hint=_WAYS_IN) from reason
+            raise judge(reason) from reason
+
+
+@contextlib.contextmanager
+def _read_credentials() -> Iterator[None]:
+    """Turn what kagglehub raises of a credentials file that is no JSON, or lacks a key, into ours.
+
+    Public data need no credentials, but wrong ones are refused: so they are said, not passed over.
+    """
+    try:
+        yield
+    except ValueError as reason:
+        message = f"Kaggle's credentials cannot be read ({reason})"
+        raise CredentialsError(message, hint="mend that file, or remove it") from reason
+
+
+class _PatientAdapter(requests.adapters.HTTPAdapter):
+    """Waits for an answer, but not for ever; Kaggle's client sets no timeout."""
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]  # noqa: ANN401  # handed on
+        """Send a request; see the base class."""
+        return super().send(request, **{**options, "timeout": options.get("timeout") or TIMEOUTS_S})
+
+
+def _set_timeouts(client: Any) -> None:  # noqa: ANN401  # kagglesdk has no types
+    session = getattr(getattr(client, "_http_client", None), "_session", None)
+    if session is not None:
+        session.mount("https://", _PatientAdapter())
+        session.mount("http://", _PatientAdapter())
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ __all__ = ["SOURCES", "check_source_name", "download"]
 
 SOURCES: Final = ("kaggle:OWNER/NAME", "kaggle-challenge", "hf:OWNER/NAME", "https://...")
 _KAGGLE: Final = re.compile(r"kaggle:([\w-]+)/([\w-]+)(?:/versions/(\d+))?")
-_HUB: Final = re.compile(r"hf:([\w.-]+/[\w.-]+)")
+_HUB: Final = re.compile(r"hf:(\w[\w.-]*/\w[\w.-]*)")
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 _OWN_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -30,12 +30,10 @@ def check_source_name(source: str, sha256: str | None) -> None:
     problems = []
     if sha256 is not None and not _SHA256.fullmatch(sha256):
         problems.append(f"--sha256 takes 64 hexadecimal digits, not {sha256!r}")
+    if _HUB.fullmatch(source) and sha256 is not None:
+        problems.append("--sha256 is of one file, and a hub's dataset has many")
     if _is_url(source):
-        parts = urlsplit(source)
-        if parts.scheme != "https" and parts.hostname not in _OWN_HOSTS:
-            problems.append(f"{source} is not https: what comes could be anybody's")
-        if sha256 is None:
-            problems.append("a URL can hold anything: give the file's digest, --sha256")
+        problems += _find_url_problems(source, sha256)
     elif not (source == "kaggle-challenge" or _KAGGLE.fullmatch(source) or _HUB.fullmatch(source)):
         problems.append(f"unknown source {source!r}: {', '.join(SOURCES)}")
     if problems:
@@ -65,15 +63,31 @@ def download(
         DependencyMissingError: The hub's library is needed.
         DownloadError: It cannot be had, or is not what it should be.
         SetupError: The disk is too full.
+        OutputExistsError: A file of the same name is there that was not downloaded.
     """
     check_source_name(source, sha256)
     hub = _HUB.fullmatch(source)
     if hub:
         from fercli.download.hub import fetch_dataset
 
-        return fetch_dataset(hub[1], folder / hub[1].replace("/", "-"))
+        return fetch_dataset(hub[1], folder / hub[1].replace("/", "--"))
     find, name = _choose(source)
-    return fetch(find, folder / name, sha256=sha256, on_progress=on_progress, note=note)
+    return fetch(
+        find, folder / name, origin=source, sha256=sha256, on_progress=on_progress, note=note
+    )
+
+
+def _find_url_problems(url: str, sha256: str | None) -> list[str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError as reason:
+        return [f"{url} is no URL ({reason})"]
+    problems = []
+    if parts.scheme != "https" and parts.hostname not in _OWN_HOSTS:
+        problems.append(f"{url} is not https: what comes could be anybody's")
+    if sha256 is None:
+        problems.append("a URL can hold anything: give the file's digest, --sha256")
+    return problems
 
 
 def _choose(source: str) -> tuple[Callable[[], Remote], str]:
@@ -89,8 +103,8 @@ def _choose(source: str) -> tuple[Callable[[], Remote], str]:
         return find_challenge, f"{CHALLENGE}.zip"
     owner, name, version = kaggle[1], kaggle[2], kaggle[3]
     number = int(version) if version else None
-    suffix = f"-{version}" if version else ""
-    return lambda: find_dataset(owner, name, number), f"{owner}-{name}{suffix}.zip"
+    suffix = f"--{version}" if version else ""
+    return lambda: find_dataset(owner, name, number), f"{owner}--{name}{suffix}.zip"
 
 
 def _is_url(source: str) -> bool:

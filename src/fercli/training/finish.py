@@ -87,7 +87,7 @@ def _describe(progress: Progress, job: Job) -> dict[str, Any]:
             "source": dataset.source,
             "sha256": dataset.sha256,
             "labeling": dataset.labeling,
-            "targets": dataset.targets,
+            "targets": dataset.learned,
         },
         "validation": {
             "split": splits.validation_name,

@@ -64,7 +64,7 @@ def build_record(job: Job) -> dict[str, Any]:
             "sha256": dataset.sha256,
             "labels": list(dataset.label_names),
             "labeling": dataset.labeling,
-            "targets": dataset.targets,
+            "targets": dataset.learned,
             "dropped": dict(dataset.dropped),
             "n_train": len(splits.train.labels),
             "validation": splits.validation_name,

@@ -67,7 +67,9 @@ def check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
     n_images = len(splits.train.labels)
     problems = find_batch_misfit(config.batch_size, n_images)
     _, n_processes = read_launch()
-    if config.batch_size < n_processes:
-        problems.append(f"batch_size {config.batch_size} is less than {n_processes} processes")
+    # Batches are cut of equal size, so they may hold an image less than was asked for.
+    smallest = n_images // count_steps(n_images, config.batch_size)
+    if smallest < n_processes:
+        problems.append(f"batches of {smallest} images are too few for {n_processes} processes")
     if problems:
         raise ConfigError(*problems, hint=f"give --batch-size {max(2, n_images // 4)} or less")

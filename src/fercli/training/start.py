@@ -74,7 +74,7 @@ def put_on_device(
     softened = None
     if targets is not None:
         softened = soften(torch.from_numpy(targets), temperature).to(device)
-    votes = None if split.votes is None else torch.from_numpy(split.votes).to(device)
+    votes = None if split.targets is None else torch.from_numpy(split.targets).to(device)
     return LabeledImages(
         votes=votes,
         n_labels=n_labels,
