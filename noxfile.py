@@ -25,7 +25,7 @@ def dependencies(group: str) -> tuple[str, ...]:
 
 def test(session: nox.Session, *arguments: str) -> None:
     """Install the package with its test tools and run pytest."""
-    session.install(".", *dependencies("test"))
+    session.install(".[hub]", *dependencies("test"))
     session.run("pytest", *arguments, *session.posargs, env={"TERM": "dumb"})
 
 
