@@ -79,7 +79,7 @@ def print_header(claim: str) -> None:
     print(claim)
     print(f"machine: {describe_machine()}, Python {platform.python_version()}")
     # Whether the figures are also written down changes nothing about them.
-    words = [word for word in sys.argv if word != "--write"]
+    words = [word for word in sys.argv if not word.startswith("--write")]
     print(f"command: python {shlex.join(words)}")
 
 

@@ -1,6 +1,6 @@
 """What a finished run reached, by its own record: accuracy, time, command.
 
-python benchmarks/run_report.py RUN [--write SECTION]
+python benchmarks/run_report.py RUN [--write=SECTION]
 """
 
 from __future__ import annotations

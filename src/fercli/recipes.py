@@ -73,6 +73,7 @@ images."""
 
 _STANDARD: Final[Mapping[str, object]] = {
     "stem": "whitened",
+    "flip_equivariant": True,
     "widths": (96, 192, 384),
     "convolutions": 3,
     "epochs": 60,
@@ -87,7 +88,8 @@ _STANDARD: Final[Mapping[str, object]] = {
     "erasing": 0.4,
     "sizes_px": (40, 40, 48),
 }
-"""The default: the 4 M-parameter network, strong augmentation, 60 epochs."""
+"""The default: 4 million connections that share 2.2 million weights between a face and its mirror
+image, strong augmentation, 60 epochs. Hour and a half on two cores; 69 % on public, plain."""
 
 RECIPES: Final[Mapping[str, TrainConfig]] = {
     name: build_config({"recipe": name, **values})
