@@ -159,9 +159,16 @@ def test_paired_filters_whiten_with_their_mirror_images(faces: Dataset) -> None:
     answers = functional.conv2d(both, torch.cat([filters[:8], filters[:8].flip(3)]), stride=2)
     covariance = torch.cov(answers.transpose(0, 1).flatten(1))
     spread = covariance.diagonal()
-    assert float((covariance - torch.diag(spread)).abs().max()) < 1e-3
     assert 0 < float(spread.min()) <= float(spread.max()) < 1
     assert torch.equal(filters[:8], -filters[8:])
+    # A filter and its own mirror image share what is symmetric in them less what is not: nothing,
+    # but for the floor that keeps noise from being blown up.
+    between = torch.diag(covariance[:8, 8:].diagonal())
+    assert float(between.abs().max()) < 0.5
+    alone = covariance - torch.diag(spread)
+    alone[:8, 8:] -= between
+    alone[8:, :8] -= between
+    assert float(alone.abs().max()) < 1e-6
 
 
 def test_a_flip_equivariant_network_has_half_the_weights() -> None:

@@ -35,7 +35,8 @@ def compute_paired_filters(pixels: Tensor, n_filters: int, side: int) -> Tensor:
     """Return `[n_filters, 1, side, side]` that whiten together with their mirror images.
 
     Symmetric and antisymmetric directions are whitened apart; the sum of one of each is a filter,
-    their difference its mirror image.
+    their difference its mirror image. Where the floor keeps one of the two from the variance of the
+    other, a filter and its own mirror image stay correlated a little.
 
     Args:
         pixels: As of `compute_filters`.
