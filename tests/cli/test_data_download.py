@@ -67,9 +67,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {begins}-{total - 1}/{total}")
         self.send_header("ETag", tag)
         self.send_header("Content-Length", str(total - start))
-        if kind in {"hashed", "badly-hashed"}:
+        if kind == "hashed":
             digest = hashlib.md5(content, usedforsecurity=False).digest()
-            digest = digest if kind == "hashed" else bytes(16)
             self.send_header("x-goog-hash", f"crc32c=AA==,md5={base64.b64encode(digest).decode()}")
         self.end_headers()
         rest = content[start:]
