@@ -144,7 +144,7 @@ def run(dataset: Dataset, changes: dict[str, Any], seed: int, options: argparse.
     kept = folder.path / "ablation.json"
     if not kept.exists():
         model = find_model(str(folder.path))
-        scores = evaluate(open_runtime(model), model, dataset, "public", tta=False).scores
+        scores = evaluate(open_runtime(model), model, dataset, "public").result.scores
         write_json(kept, {"accuracy": scores.accuracy, "macro_f1": scores.macro_f1})
     values, result = json.loads(kept.read_text()), read_run_record(folder.path)["result"]
     return Score(wall_s=result["duration_s"], cpu_s=result["cpu_s"],

@@ -41,7 +41,7 @@ def score_network(dataset: Dataset, epochs: int) -> float:
         run = RunFolder(Path(folder) / "run")
         train(dataset, config, run)
         model = find_model(str(run.path))
-        return evaluate(open_runtime(model), model, dataset, "private").scores.accuracy
+        return evaluate(open_runtime(model), model, dataset, "private").result.scores.accuracy
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ def main() -> None:
         sys.exit(f"too large for the wheel: {exported.size_bytes:,} bytes")
     new.replace(path)
     model = find_model(str(path))
-    result = evaluate(open_runtime(model), model, dataset, "public", tta=True)
+    result = evaluate(open_runtime(model), model, dataset, "public", tta=True).result
     write_text(path.with_suffix(".md"), write_card(options, record, result, path))
     print(f"{path}: {exported.size_bytes:,} bytes, {result.scores.accuracy:.2%} on public plain")
 
@@ -116,7 +116,7 @@ def write_card(
     listed = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
     unseen = result.deduplicated
     without = (
-        f"{unseen['accuracy']:.2%} (n = {unseen['n_images']:,.0f}) without images that also stand "
+        f"{unseen.accuracy:.2%} (n = {unseen.n_images:,}) without images that also stand "
         "in train" if unseen else "twins in train not looked for"
     )  # fmt: skip
     return f"""# Model card: {options.name}

@@ -18,6 +18,7 @@ from fercli.errors import ModelFileError
 from fercli.storage import write_json
 
 __all__ = [
+    "TRAIN_DIGESTS",
     "RunFolder",
     "find_newest_run",
     "is_finished",
@@ -28,6 +29,8 @@ __all__ = [
 
 RUNS: Final = Path("runs")
 """Where runs go without `--output`, below the working folder."""
+TRAIN_DIGESTS: Final = "train-digests.safetensors"
+"""Lies beside a model: which images it learned from."""
 SCHEMA: Final = 1
 
 
@@ -82,6 +85,11 @@ class RunFolder:
     def onnx(self) -> Path:
         """The same, exported."""
         return self.path / "model.onnx"
+
+    @property
+    def train_digests(self) -> Path:
+        """Which images were learned from."""
+        return self.path / TRAIN_DIGESTS
 
     @property
     def scores(self) -> Path:

@@ -149,9 +149,9 @@ def _evaluate(dataset: Dataset, run: RunFolder, folder: Path) -> EvaluationResul
     from fercli.models import find_model, open_runtime
 
     model = find_model(str(run.path))
-    result = evaluate(open_runtime(model, device="cpu"), model, dataset, "private")
-    record_scores(run, result, dataset)
-    return write_files(result, folder)
+    evaluation = evaluate(open_runtime(model, device="cpu"), model, dataset, "private")
+    record_scores(run, evaluation.result)
+    return write_files(evaluation, folder / "report", curves=run.curves)
 
 
 def _export_and_predict(

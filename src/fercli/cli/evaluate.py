@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to", "show_evaluation"]
 
-_FILES = ("metrics.json", "confusion-matrix.png")
+_PROTOCOLS: Final = {
+    "selection": "selection: {} chose what was kept of the training, so the score flatters it",
+    "training": "training: the model learned from these images",
+}
+"""What to say of a score that is not of held-out images."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -66,8 +70,10 @@ def evaluate_command(
 ) -> Outcome:
     """Score a model: accuracy with its interval, precision, recall and F1 per class.
 
-    With --output DIR writes metrics.json and confusion-matrix.png. A run also gets a line in its
-    scores.jsonl. Plain and mirrored (--tta) scores are never mixed.
+    With --output DIR writes report.html, a page that holds everything; metrics.json;
+    predictions.csv, one row per image; and the pictures. A run also gets a line in its
+    scores.jsonl. Plain and mirrored (--tta) scores are never mixed. A score on the split that
+    chose the model is called a selection score.
 
     Exit status: 0 done, 2 bad options, 3 data missing, 4 model missing or refused, 5 no such
     device, 6 --require does not hold.
@@ -78,12 +84,12 @@ def evaluate_command(
       fer evaluate model.onnx --data synthetic:1000 --require accuracy=0.9
     """
     from fercli.data import load_data
-    from fercli.evaluation import choose_split, evaluate, record_scores, write_files
+    from fercli.evaluation import FILES, choose_split, evaluate, record_scores, write_files
     from fercli.models import find_model, open_runtime
 
     least = _parse_require(require) if require is not None else None
     found = find_model(model)
-    for name in _FILES if folder else ():
+    for name in FILES.values() if folder else ():
         check_output(Path(folder or ".") / name, force=force)
     if found.assumed:
         output.note(f"model: {found.origin}")
@@ -95,11 +101,13 @@ def evaluate_command(
         output.note(f"split: {chosen}")
     if dataset.is_synthetic:
         output.warn("these faces are drawn: scores on them say nothing about real faces")
-    result = evaluate(runtime, found, dataset, chosen, tta=tta)
+    run = RunFolder(found.run) if found.run else None
+    evaluation = evaluate(runtime, found, dataset, chosen, tta=tta)
+    result = evaluation.result
     if folder is not None:
-        result = write_files(result, folder)
-    if found.run is not None:
-        record_scores(RunFolder(found.run), result, dataset)
+        result = write_files(evaluation, folder, curves=run.curves if run else None)
+    if run is not None:
+        record_scores(run, result)
     accuracy = result.scores.accuracy
     failure = None
     if least is not None and accuracy < least:
@@ -114,15 +122,29 @@ def show_evaluation(console: Console, result: EvaluationResult) -> None:
     """Show an evaluation's tables and files."""
     scores = result.scores
     print_table(console, build_scores_table(scores, f"{result.split}, {scores.n_images:,} images"))
-    pairs = {
-        "accuracy": describe_accuracy(scores),
+    pairs = {"accuracy": describe_accuracy(scores)}
+    if result.protocol in _PROTOCOLS:
+        pairs["protocol"] = _PROTOCOLS[result.protocol].format(result.split)
+    pairs |= {
         "macro F1": f"{scores.macro_f1:.2%}",
         "balanced accuracy": f"{scores.balanced_accuracy:.2%}",
         "NLL, ECE, Brier": f"{scores.nll:.3f}, {scores.ece:.3f}, {scores.brier:.3f}",
     }
-    if result.deduplicated:
-        unseen = result.deduplicated
-        pairs["without train twins"] = f"{unseen['accuracy']:.2%} (n = {unseen['n_images']:,})"
+    if result.calibration.fitted_on:
+        fitted = result.calibration
+        pairs["calibration"] = (
+            f"temperature {fitted.temperature:.2f}, fitted on {fitted.fitted_on}: "
+            f"ECE {fitted.ece_before:.3f} before, {fitted.ece:.3f} after"
+        )
+    if result.confusions:
+        pairs["confusions"] = ", ".join(
+            f"{one.true} for {one.predicted} {one.n_images:,} ({one.share:.0%})"
+            for one in result.confusions
+        )
+    if unseen := result.deduplicated:
+        pairs["without train twins"] = (
+            f"{unseen.accuracy:.2%} (n = {unseen.n_images:,}; {unseen.n_seen:,} left out)"
+        )
     if result.tta:
         pairs["with mirror TTA"] = describe_accuracy(result.tta)
     pairs["speed"] = f"{result.images_per_s:,.0f} images/s"

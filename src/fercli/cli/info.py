@@ -71,7 +71,10 @@ def info_command(
             **trained,
         }
         for split, score in data["scores"].items():
-            pairs[f"scored: {split}"] = f"{score['accuracy']:.2%} (n = {score['n_images']:,})"
+            protocol = score.get("protocol", "")
+            pairs[f"scored: {split}"] = (
+                f"{score['accuracy']:.2%} (n = {score['n_images']:,}) {protocol}".rstrip()
+            )
         print_pairs(console, pairs)
 
     return Outcome(data, show)

@@ -2,53 +2,65 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fercli.data.dataset import FERPLUS, FROM_SOURCE
-from fercli.data.twins import digest_images
-from fercli.errors import DatasetNotFoundError, ModelFileError
+from fercli.errors import ModelFileError
+from fercli.evaluation.protocol import check_labeling, find_seen, judge_split, score_unseen
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
-from fercli.metrics import compute_scores, draw_confusion_matrix
-from fercli.results import EvaluationResult
-from fercli.runs import RunFolder, tell_time
-from fercli.storage import write_json, write_text
+from fercli.metrics import (
+    change_temperature,
+    compute_coverage,
+    compute_ece,
+    compute_nll,
+    compute_scores,
+)
+from fercli.results import Calibration, Confusion, EvaluationResult
+from fercli.runs import tell_time
+from fercli.storage import write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fercli.data import Dataset
     from fercli.models import ModelFile
+    from fercli.results import Scores
+    from fercli.runs import RunFolder
 
-__all__ = ["choose_split", "evaluate", "record_scores", "write_files"]
+__all__ = ["Evaluation", "evaluate", "record_scores"]
 
-_BY_PREFERENCE = ("private", "test", "public", "validation")
+_N_CONFUSIONS: Final = 5
 
 
-def choose_split(dataset: Dataset, split: str | None) -> str:
-    """Return the split to score: the one named, else private, test, public or validation.
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's scores on a split, and the answers that they were computed from."""
 
-    Raises:
-        DatasetNotFoundError: The dataset has none of them, or not the one named.
-    """
-    names = (split,) if split else _BY_PREFERENCE
-    for name in names:
-        if dataset.find_split(name) is not None:
-            return name
-    has = [name for name in dataset.split_names if dataset.find_split(name) is not None]
-    wanted = f"no complete {split} split" if split else "no split to score on"
-    message = f"the dataset {dataset.source} has {wanted}; it has {', '.join(has) or 'no images'}"
-    raise DatasetNotFoundError(message, hint="choose one of these with --split")
+    result: EvaluationResult
+    """The scores."""
+    metadata: dict[str, Any]
+    """The model's."""
+    images: NDArray[np.uint8]
+    """[N, 48, 48]."""
+    rows: NDArray[np.int32]
+    """[N], row of each in the dataset's source."""
+    labels: NDArray[np.uint8]
+    """[N], the truth, in the model's order."""
+    plain: NDArray[np.float32]
+    """[N, K], probabilities."""
+    mirrored: NDArray[np.float32] | None
+    """[N, K], mean of image and mirror image, when asked for."""
+    seen: NDArray[np.bool_] | None
+    """[N], learned from; None where unknown."""
 
 
 def evaluate(
     runtime: Runtime, model: ModelFile, dataset: Dataset, split: str, *, tta: bool = False
-) -> EvaluationResult:
+) -> Evaluation:
     """Score a model.
 
     Args:
@@ -61,91 +73,110 @@ def evaluate(
     Raises:
         ModelFileError: The model's labels are not the dataset's, or are another task's.
     """
-    _check_labeling(runtime, dataset)
+    check_labeling(runtime, dataset)
     subset = dataset.select(split)
-    labels = _map_labels(subset.labels, dataset.label_names, runtime.labels)
+    labels = map_labels(subset.labels, dataset.label_names, runtime.labels)
     started = time.perf_counter()
     plain = predict_in_batches(runtime, subset.images)
     duration_s = time.perf_counter() - started
     mirrored = predict_mirrored(runtime, subset.images, plain) if tta else None
-    return EvaluationResult(
+    seen = find_seen(model, runtime.metadata, dataset, split)
+    scores = compute_scores(plain, labels, runtime.labels)
+    result = EvaluationResult(
         model=model.title,
         model_sha256=model.compute_digest(),
+        dataset={"source": dataset.source, "sha256": dataset.sha256},
         split=split,
-        scores=compute_scores(plain, labels, runtime.labels),
+        protocol=judge_split(runtime.metadata, dataset, split),
+        scores=scores,
+        confusions=_list_confusions(scores, runtime.labels),
+        calibration=_describe_calibration(runtime.metadata, plain, labels),
+        coverage=compute_coverage(plain, labels),
         tta=None if mirrored is None else compute_scores(mirrored, labels, runtime.labels),
-        deduplicated=_score_unseen(dataset, split, subset.images, plain.argmax(1) == labels),
+        deduplicated=score_unseen(seen, plain.argmax(1) == labels),
         labels=list(runtime.labels),
         duration_s=duration_s,
         images_per_s=len(labels) / duration_s,
     )
-
-
-def write_files(result: EvaluationResult, folder: Path) -> EvaluationResult:
-    """Write `metrics.json` and `confusion-matrix.png`, and return the result that names them."""
-    files = {
-        "metrics": str(folder / "metrics.json"),
-        "confusion_matrix": str(folder / "confusion-matrix.png"),
-    }
-    named = dataclasses.replace(result, files=files)
-    scores = result.scores
-    title = f"{result.split}: accuracy {scores.accuracy:.2%}, n = {scores.n_images:,}"
-    draw_confusion_matrix(
-        Path(files["confusion_matrix"]), scores.confusion_matrix, result.labels, title
+    return Evaluation(
+        result=result,
+        metadata=runtime.metadata,
+        images=subset.images,
+        rows=dataset.source_row[dataset.find_split(split)],
+        labels=labels,
+        plain=plain,
+        mirrored=mirrored,
+        seen=None if seen is None else seen[0],
     )
-    write_json(Path(files["metrics"]), named.to_json())
-    return named
 
 
-def record_scores(run: RunFolder, result: EvaluationResult, dataset: Dataset) -> None:
+def record_scores(run: RunFolder, result: EvaluationResult) -> None:
     """Append a result to a run's `scores.jsonl`."""
+    unseen = result.deduplicated
     entry = {
         "at": tell_time(),
         "split": result.split,
-        "dataset": {"source": dataset.source, "sha256": dataset.sha256},
+        "protocol": result.protocol,
+        "dataset": result.dataset,
         "model_sha256": result.model_sha256,
         "n_images": result.scores.n_images,
         "accuracy": result.scores.accuracy,
         "accuracy_ci95": result.scores.accuracy_ci95,
         "macro_f1": result.scores.macro_f1,
+        "ece": result.scores.ece,
         "tta_accuracy": result.tta.accuracy if result.tta else None,
-        "deduplicated": result.deduplicated,
+        "deduplicated": unseen and {"n_images": unseen.n_images, "accuracy": unseen.accuracy},
     }
     before = run.scores.read_text(encoding="utf-8") if run.scores.exists() else ""
     write_text(run.scores, before + json.dumps(entry, allow_nan=False) + "\n")
 
 
-def _check_labeling(runtime: Runtime, dataset: Dataset) -> None:
-    """Refuse to score a model of one task by the labels of the other; their names are alike."""
-    learned = runtime.metadata.get("dataset", {}).get("labeling", FROM_SOURCE)
-    if learned != dataset.labeling:
-        said = {FERPLUS: "the votes of FER+", FROM_SOURCE: "the labels of its source"}
-        message = (
-            f"the model learned {said.get(learned, learned)}, and {dataset.source} has "
-            f"{said.get(dataset.labeling, dataset.labeling)}: the score would mean nothing"
-        )
-        hint = "name a dataset of the same labels with --data"
-        raise ModelFileError(message, hint=hint)
-
-
-def _map_labels(
+def map_labels(
     labels: NDArray[np.uint8], names: tuple[str, ...], wanted: tuple[str, ...]
 ) -> NDArray[np.uint8]:
-    """Return label numbers in the model's order; orders may differ, names may not."""
+    """Return label numbers in another order; orders may differ, names may not.
+
+    Args:
+        labels: `[N]`, indices into `names`.
+        names: The dataset's.
+        wanted: The model's.
+
+    Raises:
+        ModelFileError: The names differ.
+    """
     if set(names) != set(wanted):
         message = f"the model knows {', '.join(wanted)}; the dataset has {', '.join(names)}"
         raise ModelFileError(message, hint="evaluate it on a dataset with its own labels")
     return np.array([wanted.index(name) for name in names], dtype=np.uint8)[labels]
 
 
-def _score_unseen(
-    dataset: Dataset, split: str, images: NDArray[np.uint8], right: NDArray[np.bool_]
-) -> dict[str, float] | None:
-    """Return n and accuracy without the images that also stand in train, pixel for pixel."""
-    positions = dataset.find_split("train")
-    if positions is None or split == "train":
-        return None
-    unseen = ~np.isin(digest_images(images), digest_images(dataset.images[positions]))
-    if not unseen.any():
-        return None
-    return {"n_images": int(unseen.sum()), "accuracy": float(right[unseen].mean())}
+def _list_confusions(scores: Scores, names: tuple[str, ...]) -> list[Confusion]:
+    counts = np.array(scores.confusion_matrix)
+    totals = counts.sum(axis=1)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:_N_CONFUSIONS]
+    return [
+        Confusion(
+            true=names[true],
+            predicted=names[predicted],
+            n_images=int(counts[true, predicted]),
+            share=float(counts[true, predicted] / totals[true]),
+        )
+        for true, predicted in zip(*np.unravel_index(order, counts.shape), strict=True)
+        if counts[true, predicted]
+    ]
+
+
+def _describe_calibration(
+    metadata: dict[str, Any], plain: NDArray[np.float32], labels: NDArray[np.uint8]
+) -> Calibration:
+    temperature = float(metadata.get("temperature", 1.0))
+    before = change_temperature(plain, before=temperature, after=1.0)
+    return Calibration(
+        temperature=temperature,
+        fitted_on=(metadata.get("calibration") or {}).get("split"),
+        ece_before=compute_ece(before, labels),
+        nll_before=compute_nll(before, labels),
+        ece=compute_ece(plain, labels),
+        nll=compute_nll(plain, labels),
+    )

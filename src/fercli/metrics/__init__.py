@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from fercli.metrics.calibration import compute_brier, compute_ece, compute_nll
+from fercli.metrics.calibration import (
+    bin_confidence,
+    change_temperature,
+    compute_brier,
+    compute_coverage,
+    compute_ece,
+    compute_nll,
+    fit_temperature,
+)
+from fercli.metrics.confidence import draw_coverage, draw_reliability
+from fercli.metrics.faces import draw_faces
 from fercli.metrics.intervals import compute_wilson_interval
-from fercli.metrics.plots import draw_confusion_matrix, draw_curves, draw_faces
+from fercli.metrics.plots import draw_confusion_matrix, draw_curves, draw_per_class
 from fercli.metrics.scores import compute_scores
 
 __all__ = [
+    "bin_confidence",
+    "change_temperature",
     "compute_brier",
+    "compute_coverage",
     "compute_ece",
     "compute_nll",
     "compute_scores",
     "compute_wilson_interval",
     "draw_confusion_matrix",
+    "draw_coverage",
     "draw_curves",
     "draw_faces",
+    "draw_per_class",
+    "draw_reliability",
+    "fit_temperature",
 ]

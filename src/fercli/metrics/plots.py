@@ -1,27 +1,22 @@
-"""Pictures of scores and trainings.
-
-Drawn on figures of their own rather than through pyplot, which keeps global state and looks for
-a display.
-"""
+"""Pictures of a training and of its scores."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.errors import DependencyMissingError
-from fercli.storage import open_atomically
+from fercli.metrics.figures import build_figure, save_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from fercli.results import ClassScores, EpochReport
 
-    from fercli.results import EpochReport
+__all__ = ["draw_confusion_matrix", "draw_curves", "draw_per_class"]
 
-__all__ = ["draw_confusion_matrix", "draw_curves", "draw_faces"]
+_QUANTITIES: Final = {"precision": "#88a7c9", "recall": "#1f5a96", "f1": "#d98c3f"}
 
 
 def draw_confusion_matrix(
@@ -41,7 +36,7 @@ def draw_confusion_matrix(
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 2.2 + 0.95 * len(labels)
-    figure = _build_figure(side, side * 0.94)
+    figure = build_figure(side, side * 0.94)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(labels)), labels, rotation=35, ha="right", rotation_mode="anchor")
@@ -55,7 +50,7 @@ def draw_confusion_matrix(
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label("share of the true label's images")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_curves(path: Path, history: Sequence[EpochReport], best_epoch: int, title: str) -> None:
@@ -71,7 +66,7 @@ def draw_curves(path: Path, history: Sequence[EpochReport], best_epoch: int, tit
         DependencyMissingError: matplotlib cannot be imported.
     """
     epochs = [report.epoch for report in history]
-    figure = _build_figure(10, 4.2)
+    figure = build_figure(10, 4.2)
     figure.suptitle(title, fontsize=11)
     for position, quantity in enumerate(("loss", "accuracy"), start=1):
         axes = figure.add_subplot(1, 2, position)
@@ -84,57 +79,31 @@ def draw_curves(path: Path, history: Sequence[EpochReport], best_epoch: int, tit
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(visible=True, alpha=0.3)
         axes.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def draw_faces(
-    path: Path,
-    images: NDArray[np.uint8],
-    title: str,
-    *,
-    columns: int,
-    captions: Sequence[str] = (),
-) -> None:
-    """Write images in rows as PNG.
+def draw_per_class(path: Path, per_class: Mapping[str, ClassScores], title: str) -> None:
+    """Write precision, recall and F1 of each label as bars, as PNG.
 
     Args:
         path: Where to.
-        images: `[N, H, W]`, at least one.
+        per_class: Scores by label.
         title: One line above them.
-        columns: Images in a row.
-        captions: What stands under each, none or N.
 
     Raises:
         DependencyMissingError: matplotlib cannot be imported.
     """
-    n_images, height, width = images.shape
-    columns = min(columns, n_images)
-    rows = -(-n_images // columns)
-    gap = 14 if captions else 3
-    page = np.full((rows * (height + gap), columns * (width + 3)), 255, dtype=np.uint8)
-    for number, image in enumerate(images):
-        top, left = number // columns * (height + gap), number % columns * (width + 3)
-        page[top : top + height, left : left + width] = image
-    figure = _build_figure(columns * 0.95 + 0.2, rows * (1.15 if captions else 0.95) + 0.5)
+    figure = build_figure(2.5 + 1.1 * len(per_class), 4.4)
     axes = figure.add_subplot()
-    axes.imshow(page, cmap="gray", vmin=0, vmax=255)
-    axes.set_axis_off()
-    axes.set_title(title, fontsize=10)
-    for number, caption in enumerate(captions):
-        top, left = number // columns * (height + gap), number % columns * (width + 3)
-        axes.text(left + width / 2, top + height + 2, caption, ha="center", va="top", fontsize=8)
-    _save(figure, path)
-
-
-def _build_figure(width_inches: float, height_inches: float) -> Any:  # noqa: ANN401  # lazy import
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as reason:
-        message = f"matplotlib cannot be imported ({reason}), so pictures cannot be drawn"
-        raise DependencyMissingError(message, hint="pip install matplotlib") from reason
-    return Figure(figsize=(width_inches, height_inches), layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:  # noqa: ANN401  # as above
-    with open_atomically(path) as stream:
-        figure.savefig(stream, format="png", dpi=130)
+    places = np.arange(len(per_class))
+    for offset, (quantity, color) in enumerate(_QUANTITIES.items(), start=-1):
+        values = [getattr(scores, quantity) for scores in per_class.values()]
+        axes.bar(places + offset * 0.27, values, width=0.25, color=color, label=quantity)
+    names = [f"{label}\nn = {scores.support:,}" for label, scores in per_class.items()]
+    axes.set_xticks(places, names)
+    axes.set_ylim(0, 1)
+    axes.grid(visible=True, axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.set_title(title, fontsize=11)
+    axes.legend(ncols=3, loc="upper right", fontsize=9)
+    save_figure(figure, path)

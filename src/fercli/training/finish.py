@@ -5,16 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
 
 import fercli
+from fercli.data.twins import digest_images
 from fercli.errors import DependencyMissingError, FercliError
 from fercli.export import ParityImages, export_model
-from fercli.metrics import draw_curves
+from fercli.inference import predict_in_batches
+from fercli.metrics import (
+    change_temperature,
+    compute_ece,
+    compute_nll,
+    draw_curves,
+    fit_temperature,
+)
 from fercli.models import ModelFile, save_model
 from fercli.networks import count_parameters
+from fercli.networks.runtime import TorchRuntime
 from fercli.results import TrainResult, to_json
 from fercli.runs import read_run_record, tell_time
+from fercli.storage import save_tensors
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -40,8 +51,10 @@ def finish_run(state: TrainingState, job: Job, teachers: list[dict[str, Any]]) -
     config, splits, run, journal = job.config, job.splits, job.run, job.journal
     progress = state.progress
     state.network.load_state_dict(state.best)
+    fitted = _fit_temperature(state, splits, job.dataset.label_names)
     network = state.network.cpu()
-    metadata = {**_describe(progress, job), "teachers": teachers}
+    metadata = {**_describe(progress, job), **fitted, "teachers": teachers}
+    _save_digests(job)
     save_model(run.model, network, config.model, metadata)
     warnings = _write_extras(run, config, splits, progress.history, progress.best_epoch)
     for warning in warnings:
@@ -63,6 +76,7 @@ def finish_run(state: TrainingState, job: Job, teachers: list[dict[str, Any]]) -
         device=config.device,
         precision=config.precision,
         seed=config.seed,
+        temperature=fitted["temperature"],
         members=config.distillation.members,
         onnx=str(run.onnx) if run.onnx.exists() else None,
         warnings=warnings,
@@ -71,6 +85,35 @@ def finish_run(state: TrainingState, job: Job, teachers: list[dict[str, Any]]) -
     run.write_record({**record, "finished_at": tell_time(), "result": to_json(result)})
     journal.log(f"finished: best epoch {result.best_epoch}, {result.validation_accuracy:.4f}")
     return result
+
+
+def _fit_temperature(
+    state: TrainingState, splits: TrainingSplits, names: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the model's temperature and what it does, fitted on the validation split alone."""
+    runtime = TorchRuntime(state.network, names, state.device, {})
+    labels = splits.validation.labels
+    before = predict_in_batches(runtime, splits.validation.images)
+    temperature = fit_temperature(before, labels)
+    after = change_temperature(before, before=1.0, after=temperature)
+    return {
+        "temperature": temperature,
+        "calibration": {
+            "split": splits.validation_name,
+            "n_images": len(labels),
+            "ece_before": compute_ece(before, labels),
+            "ece_after": compute_ece(after, labels),
+            "nll_before": compute_nll(before, labels),
+            "nll_after": compute_nll(after, labels),
+        },
+    }
+
+
+def _save_digests(job: Job) -> None:
+    """Keep which images were learned from, so that a score can leave them out later."""
+    metadata = {"schema": 1, "kind": "train-digests", "dataset_sha256": job.dataset.sha256}
+    digests = np.unique(digest_images(job.splits.train.images))
+    save_tensors(job.run.train_digests, {"digests": digests}, metadata)
 
 
 def _describe(progress: Progress, job: Job) -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""What an evaluation leaves in a folder: numbers, answers, pictures, a page that holds them all."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fercli.evaluation.report import build_report
+from fercli.metrics import (
+    change_temperature,
+    draw_confusion_matrix,
+    draw_coverage,
+    draw_faces,
+    draw_per_class,
+    draw_reliability,
+)
+from fercli.storage import write_json, write_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fercli.evaluation.evaluate import Evaluation
+    from fercli.results import EvaluationResult
+
+__all__ = ["FILES", "write_files"]
+
+FILES: Final = {
+    "metrics": "metrics.json",
+    "predictions": "predictions.csv",
+    "confusion_matrix": "confusion-matrix.png",
+    "per_class": "per-class.png",
+    "reliability": "reliability.png",
+    "coverage": "coverage.png",
+    "mistakes": "mistakes.png",
+    "samples": "samples.png",
+    "report": "report.html",
+}
+"""What each file is, and its name."""
+_N_MISTAKES: Final = 32
+_COLUMNS: Final = 8
+_RIGHT: Final = "#1b6e3c"
+_WRONG: Final = "#b3261e"
+
+
+def write_files(
+    evaluation: Evaluation, folder: Path, *, curves: Path | None = None
+) -> EvaluationResult:
+    """Write everything, and return the result that names the files.
+
+    Without a mistake there is no `mistakes.png`.
+
+    Args:
+        evaluation: What `evaluate` returned.
+        folder: Where to; made when missing.
+        curves: A picture of the training's curves, for the page.
+
+    Raises:
+        DependencyMissingError: matplotlib or jinja2 cannot be imported.
+    """
+    files = {kind: folder / name for kind, name in FILES.items()}
+    drawn = _draw_pictures(evaluation, files)
+    named = {
+        kind: str(path) for kind, path in files.items() if kind not in _PICTURES or kind in drawn
+    }
+    result = dataclasses.replace(evaluation.result, files=named)
+    write_text(files["predictions"], format_predictions(evaluation))
+    write_json(files["metrics"], result.to_json())
+    pictures = {kind: files[kind] for kind in drawn}
+    if curves is not None and curves.exists():
+        pictures["curves"] = curves
+    page = build_report(evaluation, pictures)
+    write_text(files["report"], page)
+    return result
+
+
+_PICTURES: Final = {kind for kind, name in FILES.items() if name.endswith(".png")}
+
+
+def format_predictions(evaluation: Evaluation) -> str:
+    """Return the answers as CSV, a row per image.
+
+    Nine digits give back every float32. `row` is the image's in the dataset's source; `in_train` is
+    1 where it was learned from, pixel for pixel, and empty where that is not known.
+    """
+    names = evaluation.result.labels
+    header = ["row", "true", "predicted", "in_train", *(f"p_{name}" for name in names)]
+    blocks = [evaluation.plain]
+    if evaluation.mirrored is not None:
+        header += ["tta_predicted", *(f"tta_p_{name}" for name in names)]
+        blocks.append(evaluation.mirrored)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    for number, (row, label) in enumerate(zip(evaluation.rows, evaluation.labels, strict=True)):
+        cells = [str(row), names[label]]
+        for position, block in enumerate(blocks):
+            cells.append(names[block[number].argmax()])
+            if position == 0:
+                cells.append("" if evaluation.seen is None else str(int(evaluation.seen[number])))
+            cells += [f"{value:.9g}" for value in block[number]]
+        writer.writerow(cells)
+    return stream.getvalue()
+
+
+def _draw_pictures(evaluation: Evaluation, files: dict[str, Path]) -> list[str]:
+    """Draw what there is to draw, and return which kinds."""
+    result, labels, plain = evaluation.result, evaluation.labels, evaluation.plain
+    scores = result.scores
+    title = f"{result.split} ({result.protocol}): accuracy {scores.accuracy:.2%}, "
+    title += f"n = {scores.n_images:,}"
+    draw_confusion_matrix(files["confusion_matrix"], scores.confusion_matrix, result.labels, title)
+    draw_per_class(files["per_class"], scores.per_class, title)
+    draw_coverage(files["coverage"], result.coverage, title)
+    draw_reliability(files["reliability"], _name_answers(evaluation), labels)
+    drawn = ["confusion_matrix", "per_class", "reliability", "coverage", "samples"]
+    _draw_answers(evaluation, files["samples"], _choose_samples(labels), "a few of each label")
+    wrong = np.flatnonzero(plain.argmax(1) != labels)
+    if len(wrong):
+        surest = wrong[np.argsort(-plain[wrong].max(axis=1), kind="stable")][:_N_MISTAKES]
+        title = f"the most confident of {len(wrong):,} mistakes: true > predicted"
+        _draw_answers(evaluation, files["mistakes"], surest, title)
+        drawn.append("mistakes")
+    return drawn
+
+
+def _name_answers(evaluation: Evaluation) -> dict[str, NDArray[np.float32]]:
+    temperature = evaluation.result.calibration.temperature
+    if temperature == 1:
+        return {"as trained": evaluation.plain}
+    before = change_temperature(evaluation.plain, before=temperature, after=1.0)
+    return {"as trained": before, f"at temperature {temperature:.2f}": evaluation.plain}
+
+
+def _choose_samples(labels: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Return a row of images of each label that occurs, spread over the split."""
+    rows = []
+    for label in np.unique(labels):
+        of_label = np.flatnonzero(labels == label)
+        rows.append(of_label[np.linspace(0, len(of_label) - 1, _COLUMNS).round().astype(int)])
+    return np.concatenate(rows)
+
+
+def _draw_answers(evaluation: Evaluation, path: Path, chosen: NDArray[np.intp], title: str) -> None:
+    names, captions, colors = evaluation.result.labels, [], []
+    for position in chosen:
+        answer, label = evaluation.plain[position], evaluation.labels[position]
+        said = int(answer.argmax())
+        captions.append(f"{names[label]}\n> {names[said]} {answer[said]:.0%}")
+        colors.append(_RIGHT if said == label else _WRONG)
+    draw_faces(
+        path,
+        evaluation.images[chosen],
+        title,
+        columns=_COLUMNS,
+        captions=captions,
+        colors=colors,
+    )

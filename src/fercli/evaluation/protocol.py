@@ -1,0 +1,151 @@
+"""What a score is worth: whether its images chose the model, and which the model learned from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from fercli.data.dataset import FERPLUS, FROM_SOURCE
+from fercli.data.twins import digest_images
+from fercli.errors import DatasetNotFoundError, ModelFileError
+from fercli.results import Unseen
+from fercli.runs import TRAIN_DIGESTS
+from fercli.storage import load_tensors, read_tensor_header
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fercli.data import Dataset
+    from fercli.inference import Runtime
+    from fercli.models import ModelFile
+
+__all__ = [
+    "HELD_OUT",
+    "SELECTION",
+    "TRAINING",
+    "check_labeling",
+    "choose_split",
+    "find_seen",
+    "judge_split",
+    "score_unseen",
+]
+
+HELD_OUT: Final = "held-out"
+SELECTION: Final = "selection"
+TRAINING: Final = "training"
+_BY_PREFERENCE: Final = ("private", "test", "public", "validation")
+_HALVES: Final = {"test": {"public", "private"}}
+"""FER2013's test images are those of two splits together."""
+
+
+def choose_split(dataset: Dataset, split: str | None) -> str:
+    """Return the split to score: the one named, else private, test, public or validation.
+
+    Raises:
+        DatasetNotFoundError: The dataset has none of them, or not the one named.
+    """
+    names = (split,) if split else _BY_PREFERENCE
+    for name in names:
+        if dataset.find_split(name) is not None:
+            return name
+    has = [name for name in dataset.split_names if dataset.find_split(name) is not None]
+    wanted = f"no complete {split} split" if split else "no split to score on"
+    message = f"the dataset {dataset.source} has {wanted}; it has {', '.join(has) or 'no images'}"
+    raise DatasetNotFoundError(message, hint="choose one of these with --split")
+
+
+def judge_split(metadata: dict[str, Any], dataset: Dataset, split: str) -> str:
+    """Return `held-out`, `selection` or `training`.
+
+    Splits are compared by name: whoever drops images from a dataset, or adds some, still has the
+    split that chose. A teacher's choice is passed on to whoever learns from it. Drawn faces and
+    real ones are told apart.
+
+    Args:
+        metadata: The model's.
+        dataset: What it is scored on.
+        split: The split.
+    """
+    learned = metadata.get("dataset") or {}
+    drawn = str(learned.get("source", "")).startswith("synthetic")
+    if drawn != dataset.is_synthetic:
+        return HELD_OUT
+    parts = {split} | (_HALVES.get(split, set()) if split not in dataset.split_names else set())
+    if "train" in parts:
+        return TRAINING
+    choosers = [metadata.get("validation"), *(
+        teacher.get("validation") for teacher in metadata.get("teachers") or []
+    )]  # fmt: skip
+    chosen_on = {one["split"] for one in choosers if one}
+    return SELECTION if parts & chosen_on else HELD_OUT
+
+
+def check_labeling(runtime: Runtime, dataset: Dataset) -> None:
+    """Refuse to score a model of one task by the labels of the other; their names are alike.
+
+    Raises:
+        ModelFileError: One has FER+'s labels, the other those of its source.
+    """
+    learned = (runtime.metadata.get("dataset") or {}).get("labeling", FROM_SOURCE)
+    if learned != dataset.labeling:
+        said = {FERPLUS: "the votes of FER+", FROM_SOURCE: "the labels of its source"}
+        message = (
+            f"the model learned {said.get(learned, learned)}, and {dataset.source} has "
+            f"{said.get(dataset.labeling, dataset.labeling)}: the score would mean nothing"
+        )
+        hint = "name a dataset of the same labels with --data"
+        raise ModelFileError(message, hint=hint)
+
+
+def find_seen(
+    model: ModelFile, metadata: dict[str, Any], dataset: Dataset, split: str
+) -> tuple[NDArray[np.bool_], str] | None:
+    """Return which images of a split were learned from, pixel for pixel.
+
+    Args:
+        model: Beside its file may lie which images it learned from.
+        metadata: Its metadata.
+        dataset: Its train split is taken for what was learned from, where it has one.
+        split: The split.
+
+    Returns:
+        `[N]`, and whether the `dataset` or the `model` says so; None where neither does.
+
+    Raises:
+        ModelFileError: The file beside the model is damaged.
+    """
+    if split == "train":
+        return None
+    digests = digest_images(dataset.select(split).images)
+    positions = dataset.find_split("train")
+    if positions is not None:
+        return np.isin(digests, digest_images(dataset.images[positions])), "dataset"
+    path = model.path.with_name(TRAIN_DIGESTS)
+    if not path.exists():
+        return None
+    learned = (metadata.get("dataset") or {}).get("sha256")
+    if read_tensor_header(path, ModelFileError).get("dataset_sha256") != learned:
+        # It belongs to another model of the same folder.
+        return None
+    return np.isin(digests, load_tensors(path, ModelFileError)[0]["digests"]), "model"
+
+
+def score_unseen(
+    seen: tuple[NDArray[np.bool_], str] | None, right: NDArray[np.bool_]
+) -> Unseen | None:
+    """Return the score of the images that were not learned from.
+
+    Args:
+        seen: What `find_seen` says.
+        right: `[N]`, which answers are right.
+    """
+    if seen is None or seen[0].all():
+        return None
+    known, source = seen
+    return Unseen(
+        n_images=int((~known).sum()),
+        accuracy=float(right[~known].mean()),
+        n_seen=int(known.sum()),
+        source=source,
+    )

@@ -1,0 +1,94 @@
+"""Pictures of confidence: how right a model is when it is how sure, and what a threshold costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fercli.metrics.calibration import bin_confidence, compute_ece
+from fercli.metrics.figures import build_figure, save_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fercli.results import CoveragePoint
+
+__all__ = ["draw_coverage", "draw_reliability"]
+
+
+def draw_reliability(
+    path: Path, answers: Mapping[str, NDArray[np.float32]], labels: NDArray[np.uint8]
+) -> None:
+    """Write a reliability diagram for each set of answers, side by side, as PNG.
+
+    Args:
+        path: Where to.
+        answers: Probabilities `[N, K]` by what to call them, one or two.
+        labels: `[N]`, the truth.
+
+    Raises:
+        DependencyMissingError: matplotlib cannot be imported.
+    """
+    figure = build_figure(0.6 + 4.6 * len(answers), 5.6)
+    grid = figure.subplots(2, len(answers), squeeze=False, sharex=True, height_ratios=(4, 1))
+    for (name, probabilities), (above, below) in zip(answers.items(), grid.T, strict=True):
+        counts, confidence, right = bin_confidence(probabilities, labels)
+        used = counts > 0
+        n_bins = len(counts)
+        centers = (np.arange(n_bins) + 0.5)[used] / n_bins
+        sure, accurate = confidence[used] / counts[used], right[used] / counts[used]
+        wide = 0.92 / n_bins
+        above.bar(centers, accurate, wide, color="#1f5a96", label="accuracy")
+        above.bar(
+            centers, sure - accurate, wide, bottom=accurate, color="none", edgecolor="#c4472b",
+            hatch="//", linewidth=0.8, label="gap to the confidence",
+        )  # fmt: skip
+        above.plot([0, 1], [0, 1], color="gray", linestyle=":")
+        above.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
+        above.set_title(f"{name}: ECE {compute_ece(probabilities, labels):.3f}", fontsize=11)
+        above.legend(loc="upper left", fontsize=9)
+        below.bar(centers, counts[used] / counts.sum(), wide, color="#88a7c9")
+        below.set(xlabel="confidence", ylabel="share")
+        _mark(above, below)
+    save_figure(figure, path)
+
+
+def draw_coverage(path: Path, points: Sequence[CoveragePoint], title: str) -> None:
+    """Write coverage and accuracy over the least confidence as PNG.
+
+    Args:
+        path: Where to.
+        points: As `compute_coverage` returns them.
+        title: One line above it.
+
+    Raises:
+        DependencyMissingError: matplotlib cannot be imported.
+    """
+    figure = build_figure(6.4, 4.2)
+    axes = figure.add_subplot()
+    thresholds = [point.min_confidence for point in points]
+    covered = [point.coverage for point in points]
+    axes.plot(thresholds, covered, color="#88a7c9", marker="s", label="answered")
+    answered = [point for point in points if point.accuracy is not None]
+    axes.plot(
+        [point.min_confidence for point in answered],
+        [point.accuracy for point in answered],
+        color="#1f5a96",
+        marker="o",
+        label="right among the answered",
+    )
+    axes.set(xlabel="--min-confidence", ylabel="share", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set_title(title, fontsize=11)
+    axes.legend(loc="lower left")
+    _mark(axes)
+    save_figure(figure, path)
+
+
+def _mark(*all_axes: Any) -> None:  # noqa: ANN401  # matplotlib is imported late
+    for axes in all_axes:
+        axes.grid(visible=True, alpha=0.3)
+        axes.set_axisbelow(True)

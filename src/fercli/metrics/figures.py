@@ -1,0 +1,36 @@
+"""Figures: drawn on objects of their own rather than through pyplot.
+
+pyplot keeps global state and looks for a display.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fercli.errors import DependencyMissingError
+from fercli.storage import open_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["build_figure", "save_figure"]
+
+
+def build_figure(width_inches: float, height_inches: float) -> Any:  # noqa: ANN401  # lazy import
+    """Return a matplotlib figure.
+
+    Raises:
+        DependencyMissingError: matplotlib cannot be imported.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as reason:
+        message = f"matplotlib cannot be imported ({reason}), so pictures cannot be drawn"
+        raise DependencyMissingError(message, hint="pip install matplotlib") from reason
+    return Figure(figsize=(width_inches, height_inches), layout="constrained")
+
+
+def save_figure(figure: Any, path: Path) -> None:  # noqa: ANN401  # as above
+    """Write a figure as PNG, atomically."""
+    with open_atomically(path) as stream:
+        figure.savefig(stream, format="png", dpi=130)

@@ -1,0 +1,49 @@
+"""What commands and library calls return: frozen values that turn into JSON as they are.
+
+Numbers keep full precision; rounding belongs to tables. Fields are named as in the JSON output,
+so `to_json` is the identity on names.
+"""
+
+from __future__ import annotations
+
+from fercli.results.data import (
+    CheckResult,
+    DuplicateCounts,
+    FerPlusReport,
+    NearCounts,
+    PrepareResult,
+)
+from fercli.results.evaluation import (
+    Calibration,
+    ClassScores,
+    Confusion,
+    CoveragePoint,
+    EvaluationResult,
+    Scores,
+    Unseen,
+)
+from fercli.results.models import ExportResult
+from fercli.results.plain import to_json
+from fercli.results.prediction import PredictionRow, PredictResult
+from fercli.results.training import EpochReport, TrainResult
+
+__all__ = [
+    "Calibration",
+    "CheckResult",
+    "ClassScores",
+    "Confusion",
+    "CoveragePoint",
+    "DuplicateCounts",
+    "EpochReport",
+    "EvaluationResult",
+    "ExportResult",
+    "FerPlusReport",
+    "NearCounts",
+    "PredictResult",
+    "PredictionRow",
+    "PrepareResult",
+    "Scores",
+    "TrainResult",
+    "Unseen",
+    "to_json",
+]

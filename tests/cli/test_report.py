@@ -1,0 +1,357 @@
+"""The report: every figure computed a second time, from predictions.csv alone."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import Result
+
+from fercli.data import Dataset, save_dataset
+from fercli.emotions import LABELS
+from fercli.evaluation import FILES
+from fercli.runs import RunFolder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fercli.config import TrainConfig
+
+Run = Callable[..., Result]
+RunJson = Callable[..., dict[str, Any]]
+PICTURES = [name for name in FILES.values() if name.endswith(".png")]
+
+
+class Page(HTMLParser):
+    """The tables of a page by caption, as rows of text, and what else a test asks for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._inside: list[str] = []
+        self._caption = ""
+        self._cell = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside.append(tag)
+        if tag == "caption":
+            self._caption = ""
+        if tag == "tr":
+            self.tables.setdefault(self._caption, []).append([])
+        if tag in {"td", "th"}:
+            self._cell = ""
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if "caption" in self._inside:
+            self._caption += data
+        self._cell += data
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._inside and self._inside.pop() != tag:
+            pass
+        if tag in {"td", "th"}:
+            self.tables[self._caption][-1].append(self._cell)
+
+    def find(self, start: str) -> dict[str, list[str]]:
+        """Return the rows of the table whose caption begins so, by their first cell."""
+        (rows,) = (rows for caption, rows in self.tables.items() if caption.startswith(start))
+        return {row[0]: row[1:] for row in rows}
+
+
+@pytest.fixture(scope="module")
+def scored(
+    trained: RunFolder, dataset_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A report on the private split, with mirrored scores."""
+    from fercli.data import open_dataset
+    from fercli.evaluation import evaluate, write_files
+    from fercli.models import find_model, open_runtime
+
+    folder = tmp_path_factory.mktemp("report")
+    model = find_model(str(trained.path))
+    evaluation = evaluate(
+        open_runtime(model, device="cpu"), model, open_dataset(dataset_path), "private", tta=True
+    )
+    write_files(evaluation, folder, curves=trained.curves)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def metrics(scored: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((scored / "metrics.json").read_text())
+    return read
+
+
+@pytest.fixture(scope="module")
+def page(scored: Path) -> Page:
+    return Page((scored / "report.html").read_text())
+
+
+def read_rows(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "predictions.csv").read_text().splitlines()))
+
+
+def read_answers(folder: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return truth, plain and mirrored probabilities, and what was learned from."""
+    rows = read_rows(folder)
+    truth = np.array([LABELS.index(row["true"]) for row in rows])
+    plain, mirrored = (
+        np.array([[float(row[f"{prefix}p_{name}"]) for name in LABELS] for row in rows])
+        for prefix in ("", "tta_")
+    )
+    for row, answer in zip(rows, plain, strict=True):
+        assert row["predicted"] == LABELS[answer.argmax()]
+    return truth, plain, mirrored, np.array([row["in_train"] == "1" for row in rows])
+
+
+def score(truth: NDArray[Any], answers: NDArray[Any]) -> dict[str, Any]:
+    """Compute every score in the plainest way there is."""
+    said = answers.argmax(1)
+    matrix = [[int(((truth == a) & (said == b)).sum()) for b in range(7)] for a in range(7)]
+    per_class = {}
+    for kind, name in enumerate(LABELS):
+        hits, claimed, support = matrix[kind][kind], sum(row[kind] for row in matrix), sum(
+            matrix[kind]
+        )  # fmt: skip
+        precision = hits / claimed if claimed else 0.0
+        recall = hits / support if support else 0.0
+        f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
+        per_class[name] = {"precision": precision, "recall": recall, "f1": f1, "support": support}
+    n = len(truth)
+    share, z = sum(matrix[kind][kind] for kind in range(7)) / n, 1.959963984540054
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    ece = 0.0
+    for low in range(15):
+        inside = [i for i in range(n) if low / 15 < answers[i].max() <= (low + 1) / 15]
+        ece += abs(sum(answers[i].max() - (said[i] == truth[i]) for i in inside)) / n
+    columns = list(per_class.values())
+    return {
+        "n_images": n,
+        "accuracy": share,
+        "accuracy_ci95": [middle - half, middle + half],
+        "macro_f1": sum(one["f1"] for one in columns) / 7,
+        "macro_precision": sum(one["precision"] for one in columns) / 7,
+        "macro_recall": sum(one["recall"] for one in columns) / 7,
+        "weighted_f1": sum(one["f1"] * one["support"] for one in columns) / n,
+        "weighted_precision": sum(one["precision"] * one["support"] for one in columns) / n,
+        "weighted_recall": share,
+        "balanced_accuracy": sum(one["recall"] for one in columns) / 7,
+        "nll": -sum(np.log(answers[i][truth[i]]) for i in range(n)) / n,
+        "ece": ece,
+        "brier": sum(((answers[i] - np.eye(7)[truth[i]]) ** 2).sum() for i in range(n)) / n,
+        "per_class": per_class,
+        "confusion_matrix": matrix,
+    }
+
+
+def test_every_score_comes_out_of_the_predictions(scored: Path, metrics: dict[str, Any]) -> None:
+    truth, plain, mirrored, seen = read_answers(scored)
+
+    for block, answers in ((metrics, plain), (metrics["tta"], mirrored)):
+        for name, value in score(truth, answers).items():
+            if name == "per_class":
+                for label, each in value.items():
+                    assert block[name][label] == pytest.approx(each), label
+            else:
+                assert np.asarray(block[name]) == pytest.approx(np.asarray(value), abs=1e-6), name
+    right = plain.argmax(1) == truth
+    assert metrics["deduplicated"]["n_seen"] == seen.sum()
+    assert metrics["deduplicated"]["accuracy"] == pytest.approx(right[~seen].mean())
+    for point in metrics["coverage"]:
+        sure = plain.max(1) >= point["min_confidence"]
+        assert point["coverage"] == pytest.approx(sure.mean())
+        if sure.any():
+            assert point["accuracy"] == pytest.approx(right[sure].mean())
+    fitted = metrics["calibration"]
+    before = plain ** fitted["temperature"]
+    before /= before.sum(1, keepdims=True)
+    assert fitted["ece_before"] == pytest.approx(score(truth, before)["ece"], abs=1e-5)
+    assert fitted["nll_before"] == pytest.approx(score(truth, before)["nll"], abs=1e-5)
+    counts = {
+        (a, b): n
+        for a, row in zip(LABELS, metrics["confusion_matrix"], strict=True)
+        for b, n in zip(LABELS, row, strict=True)
+        if a != b
+    }
+    most = sorted(counts.values(), reverse=True)[: len(metrics["confusions"])]
+    assert [one["n_images"] for one in metrics["confusions"]] == most
+    assert all(counts[one["true"], one["predicted"]] == one["n_images"]
+               for one in metrics["confusions"])  # fmt: skip
+
+
+def test_every_figure_of_the_page_is_that_of_the_predictions(scored: Path, page: Page) -> None:
+    truth, plain, mirrored, _ = read_answers(scored)
+    columns = [score(truth, plain), score(truth, mirrored)]
+    percent, digits = "{:.2%}".format, "{:.4f}".format
+
+    table = page.find("Plain scores")
+    for row, name, form in (
+        ("accuracy", "accuracy", percent), ("macro F1", "macro_f1", percent),
+        ("balanced accuracy", "balanced_accuracy", percent),
+        ("negative log-likelihood, nats", "nll", digits),
+        ("expected calibration error, 15 bins", "ece", digits), ("Brier score", "brier", digits),
+    ):  # fmt: skip
+        assert table[row] == [form(column[name]) for column in columns], row
+    assert table["95 % interval"] == [
+        "{:.2%} to {:.2%}".format(*column["accuracy_ci95"]) for column in columns
+    ]
+    labels = page.find("Scores of each label")
+    for name, each in columns[0]["per_class"].items():
+        wanted = [percent(each[key]) for key in ("precision", "recall", "f1")]
+        assert labels[name] == [*wanted, str(each["support"])]
+    matrix = page.find("Rows are the true labels")
+    for name, counts in zip(LABELS, columns[0]["confusion_matrix"], strict=True):
+        assert matrix[name] == [str(count) for count in counts]
+    right, sure = plain.argmax(1) == truth, plain.max(1)
+    for threshold, (covered, accurate) in list(page.find("What fer predict").items())[1:]:
+        answered = sure >= float(threshold)
+        assert covered == percent(answered.mean())
+        assert accurate == (percent(right[answered].mean()) if answered.any() else "none")
+
+
+def test_the_page_stands_alone(scored: Path, page: Page) -> None:
+    tags = [tag for tag, _ in page.tags]
+
+    assert "script" not in tags
+    assert "link" not in tags
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    # The curves of the training are shown as well.
+    assert len(images) == len(PICTURES) + 1
+    for attributes in images:
+        assert (attributes["src"] or "").startswith("data:image/png;base64,")
+        assert len(attributes["alt"] or "") > 10
+    assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
+    assert ("html", {"lang": "en"}) in page.tags
+    for name in PICTURES:
+        with Image.open(scored / name) as image:
+            assert min(image.size) > 300, name
+
+
+def test_both_forms_of_a_model_give_the_same_report(
+    run: Run, trained: RunFolder, dataset_path: Path
+) -> None:
+    for form in (trained.model, trained.onnx):
+        words = ["evaluate", form, "--data", dataset_path, "--output", form.suffix[1:]]
+        assert run(*words).exit_code == 0
+
+    torch, onnx = (read_rows(Path(folder)) for folder in ("safetensors", "onnx"))
+    for one, other in zip(torch, onnx, strict=True):
+        assert one["predicted"] == other["predicted"]
+        for name in LABELS:
+            assert float(one[f"p_{name}"]) == pytest.approx(float(other[f"p_{name}"]), abs=1e-4)
+
+
+def test_a_score_on_the_split_that_chose_is_called_selection(
+    run: Run, run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    copy = RunFolder(Path("copy"))
+    shutil.copytree(trained.path, copy.path)
+    words = ["evaluate", copy.path, "--data", dataset_path, "--split"]
+
+    said = {
+        split: run_json(*words, split)["data"]["protocol"]
+        for split in ("private", "public", "test", "train")
+    }
+
+    assert said == {
+        "private": "held-out", "public": "selection", "test": "selection", "train": "training"
+    }  # fmt: skip
+    kept = [json.loads(line) for line in copy.scores.read_text().splitlines()]
+    assert [line["protocol"] for line in kept] == list(said.values())
+    shown = run(*words, "public", "--output", "scores").stdout
+    assert "selection: public chose" in shown
+    assert "A selection score." in Path("scores/report.html").read_text()
+    assert "selection" in run("info", copy.path).stdout
+    assert "selection" not in run(*words, "private").stdout
+
+
+def test_a_student_inherits_the_choice_of_its_teacher(
+    run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    run_json(
+        "train", "--data", dataset_path, "--recipe", "fast", "--epochs", 1, "--batch-size", 100,
+        "--set", "widths=8", "--set", "stem_width=4", "--device", "cpu", "--output", "student",
+        "--teacher", trained.path, "--validation", 0.2,
+    )  # fmt: skip
+
+    data = run_json("evaluate", "student", "--data", dataset_path, "--split", "public")["data"]
+
+    assert data["protocol"] == "selection"
+    assert data["calibration"]["fitted_on"] == "0.2"
+
+
+def test_images_that_were_learned_from_are_left_out_without_the_train_split(
+    run_json: RunJson, trained: RunFolder, faces: Dataset
+) -> None:
+    # The test images alone, the first of them replaced by one that was learned from.
+    alone = _take_private(faces)
+    images = alone.images.copy()
+    images[0] = faces.select("train").images[0]
+    alone = dataclasses.replace(alone, images=images)
+    save_dataset(Path("alone.safetensors"), alone)
+    words = ["--data", "alone.safetensors"]
+
+    by_run = run_json("evaluate", trained.path, *words)["data"]["deduplicated"]
+    copied = shutil.copy(trained.onnx, "copy.onnx")
+    by_file = run_json("evaluate", copied, *words)["data"]["deduplicated"]
+    shutil.copy(trained.train_digests, ".")
+    beside = run_json("evaluate", copied, *words)["data"]["deduplicated"]
+
+    assert (by_run["n_seen"], by_run["n_images"], by_run["source"]) == (1, 59, "model")
+    assert by_file is None
+    assert beside == by_run
+
+
+def test_a_damaged_list_of_training_images_is_refused(
+    run: Run, trained: RunFolder, faces: Dataset, dataset_path: Path
+) -> None:
+    shutil.copytree(trained.path, "copy")
+    listed = RunFolder(Path("copy")).train_digests
+    listed.write_bytes(listed.read_bytes()[:-8])
+    save_dataset(Path("few.safetensors"), _take_private(faces))
+
+    assert run("evaluate", "copy", "--data", dataset_path).exit_code == 0
+    assert run("evaluate", "copy", "--data", "few.safetensors").exit_code == 4
+
+
+def test_names_are_text_not_markup(run: Run, faces: Dataset, tiny_config: TrainConfig) -> None:
+    from fercli.training import train
+
+    hostile = dataclasses.replace(
+        faces, label_names=("<script>alert(1)</script>", *faces.label_names[1:])
+    )
+    save_dataset(Path("hostile.safetensors"), hostile)
+    config = dataclasses.replace(tiny_config, epochs=1)
+    train(hostile, config, RunFolder(Path("hostile")), data="hostile.safetensors")
+
+    result = run("evaluate", "hostile", "--data", "hostile.safetensors", "--output", "scores")
+
+    assert result.exit_code == 0
+    page = Path("scores/report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def _take_private(faces: Dataset) -> Dataset:
+    private = faces.select("private")
+    n_images = len(private.labels)
+    return dataclasses.replace(
+        faces, images=private.images, labels=private.labels,
+        splits=np.full(n_images, faces.split_names.index("private"), dtype=np.uint8),
+        source_row=np.arange(n_images, dtype=np.int32),
+    )  # fmt: skip
