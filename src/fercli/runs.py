@@ -7,6 +7,8 @@ never looked at: copying a folder changes them.
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Mapping
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fercli.errors import ModelFileError
+from fercli.results import EpochReport
 from fercli.storage import write_json
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "find_newest_run",
     "is_finished",
     "name_run_directory",
+    "read_history",
     "read_run_record",
     "tell_time",
 ]
@@ -133,6 +137,26 @@ def read_run_record(folder: Path) -> dict[str, Any]:
         message = f"{path} has schema {record.get('schema')}, this fercli reads {SCHEMA}"
         raise ModelFileError(message)
     return record
+
+
+def read_history(run: RunFolder) -> list[EpochReport]:
+    """Return the epochs of a run's `metrics.csv`.
+
+    Raises:
+        ModelFileError: There is none, or it does not read as one.
+    """
+    names = [item.name for item in dataclasses.fields(EpochReport)]
+    try:
+        with run.metrics.open(encoding="utf-8", newline="") as stream:
+            return [
+                EpochReport(
+                    epoch=int(row[names[0]]), **{name: float(row[name]) for name in names[1:]}
+                )
+                for row in csv.DictReader(stream)
+            ]
+    except (OSError, ValueError, KeyError, TypeError) as reason:
+        message = f"{run.metrics} cannot be read ({reason!r})"
+        raise ModelFileError(message) from reason
 
 
 def is_finished(folder: RunFolder) -> bool:

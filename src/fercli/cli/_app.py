@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from fercli import __version__
-from fercli.cli import check, demo, download, evaluate, export, info, predict, prepare, train
+from fercli.cli import (
+    check,
+    compare,
+    demo,
+    download,
+    evaluate,
+    export,
+    info,
+    predict,
+    prepare,
+    train,
+)
 from fercli.cli._command import FerGroup, keep_lines
 
 __all__ = ["app"]
@@ -45,6 +56,7 @@ def root(
       fer data check                     copies, leaks and contradictions in it
       fer train --recipe fast            train in minutes on a laptop
       fer evaluate                       score the newest run
+      fer compare runs/a runs/b          two models on the same images
       fer predict faces/                 tell expressions of a folder of faces
     """
 
@@ -59,5 +71,5 @@ data = typer.Typer(
 for module in (download, prepare, check):
     module.add_to(data)
 app.add_typer(data, name="data")
-for module in (train, evaluate, export, predict, info, demo):
+for module in (train, evaluate, compare, export, predict, info, demo):
     module.add_to(app)

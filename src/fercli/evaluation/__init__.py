@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from fercli.evaluation.compare import (
+    COMPARISON_FILES,
+    Candidate,
+    Comparison,
+    check_names,
+    compare,
+    write_comparison,
+)
 from fercli.evaluation.evaluate import Evaluation, evaluate, record_scores
 from fercli.evaluation.files import FILES, write_files
-from fercli.evaluation.protocol import HELD_OUT, SELECTION, TRAINING, choose_split
+from fercli.evaluation.protocol import HELD_OUT, SELECTION, TRAINING, UNKNOWN, choose_split
 
 __all__ = [
+    "COMPARISON_FILES",
     "FILES",
     "HELD_OUT",
     "SELECTION",
     "TRAINING",
+    "UNKNOWN",
+    "Candidate",
+    "Comparison",
     "Evaluation",
+    "check_names",
     "choose_split",
+    "compare",
     "evaluate",
     "record_scores",
+    "write_comparison",
     "write_files",
 ]

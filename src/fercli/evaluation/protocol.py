@@ -24,6 +24,7 @@ __all__ = [
     "HELD_OUT",
     "SELECTION",
     "TRAINING",
+    "UNKNOWN",
     "check_labeling",
     "choose_split",
     "find_seen",
@@ -34,6 +35,7 @@ __all__ = [
 HELD_OUT: Final = "held-out"
 SELECTION: Final = "selection"
 TRAINING: Final = "training"
+UNKNOWN: Final = "unknown"
 _BY_PREFERENCE: Final = ("private", "test", "public", "validation")
 _HALVES: Final = {"test": {"public", "private"}}
 """FER2013's test images are those of two splits together."""
@@ -56,7 +58,7 @@ def choose_split(dataset: Dataset, split: str | None) -> str:
 
 
 def judge_split(metadata: dict[str, Any], dataset: Dataset, split: str) -> str:
-    """Return `held-out`, `selection` or `training`.
+    """Return `held-out`, `selection` or `training`, or `unknown` for a model of somebody else.
 
     Splits are compared by name: whoever drops images from a dataset, or adds some, still has the
     split that chose. A teacher's choice is passed on to whoever learns from it. Drawn faces and
@@ -67,7 +69,9 @@ def judge_split(metadata: dict[str, Any], dataset: Dataset, split: str) -> str:
         dataset: What it is scored on.
         split: The split.
     """
-    learned = metadata.get("dataset") or {}
+    if "dataset" not in metadata:
+        return UNKNOWN
+    learned = metadata["dataset"]
     drawn = str(learned.get("source", "")).startswith("synthetic")
     if drawn != dataset.is_synthetic:
         return HELD_OUT

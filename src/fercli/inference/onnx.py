@@ -17,7 +17,7 @@ from fercli.errors import DependencyMissingError, DeviceUnavailableError, ModelF
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["METADATA_KEY", "OnnxRuntime"]
+__all__ = ["METADATA_KEY", "OnnxRuntime", "is_exported", "open_session", "run_session"]
 
 METADATA_KEY: Final = "fercli"
 """Key of our JSON in the model's `metadata_props`."""
@@ -38,44 +38,78 @@ class OnnxRuntime:
     """
 
     def __init__(self, path: Path, *, device: str = "auto") -> None:
-        try:
-            import onnxruntime
-        except ImportError as reason:
-            message = f"onnxruntime cannot be imported ({reason})"
-            raise DependencyMissingError(message, hint="pip install onnxruntime") from reason
-        providers = _choose_providers(device, onnxruntime.get_available_providers())
-        options = onnxruntime.SessionOptions()
-        # Its warnings go to file descriptor 2 past every setting of ours; errors are raised.
-        options.log_severity_level = 3
-        try:
-            # Without this it prints to stdout when a model does not load.
-            self._session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=providers, enable_fallback=0
-            )
-        except OSError as reason:
-            message = f"{path} cannot be read ({reason.strerror})"
-            raise ModelFileError(message) from reason
-        except _load_errors() as reason:
-            text = " ".join(str(reason).split())
-            message = f"{path} is not a model that onnxruntime can load ({text[:200]})"
-            raise ModelFileError(message, hint=_HINT) from reason
-        if self._session.get_providers()[0] != _name_provider(providers[0]):
-            message = f"onnxruntime has {_name_provider(providers[0])} but cannot use it here"
-            raise DeviceUnavailableError(message, hint="use --device cpu")
+        self._session = open_session(path, device)
         self.metadata = _read_metadata(path, self._session)
         self.labels: tuple[str, ...] = tuple(self.metadata["labels"])
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]` for `[N, 48, 48]` uint8."""
-        try:
-            (probabilities,) = self._session.run(
-                ["probabilities"], {"images": np.ascontiguousarray(images)}
-            )
-        except _load_errors() as reason:
-            message = f"the model cannot be run ({' '.join(str(reason).split())[:200]})"
-            raise ModelFileError(message, hint=_HINT) from reason
-        result: NDArray[np.float32] = probabilities
-        return result
+        feeds = {"images": np.ascontiguousarray(images)}
+        return run_session(self._session, ["probabilities"], feeds)
+
+
+def open_session(path: Path, device: str) -> Any:  # noqa: ANN401  # untyped library
+    """Return an onnxruntime session of any ONNX file.
+
+    Raises:
+        ModelFileError: It does not load.
+        DeviceUnavailableError: onnxruntime cannot run on the device.
+        DependencyMissingError: onnxruntime cannot be imported.
+    """
+    try:
+        import onnxruntime
+    except ImportError as reason:
+        message = f"onnxruntime cannot be imported ({reason})"
+        raise DependencyMissingError(message, hint="pip install onnxruntime") from reason
+    providers = _choose_providers(device, onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    # Its warnings go to file descriptor 2 past every setting of ours; errors are raised.
+    options.log_severity_level = 3
+    try:
+        # Without this it prints to stdout when a model does not load.
+        session = onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=providers, enable_fallback=0
+        )
+    except OSError as reason:
+        message = f"{path} cannot be read ({reason.strerror})"
+        raise ModelFileError(message) from reason
+    except _load_errors() as reason:
+        text = " ".join(str(reason).split())
+        message = f"{path} is not a model that onnxruntime can load ({text[:200]})"
+        raise ModelFileError(message, hint=_HINT) from reason
+    if session.get_providers()[0] != _name_provider(providers[0]):
+        message = f"onnxruntime has {_name_provider(providers[0])} but cannot use it here"
+        raise DeviceUnavailableError(message, hint="use --device cpu")
+    return session
+
+
+def run_session(
+    session: Any,  # noqa: ANN401  # untyped library
+    outputs: list[str],
+    feeds: dict[str, NDArray[Any]],
+) -> NDArray[np.float32]:
+    """Return the one output of a session.
+
+    Raises:
+        ModelFileError: The model cannot be run on this input.
+    """
+    try:
+        (answers,) = session.run(outputs, feeds)
+    except _load_errors() as reason:
+        message = f"the model cannot be run ({' '.join(str(reason).split())[:200]})"
+        raise ModelFileError(message, hint=_HINT) from reason
+    result: NDArray[np.float32] = answers
+    return result
+
+
+def is_exported(path: Path) -> bool:
+    """Return whether fercli exported an ONNX file.
+
+    Raises:
+        ModelFileError: It does not load.
+    """
+    session = open_session(path, "cpu")
+    return METADATA_KEY in session.get_modelmeta().custom_metadata_map
 
 
 def _choose_providers(device: str, available: list[str]) -> list[Any]:

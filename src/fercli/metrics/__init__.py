@@ -11,25 +11,32 @@ from fercli.metrics.calibration import (
     compute_nll,
     fit_temperature,
 )
+from fercli.metrics.comparison import draw_cost, draw_histories
 from fercli.metrics.confidence import draw_coverage, draw_reliability
 from fercli.metrics.faces import draw_faces
 from fercli.metrics.intervals import compute_wilson_interval
+from fercli.metrics.paired import adjust_holm, compute_mcnemar, draw_difference_interval
 from fercli.metrics.plots import draw_confusion_matrix, draw_curves, draw_per_class
 from fercli.metrics.scores import compute_scores
 
 __all__ = [
+    "adjust_holm",
     "bin_confidence",
     "change_temperature",
     "compute_brier",
     "compute_coverage",
     "compute_ece",
+    "compute_mcnemar",
     "compute_nll",
     "compute_scores",
     "compute_wilson_interval",
     "draw_confusion_matrix",
+    "draw_cost",
     "draw_coverage",
     "draw_curves",
+    "draw_difference_interval",
     "draw_faces",
+    "draw_histories",
     "draw_per_class",
     "draw_reliability",
     "fit_temperature",

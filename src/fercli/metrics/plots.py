@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_confusion_matrix", "draw_curves", "draw_per_class"]
 
 _QUANTITIES: Final = {"precision": "#88a7c9", "recall": "#1f5a96", "f1": "#d98c3f"}
+_NAMES: Final = {"f1": "F1"}
 
 
 def draw_confusion_matrix(
@@ -98,7 +99,13 @@ def draw_per_class(path: Path, per_class: Mapping[str, ClassScores], title: str)
     places = np.arange(len(per_class))
     for offset, (quantity, color) in enumerate(_QUANTITIES.items(), start=-1):
         values = [getattr(scores, quantity) for scores in per_class.values()]
-        axes.bar(places + offset * 0.27, values, width=0.25, color=color, label=quantity)
+        axes.bar(
+            places + offset * 0.27,
+            values,
+            width=0.25,
+            color=color,
+            label=_NAMES.get(quantity, quantity),
+        )
     names = [f"{label}\nn = {scores.support:,}" for label, scores in per_class.items()]
     axes.set_xticks(places, names)
     axes.set_ylim(0, 1)

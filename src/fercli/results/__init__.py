@@ -6,6 +6,7 @@ so `to_json` is the identity on names.
 
 from __future__ import annotations
 
+from fercli.results.comparison import ComparedModel, ComparisonResult, PairedDifference
 from fercli.results.data import (
     CheckResult,
     DuplicateCounts,
@@ -31,6 +32,8 @@ __all__ = [
     "Calibration",
     "CheckResult",
     "ClassScores",
+    "ComparedModel",
+    "ComparisonResult",
     "Confusion",
     "CoveragePoint",
     "DuplicateCounts",
@@ -39,6 +42,7 @@ __all__ = [
     "ExportResult",
     "FerPlusReport",
     "NearCounts",
+    "PairedDifference",
     "PredictResult",
     "PredictionRow",
     "PrepareResult",

@@ -140,7 +140,7 @@ class EvaluationResult:
     """Split scored."""
     protocol: str
     """`held-out`; `selection` where the split chose the model, so that the score flatters it;
-    `training` where the model learned from it."""
+    `training` where the model learned from it; `unknown` of somebody else's model."""
     scores: Scores
     """Plain scores."""
     confusions: list[Confusion]

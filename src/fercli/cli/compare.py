@@ -1,0 +1,210 @@
+"""`fer compare`: several models on the same images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fercli.cli._command import register
+from fercli.cli._options import (
+    DataOption,
+    DeviceOption,
+    ForceOption,
+    OutputFolderOption,
+    choose_device_name,
+)
+from fercli.cli._output import Outcome, Output
+from fercli.cli._progress import watch_images
+from fercli.cli._tables import print_pairs, print_table
+from fercli.errors import ConfigError
+from fercli.names import safe_name
+from fercli.ranges import find_unknown_choice
+from fercli.results import ComparisonResult, PairedDifference, to_json
+from fercli.storage import check_output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from fercli.data import Dataset
+    from fercli.evaluation import Candidate
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to an app."""
+    register(app, "compare")(compare_command)
+
+
+def compare_command(
+    output: Output,
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help="Two or more: run folders, .safetensors, .onnx or bundled models.",
+        ),
+    ],
+    *,
+    data: DataOption = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPLIT", help="The split to score. Default: private, else test, else public."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME,...|fer2013|ferplus|folders",
+            help="What the outputs of an ONNX file mean that fercli did not export.",
+        ),
+    ] = None,
+    scaling: Annotated[
+        str,
+        typer.Option(
+            "--input",
+            metavar="0-255|0-1|-1-1|imagenet",
+            help="How such a file wants its pixels; size and channels it says itself.",
+        ),
+    ] = "0-1",
+    device: DeviceOption = None,
+    folder: OutputFolderOption = None,
+    force: ForceOption = False,
+) -> Outcome:
+    """Compare models on the same images: accuracy, whether the difference is chance, cost.
+
+    Every two models get McNemar's exact test, adjusted for the number of pairs, and a bootstrap
+    interval of the difference. Of runs, the settings in which they differ are listed too. With
+    --output DIR writes comparison.json, pictures of disagreements and of accuracy against cost, and
+    the curves of the runs.
+
+    Exit status: 0 done, 2 bad options or one model alone, 3 data missing, 4 a model missing or
+    refused, 5 no such device.
+
+    Examples:
+      fer compare runs/fast runs/standard
+      fer compare runs/fast runs/standard --split public --output comparison
+      fer compare base other.onnx --labels ferplus --input 0-255
+    """
+    from fercli.data import load_data
+    from fercli.evaluation import (
+        COMPARISON_FILES,
+        check_names,
+        choose_split,
+        compare,
+        write_comparison,
+    )
+    from fercli.inference.foreign import SCALINGS, parse_labels
+
+    names = check_names(models)
+    if problems := find_unknown_choice("input", scaling, SCALINGS):
+        raise ConfigError(*problems)
+    order = parse_labels(labels) if labels else None
+    how = _How(choose_device_name(device), order, scaling)
+    for name in COMPARISON_FILES.values() if folder else ():
+        check_output(Path(folder or ".") / name, force=force)
+    with watch_images(output, "reading the dataset") as on_progress:
+        dataset = load_data(data, on_progress, output.warn)
+    chosen = choose_split(dataset, split)
+    if split is None:
+        output.note(f"split: {chosen}")
+    if dataset.is_synthetic:
+        output.warn("these faces are drawn: scores on them say nothing about real faces")
+    candidates = [
+        _open(output, name, spec, dataset, how) for name, spec in zip(names, models, strict=True)
+    ]
+    comparison = compare(candidates, dataset, chosen)
+    result = comparison.result
+    if folder is not None:
+        result = write_comparison(comparison, folder, candidates)
+    return Outcome(to_json(result), lambda console: _show(console, result))
+
+
+@dataclass(frozen=True)
+class _How:
+    """How models are opened."""
+
+    device: str
+    """Where they run."""
+    order: tuple[str, ...] | None
+    """Labels of models that fercli did not export; None refuses those."""
+    scaling: str
+    """Of their pixels."""
+
+
+def _open(output: Output, name: str, spec: str, dataset: Dataset, how: _How) -> Candidate:
+    """Open a model; one of somebody else as the options say, without labels nobody asked for."""
+    from fercli.evaluation import Candidate
+    from fercli.inference.foreign import ForeignRuntime, ReducedRuntime
+    from fercli.inference.onnx import is_exported
+    from fercli.models import find_model, open_runtime
+
+    model = find_model(spec)
+    order = how.order
+    if order is None or not model.is_onnx or is_exported(model.path):
+        return Candidate(name, model, open_runtime(model, device=how.device))
+    runtime = ForeignRuntime(model.path, order, how.scaling)
+    extra = tuple(label for label in order if label not in dataset.label_names)
+    if not extra or not set(dataset.label_names) <= set(order):
+        return Candidate(name, model, runtime)
+    output.note(f"{name}: {', '.join(extra)} left out, the dataset has no such label")
+    kept = tuple(label for label in order if label not in extra)
+    return Candidate(name, model, ReducedRuntime(runtime, kept), extra)
+
+
+def _show(console: Console, result: ComparisonResult) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"{result.split}, {result.n_images:,} images", title_justify="left")
+    for column in ("model", "accuracy", "95 % interval", "macro F1", "ECE", "parameters", "MB",
+                   "images/s", "protocol"):  # fmt: skip
+        table.add_column(column, justify="left" if column in {"model", "protocol"} else "right")
+    for model in result.models:
+        scores = model.scores
+        low, high = scores.accuracy_ci95
+        table.add_row(
+            safe_name(model.name),
+            f"{scores.accuracy:.2%}",
+            f"{low:.2%} to {high:.2%}",
+            f"{scores.macro_f1:.2%}",
+            f"{scores.ece:.3f}",
+            "unknown" if model.parameters is None else f"{model.parameters:,}",
+            f"{model.size_bytes / 1e6:.1f}",
+            f"{model.images_per_s:,.0f}",
+            model.protocol,
+        )
+    print_table(console, table)
+    for pair in result.pairs:
+        console.print(_describe(pair), soft_wrap=True)
+    if result.settings:
+        print_table(console, _build_settings_table(result))
+    pairs = {"answered differently": f"{result.n_disagreements:,} of {result.n_images:,} images"}
+    print_pairs(console, {**pairs, **result.files})
+
+
+def _describe(pair: PairedDifference) -> str:
+    low, high = pair.difference_ci95
+    verdict = "significant" if pair.significant else "no significant difference"
+    return safe_name(
+        f"{pair.second} against {pair.first}: {100 * pair.difference:+.2f} points (95 % interval "
+        f"{100 * low:+.2f} to {100 * high:+.2f}), right alone {pair.n_only_second} and "
+        f"{pair.n_only_first}, p = {pair.p_adjusted:.2g}: {verdict}"
+    )
+
+
+def _build_settings_table(result: ComparisonResult) -> Table:
+    from rich.table import Table
+
+    table = Table(title="settings in which the runs differ", title_justify="left")
+    runs = list(next(iter(result.settings.values())))
+    table.add_column("setting")
+    for run in runs:
+        table.add_column(safe_name(run))
+    for setting, values in result.settings.items():
+        table.add_row(setting, *(safe_name(str(values[run])) for run in runs))
+    return table

@@ -1,0 +1,280 @@
+"""Several models on the same images: how good, how sure of the difference, at what cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from fercli.config import DEFAULTS
+from fercli.errors import ConfigError, FercliError
+from fercli.evaluation.evaluate import Evaluation, evaluate
+from fercli.inference import predict_in_batches
+from fercli.inference.foreign import count_parameters
+from fercli.metrics import (
+    adjust_holm,
+    compute_mcnemar,
+    draw_cost,
+    draw_difference_interval,
+    draw_faces,
+    draw_histories,
+)
+from fercli.results import ComparedModel, ComparisonResult, PairedDifference
+from fercli.runs import RunFolder, read_history, read_run_record
+from fercli.settings import flatten_config
+from fercli.storage import write_json
+
+if TYPE_CHECKING:
+    from fercli.data import Dataset
+    from fercli.inference import Runtime
+    from fercli.models import ModelFile
+
+__all__ = [
+    "COMPARISON_FILES",
+    "Candidate",
+    "Comparison",
+    "check_names",
+    "compare",
+    "write_comparison",
+]
+
+COMPARISON_FILES: Final = {
+    "comparison": "comparison.json",
+    "disagreements": "disagreements.png",
+    "cost": "cost.png",
+    "curves": "curves.png",
+}
+"""What each file is, and its name; curves only where two runs are compared."""
+_SIGNIFICANT: Final = 0.05
+_N_TIMED: Final = 512
+_ROUNDS: Final = 3
+_BOOTSTRAP_SEED: Final = 0
+_N_FACES: Final = 32
+_N_NAMED: Final = 3
+"""Models whose answers stand under a face; more would not be legible."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to compare."""
+
+    name: str
+    """What to call it."""
+    model: ModelFile
+    """Its file."""
+    runtime: Runtime
+    """The same, opened, with the dataset's labels."""
+    ignored_labels: tuple[str, ...] = ()
+    """Labels of the model that the runtime leaves out."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison, and the answers that it was computed from."""
+
+    result: ComparisonResult
+    """The figures."""
+    evaluations: list[Evaluation]
+    """Of each model, in order; labels in each model's own order."""
+
+
+def compare(candidates: Sequence[Candidate], dataset: Dataset, split: str) -> Comparison:
+    """Compare models.
+
+    Args:
+        candidates: At least two, with different names.
+        dataset: Has the split, and the models' labels in any order.
+        split: What to score on.
+
+    Raises:
+        ModelFileError: A model's labels are not the dataset's, or are another task's.
+    """
+    evaluations = [evaluate(one.runtime, one.model, dataset, split) for one in candidates]
+    speeds = _measure_speeds([one.runtime for one in candidates], evaluations[0])
+    models = [
+        _describe(one, evaluation, speed)
+        for one, evaluation, speed in zip(candidates, evaluations, speeds, strict=True)
+    ]
+    answers = np.stack([_name_answers(evaluation) for evaluation in evaluations])
+    result = ComparisonResult(
+        dataset=evaluations[0].result.dataset,
+        split=split,
+        n_images=answers.shape[1],
+        labels=evaluations[0].result.labels,
+        models=models,
+        pairs=_compare_pairs([model.name for model in models], evaluations),
+        n_disagreements=int((answers != answers[0]).any(axis=0).sum()),
+        settings=_list_differences(candidates),
+    )
+    return Comparison(result, evaluations)
+
+
+def write_comparison(
+    comparison: Comparison, folder: Path, candidates: Sequence[Candidate]
+) -> ComparisonResult:
+    """Write everything, and return the result that names the files.
+
+    Args:
+        comparison: What `compare` returned.
+        folder: Where to; made when missing.
+        candidates: What was compared; the curves of runs among them are drawn.
+
+    Raises:
+        DependencyMissingError: matplotlib cannot be imported.
+    """
+    paths = {kind: folder / name for kind, name in COMPARISON_FILES.items()}
+    result = comparison.result
+    written = ["cost"]
+    draw_cost(paths["cost"], result.models, f"{result.split}, n = {result.n_images:,}")
+    if result.n_disagreements:
+        _draw_disagreements(comparison, paths["disagreements"])
+        written.append("disagreements")
+    histories = {
+        one.name: history for one in candidates if (history := _find_history(one.model.run))
+    }
+    if len(histories) > 1:
+        draw_histories(paths["curves"], histories)
+        written.append("curves")
+    files = {kind: str(paths[kind]) for kind in (*written, "comparison")}
+    named = dataclasses.replace(result, files=files)
+    write_json(paths["comparison"], dataclasses.asdict(named))
+    return named
+
+
+def _measure_speeds(runtimes: list[Runtime], evaluation: Evaluation) -> list[float]:
+    """Return images per second: the best of several rounds, in turns, so that all share the noise.
+
+    The first round also pays for whatever a runtime prepares on its first call.
+    """
+    images = evaluation.images[:_N_TIMED]
+    best = [0.0] * len(runtimes)
+    for _ in range(_ROUNDS):
+        for index, runtime in enumerate(runtimes):
+            started = time.perf_counter()
+            predict_in_batches(runtime, images)
+            best[index] = max(best[index], len(images) / (time.perf_counter() - started))
+    return best
+
+
+def _describe(candidate: Candidate, evaluation: Evaluation, speed: float) -> ComparedModel:
+    result, path = evaluation.result, candidate.model.path
+    parameters = evaluation.metadata.get("parameters")
+    if parameters is None and candidate.model.is_onnx:
+        parameters = count_parameters(path)
+    return ComparedModel(
+        name=candidate.name,
+        model=result.model,
+        model_sha256=result.model_sha256,
+        protocol=result.protocol,
+        scores=result.scores,
+        parameters=parameters,
+        size_bytes=path.stat().st_size,
+        images_per_s=speed,
+        ignored_labels=list(candidate.ignored_labels),
+    )
+
+
+def _name_answers(evaluation: Evaluation) -> Any:  # noqa: ANN401  # an array of text
+    """Return the label that each image got, `[N]` of text: models may order labels differently."""
+    return np.array(evaluation.result.labels)[evaluation.plain.argmax(axis=1)]
+
+
+def _compare_pairs(names: list[str], evaluations: list[Evaluation]) -> list[PairedDifference]:
+    right = [evaluation.plain.argmax(axis=1) == evaluation.labels for evaluation in evaluations]
+    generator = np.random.default_rng(_BOOTSTRAP_SEED)
+    pairs = list(itertools.combinations(range(len(names)), 2))
+    only = [
+        (int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in pairs
+    ]
+    p_values = [compute_mcnemar(*counts) for counts in only]
+    return [
+        PairedDifference(
+            first=names[a],
+            second=names[b],
+            difference=(counts[1] - counts[0]) / len(right[a]),
+            difference_ci95=draw_difference_interval(right[a], right[b], generator),
+            n_only_first=counts[0],
+            n_only_second=counts[1],
+            p_value=p_value,
+            p_adjusted=adjusted,
+            significant=adjusted < _SIGNIFICANT,
+        )
+        for (a, b), counts, p_value, adjusted in zip(
+            pairs, only, p_values, adjust_holm(p_values), strict=True
+        )
+    ]
+
+
+def _list_differences(candidates: Sequence[Candidate]) -> dict[str, dict[str, Any]]:
+    """Return the settings in which the runs among the models differ; none for fewer than two.
+
+    A run of an older fercli did without settings that came later, which is what they default to.
+    """
+    defaults = json.loads(json.dumps(flatten_config(DEFAULTS)))
+    configs = {
+        one.name: {**defaults, **read_run_record(one.model.run)["config"]}
+        for one in candidates
+        if one.model.run is not None
+    }
+    names = sorted({name for config in configs.values() for name in config})
+    rows = {name: {run: config[name] for run, config in configs.items()} for name in names}
+    return {
+        name: row
+        for name, row in rows.items()
+        if any(value != next(iter(row.values())) for value in row.values())
+    }
+
+
+def _find_history(run: Path | None) -> Any:  # noqa: ANN401  # a list of reports, or nothing
+    """Return a run's epochs; a torn table of curves costs the curves and nothing else."""
+    if run is None:
+        return None
+    try:
+        return read_history(RunFolder(run))
+    except FercliError:
+        return None
+
+
+def _draw_disagreements(comparison: Comparison, path: Path) -> None:
+    """Draw images on which the models differ, those first on which all are sure."""
+    result, evaluations = comparison.result, comparison.evaluations
+    answers = np.stack([_name_answers(evaluation) for evaluation in evaluations])
+    sure = np.stack([evaluation.plain.max(axis=1) for evaluation in evaluations]).min(axis=0)
+    differ = np.flatnonzero((answers != answers[0]).any(axis=0))
+    chosen = differ[np.argsort(-sure[differ], kind="stable")][:_N_FACES]
+    shown = range(min(len(answers), _N_NAMED))
+    truth = np.array(evaluations[0].result.labels)[evaluations[0].labels]
+    captions = [
+        "\n".join([truth[image], *(f"{_LETTERS[one]}: {answers[one][image]}" for one in shown)])
+        for image in chosen
+    ]
+    named = ", ".join(f"{_LETTERS[one]} {result.models[one].name}" for one in shown)
+    title = f"{len(differ):,} disagreements; true label above, {named}"
+    draw_faces(path, evaluations[0].images[chosen], title, columns=8, captions=captions)
+
+
+_LETTERS: Final = "ABC"
+
+
+def check_names(names: Sequence[str]) -> list[str]:
+    """Return names of which none stands twice; copies get a number.
+
+    Raises:
+        ConfigError: There are fewer than two.
+    """
+    if len(names) < 2:
+        message = "a comparison takes at least two models"
+        raise ConfigError(message, hint="fer compare runs/fast runs/standard")
+    seen: dict[str, int] = {}
+    distinct = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return distinct

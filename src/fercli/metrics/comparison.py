@@ -1,0 +1,83 @@
+"""Pictures of several models: accuracy against cost, and their trainings side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fercli.metrics.figures import build_figure, save_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from fercli.results import ComparedModel, EpochReport
+
+__all__ = ["draw_cost", "draw_histories"]
+
+_MEGABYTE: Final = 1e6
+_WIDE: Final = 10.0
+"""Costs that differ by more than this are drawn on a logarithmic scale."""
+
+
+def draw_cost(path: Path, models: Sequence[ComparedModel], title: str) -> None:
+    """Write accuracy over parameters, file size and speed as PNG; bars are 95 % intervals.
+
+    Args:
+        path: Where to.
+        models: At least one.
+        title: One line above all.
+
+    Raises:
+        DependencyMissingError: matplotlib cannot be imported.
+    """
+    figure = build_figure(13, 4.4)
+    figure.suptitle(title, fontsize=11)
+    costs: dict[str, list[Any]] = {
+        "parameters": [model.parameters for model in models],
+        "file, MB": [model.size_bytes / _MEGABYTE for model in models],
+        "images/s": [model.images_per_s for model in models],
+    }
+    places = figure.subplots(1, 3, sharey=True)
+    for axes, (name, values) in zip(places, costs.items(), strict=True):
+        for index, (model, value) in enumerate(zip(models, values, strict=True)):
+            if value is None:
+                continue
+            accuracy = 100 * model.scores.accuracy
+            low, high = (100 * end for end in model.scores.accuracy_ci95)
+            axes.errorbar(
+                value, accuracy, yerr=[[accuracy - low], [high - accuracy]], fmt="o",
+                color=f"C{index % 10}", capsize=3, label=model.name,
+            )  # fmt: skip
+        known = [value for value in values if value is not None]
+        if known and max(known) > _WIDE * min(known):
+            axes.set_xscale("log")
+        axes.set_xlabel(name)
+        axes.grid(visible=True, alpha=0.3)
+    figure.axes[0].set_ylabel("accuracy, %")
+    figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="outside right upper")
+    save_figure(figure, path)
+
+
+def draw_histories(path: Path, histories: Mapping[str, Sequence[EpochReport]]) -> None:
+    """Write validation loss and accuracy of several trainings over the epochs as PNG.
+
+    Args:
+        path: Where to.
+        histories: Epochs by name of the run.
+
+    Raises:
+        DependencyMissingError: matplotlib cannot be imported.
+    """
+    figure = build_figure(11, 4.4)
+    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for index, (name, history) in enumerate(histories.items()):
+            epochs = [report.epoch for report in history]
+            for split, style in (("train", ":"), ("validation", "-")):
+                values = [getattr(report, f"{split}_{quantity}") for report in history]
+                label = name if split == "validation" else None
+                axes.plot(epochs, values, style, color=f"C{index % 10}", label=label, linewidth=1.5)
+        axes.set(xlabel="epoch", ylabel=f"{quantity}; dotted: train")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend(fontsize=8)
+    save_figure(figure, path)
