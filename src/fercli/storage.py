@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_output",
+    "check_outputs",
     "check_tensors",
     "digest_file",
     "digest_tensors",
@@ -51,6 +52,16 @@ def check_output(path: Path, *, force: bool) -> None:
     if path.exists() and not force:
         message = f"{path} is already there"
         raise OutputExistsError(message, hint="give --force to overwrite it, or another --output")
+
+
+def check_outputs(folder: Path | None, names: Iterable[str], *, force: bool) -> None:
+    """Refuse to overwrite any of some files of a folder; without a folder there are none.
+
+    Raises:
+        OutputExistsError: One is there and `force` is not set.
+    """
+    for name in names if folder else ():
+        check_output(Path(folder or ".") / name, force=force)
 
 
 @contextlib.contextmanager

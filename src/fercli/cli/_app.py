@@ -13,6 +13,7 @@ from fercli.cli import (
     demo,
     download,
     evaluate,
+    explain,
     export,
     info,
     predict,
@@ -58,6 +59,7 @@ def root(
       fer evaluate                       score the newest run
       fer compare runs/a runs/b          two models on the same images
       fer predict faces/                 tell expressions of a folder of faces
+      fer explain face.png               where on a face an answer comes from
     """
 
 
@@ -71,5 +73,5 @@ data = typer.Typer(
 for module in (download, prepare, check):
     module.add_to(data)
 app.add_typer(data, name="data")
-for module in (train, evaluate, compare, export, predict, info, demo):
+for module in (train, evaluate, compare, export, predict, explain, info, demo):
     module.add_to(app)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,7 +22,7 @@ from fercli.errors import ConfigError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.results import ComparisonResult, PairedDifference, to_json
-from fercli.storage import check_output
+from fercli.storage import check_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,8 +105,7 @@ def compare_command(
         raise ConfigError(*problems)
     order = parse_labels(labels) if labels else None
     how = _How(choose_device_name(device), order, scaling)
-    for name in COMPARISON_FILES.values() if folder else ():
-        check_output(Path(folder or ".") / name, force=force)
+    check_outputs(folder, COMPARISON_FILES.values(), force=force)
     with watch_images(output, "reading the dataset") as on_progress:
         dataset = load_data(data, on_progress, output.warn)
     chosen = choose_split(dataset, split)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -27,10 +26,11 @@ from fercli.cli._tables import (
 from fercli.errors import ConfigError, VerificationError
 from fercli.results import EvaluationResult
 from fercli.runs import RunFolder
-from fercli.storage import check_output
+from fercli.storage import check_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 __all__ = ["add_to", "show_evaluation"]
 
@@ -60,6 +60,13 @@ def evaluate_command(
     tta: Annotated[
         bool, typer.Option("--tta", help="Also score the mean of image and mirror image.")
     ] = False,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            help="Also score blurred, noisy, compressed, dark, covered and turned images.",
+        ),
+    ] = False,
     device: DeviceOption = None,
     require: Annotated[
         str | None,
@@ -81,16 +88,23 @@ def evaluate_command(
     Examples:
       fer evaluate
       fer evaluate runs/fast --split public --output scores
+      fer evaluate runs/fast --robustness --output scores --force
       fer evaluate model.onnx --data synthetic:1000 --require accuracy=0.9
     """
     from fercli.data import load_data
-    from fercli.evaluation import FILES, choose_split, evaluate, record_scores, write_files
+    from fercli.evaluation import (
+        FILES,
+        choose_split,
+        evaluate,
+        measure_robustness,
+        record_scores,
+        write_files,
+    )
     from fercli.models import find_model, open_runtime
 
     least = _parse_require(require) if require is not None else None
     found = find_model(model)
-    for name in FILES.values() if folder else ():
-        check_output(Path(folder or ".") / name, force=force)
+    check_outputs(folder, FILES.values(), force=force)
     if found.assumed:
         output.note(f"model: {found.origin}")
     runtime = open_runtime(found, device=choose_device_name(device))
@@ -103,6 +117,9 @@ def evaluate_command(
         output.warn("these faces are drawn: scores on them say nothing about real faces")
     run = RunFolder(found.run) if found.run else None
     evaluation = evaluate(runtime, found, dataset, chosen, tta=tta)
+    if robustness:
+        with watch_images(output, "scoring damaged images") as on_progress:
+            evaluation = measure_robustness(runtime, evaluation, on_progress)
     result = evaluation.result
     if folder is not None:
         result = write_files(evaluation, folder, curves=run.curves if run else None)
@@ -122,6 +139,8 @@ def show_evaluation(console: Console, result: EvaluationResult) -> None:
     """Show an evaluation's tables and files."""
     scores = result.scores
     print_table(console, build_scores_table(scores, f"{result.split}, {scores.n_images:,} images"))
+    if result.robustness:
+        print_table(console, _build_robustness_table(result))
     pairs = {"accuracy": describe_accuracy(scores)}
     if result.protocol in _PROTOCOLS:
         pairs["protocol"] = _PROTOCOLS[result.protocol].format(result.split)
@@ -151,6 +170,19 @@ def show_evaluation(console: Console, result: EvaluationResult) -> None:
     pairs["model"] = result.model
     pairs.update({f"{name.replace('_', ' ')}": path for name, path in result.files.items()})
     print_pairs(console, pairs)
+
+
+def _build_robustness_table(result: EvaluationResult) -> Table:
+    from rich.table import Table
+
+    table = Table(title="the same images, damaged", title_justify="left")
+    table.add_column("damage")
+    for name in ("amount", "accuracy", "macro F1"):
+        table.add_column(name, justify="right")
+    for row in result.robustness:
+        scores = (f"{row.accuracy:.1%}", f"{row.macro_f1:.1%}")
+        table.add_row(row.corruption, f"{row.amount:g}", *scores)
+    return table
 
 
 def _parse_require(text: str) -> float:

@@ -11,8 +11,10 @@ from fercli.evaluation.compare import (
     write_comparison,
 )
 from fercli.evaluation.evaluate import Evaluation, evaluate, record_scores
+from fercli.evaluation.explain import Explanation, draw_explanation, explain
 from fercli.evaluation.files import FILES, write_files
 from fercli.evaluation.protocol import HELD_OUT, SELECTION, TRAINING, UNKNOWN, choose_split
+from fercli.evaluation.robustness import measure_robustness
 
 __all__ = [
     "COMPARISON_FILES",
@@ -24,10 +26,14 @@ __all__ = [
     "Candidate",
     "Comparison",
     "Evaluation",
+    "Explanation",
     "check_names",
     "choose_split",
     "compare",
+    "draw_explanation",
     "evaluate",
+    "explain",
+    "measure_robustness",
     "record_scores",
     "write_comparison",
     "write_files",

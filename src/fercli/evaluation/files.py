@@ -18,6 +18,7 @@ from fercli.metrics import (
     draw_faces,
     draw_per_class,
     draw_reliability,
+    draw_robustness,
 )
 from fercli.storage import write_json, write_text
 
@@ -38,6 +39,7 @@ FILES: Final = {
     "coverage": "coverage.png",
     "mistakes": "mistakes.png",
     "samples": "samples.png",
+    "robustness": "robustness.png",
     "report": "report.html",
 }
 """What each file is, and its name."""
@@ -52,7 +54,7 @@ def write_files(
 ) -> EvaluationResult:
     """Write everything, and return the result that names the files.
 
-    Without a mistake there is no `mistakes.png`.
+    Without a mistake there is no `mistakes.png`, without damaged images no `robustness.png`.
 
     Args:
         evaluation: What `evaluate` returned.
@@ -125,6 +127,10 @@ def _draw_pictures(evaluation: Evaluation, files: dict[str, Path]) -> list[str]:
         title = f"the most confident of {len(wrong):,} mistakes: true > predicted"
         _draw_answers(evaluation, files["mistakes"], surest, title)
         drawn.append("mistakes")
+    if result.robustness:
+        title = f"{result.split}, n = {scores.n_images:,}: accuracy on damaged images"
+        draw_robustness(files["robustness"], result.robustness, scores.accuracy, title)
+        drawn.append("robustness")
     return drawn
 
 

@@ -30,6 +30,7 @@ _CAPTIONS: Final = {
     "it was.",
     "samples": "A few images of each label, spread over the split: the true label, what the model "
     "said, how sure it was.",
+    "robustness": "Accuracy as the images get worse; the figures stand in the table above.",
     "curves": "Loss and accuracy over the epochs of the training.",
 }
 

@@ -11,10 +11,11 @@ from fercli.metrics.calibration import (
     compute_nll,
     fit_temperature,
 )
-from fercli.metrics.comparison import draw_cost, draw_histories
+from fercli.metrics.comparison import draw_cost, draw_histories, draw_robustness
 from fercli.metrics.confidence import draw_coverage, draw_reliability
 from fercli.metrics.faces import draw_faces
 from fercli.metrics.intervals import compute_wilson_interval
+from fercli.metrics.maps import draw_maps
 from fercli.metrics.paired import adjust_holm, compute_mcnemar, draw_difference_interval
 from fercli.metrics.plots import draw_confusion_matrix, draw_curves, draw_per_class
 from fercli.metrics.scores import compute_scores
@@ -37,7 +38,9 @@ __all__ = [
     "draw_difference_interval",
     "draw_faces",
     "draw_histories",
+    "draw_maps",
     "draw_per_class",
     "draw_reliability",
+    "draw_robustness",
     "fit_temperature",
 ]

@@ -1,4 +1,4 @@
-"""Pictures of several models: accuracy against cost, and their trainings side by side."""
+"""Pictures of several scores: against cost, over epochs, as images get worse."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from fercli.results import ComparedModel, EpochReport
+    from fercli.results import ComparedModel, EpochReport, RobustnessRow
 
-__all__ = ["draw_cost", "draw_histories"]
+__all__ = ["draw_cost", "draw_histories", "draw_robustness"]
 
 _MEGABYTE: Final = 1e6
 _WIDE: Final = 10.0
@@ -80,4 +80,32 @@ def draw_histories(path: Path, histories: Mapping[str, Sequence[EpochReport]]) -
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(visible=True, alpha=0.3)
         axes.legend(fontsize=8)
+    save_figure(figure, path)
+
+
+def draw_robustness(path: Path, rows: Sequence[RobustnessRow], clean: float, title: str) -> None:
+    """Write accuracy over the strength of each corruption as PNG.
+
+    Args:
+        path: Where to.
+        rows: At least one.
+        clean: Accuracy on the images as they are, in [0, 1].
+        title: One line above it.
+
+    Raises:
+        DependencyMissingError: matplotlib cannot be imported.
+    """
+    figure = build_figure(7.4, 4.6)
+    axes = figure.add_subplot()
+    kinds = list(dict.fromkeys(row.corruption for row in rows))
+    for index, kind in enumerate(kinds):
+        of_kind = [row for row in rows if row.corruption == kind]
+        strengths = [0, *(row.strength for row in of_kind)]
+        accuracies = [clean, *(row.accuracy for row in of_kind)]
+        axes.plot(strengths, accuracies, marker="o", color=f"C{index % 10}", label=kind)
+    axes.set(xlabel="strength; 0: as they are", ylabel="accuracy", ylim=(0, 1))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_title(title, fontsize=11)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(fontsize=8)
     save_figure(figure, path)

@@ -51,7 +51,7 @@ def draw_faces(
     for number, image in enumerate(images):
         top, left = number // columns * (height + gap), number % columns * (width + 3)
         page[top : top + height, left : left + width] = image
-    figure = build_figure(columns * 0.95 + 0.2, rows * 0.0195 * (height + gap) + 0.5)
+    figure = build_figure(columns * 0.95 + 0.2, rows * 0.0186 * (height + gap) + 0.4)
     axes = figure.add_subplot()
     axes.imshow(page, cmap="gray", vmin=0, vmax=255)
     axes.set_axis_off()

@@ -20,6 +20,7 @@ from fercli.results.evaluation import (
     Confusion,
     CoveragePoint,
     EvaluationResult,
+    RobustnessRow,
     Scores,
     Unseen,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "PredictResult",
     "PredictionRow",
     "PrepareResult",
+    "RobustnessRow",
     "Scores",
     "TrainResult",
     "Unseen",

@@ -13,6 +13,7 @@ __all__ = [
     "Confusion",
     "CoveragePoint",
     "EvaluationResult",
+    "RobustnessRow",
     "Scores",
     "Unseen",
 ]
@@ -127,6 +128,22 @@ class Unseen:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RobustnessRow:
+    """Plain scores on damaged images."""
+
+    corruption: str
+    """What was done to them, and in which unit."""
+    strength: int
+    """1 mild, 2, 3 strong."""
+    amount: float
+    """How much, in that unit."""
+    accuracy: float
+    """In [0, 1]."""
+    macro_f1: float
+    """Mean F1 over the labels."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
     """A model's scores on a split."""
 
@@ -159,6 +176,8 @@ class EvaluationResult:
     """Inference time, seconds, plain."""
     images_per_s: float
     """Images over that time."""
+    robustness: list[RobustnessRow] = field(default_factory=list)
+    """Scores on damaged images, when asked for."""
     files: dict[str, str] = field(default_factory=dict)
     """Pictures and tables that were written."""
 

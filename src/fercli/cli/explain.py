@@ -1,0 +1,148 @@
+"""`fer explain`: where on a face an answer comes from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fercli.cli._command import register
+from fercli.cli._exit import ExitStatus
+from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
+from fercli.cli._output import Outcome, Output
+from fercli.cli._tables import print_pairs, print_table
+from fercli.errors import ConfigError, ImageDecodeError, ImageRefusedError
+from fercli.names import safe_name
+from fercli.ranges import find_unknown_choice
+from fercli.storage import check_outputs
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fercli.inference import Runtime
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to an app."""
+    register(app, "explain")(explain_command)
+
+
+def explain_command(
+    output: Output,
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Face crops, folders or patterns.")
+    ],
+    *,
+    folder: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Where the pictures go.")
+    ] = Path("explained"),
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A run folder, a .safetensors, an .onnx or a bundled model. Default: the newest "
+            "finished run under ./runs, else base.",
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL", help="Ask about this label too; may be given again."),
+    ] = None,
+    device: DeviceOption = None,
+    force: ForceOption = False,
+) -> Outcome:
+    """Show where on a face an answer comes from, one picture per image.
+
+    Red parts lower the label's probability when they are covered, blue ones raise it. A run or a
+    .safetensors also shows Grad-CAM; an ONNX file has no gradients. Each image is taken as one
+    whole face. The maps speak of the model, not of the person.
+
+    Exit status: 0 done, 2 bad options, 3 no images, 4 model missing or refused, 5 no such device,
+    7 some images could not be read.
+
+    Examples:
+      fer explain faces/
+      fer explain faces/ --model runs/fast --label sad --output maps
+    """
+    from fercli.inference.inputs import find_images
+    from fercli.models import find_model, open_runtime
+
+    found = find_model(model)
+    if found.assumed:
+        output.note(f"model: {found.origin}")
+    runtime = open_runtime(found, device=choose_device_name(device))
+    asked = tuple(label or ())
+    problems = [
+        problem for name in asked for problem in find_unknown_choice("label", name, runtime.labels)
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    paths = find_images(images)
+    targets = [folder / _name_picture(number, path) for number, path in enumerate(paths, 1)]
+    check_outputs(folder, (target.name for target in targets), force=force)
+    if found.is_onnx:
+        output.note("an ONNX file has no gradients: occlusion maps only, no Grad-CAM")
+    rows = [
+        _explain(runtime, path, target, asked) for path, target in zip(paths, targets, strict=True)
+    ]
+    skipped = [row for row in rows if row["status"] != "ok"]
+    methods = ["occlusion"] if found.is_onnx else ["occlusion", "grad-cam"]
+    data = {
+        "model": found.title, "methods": methods, "n_inputs": len(rows),
+        "n_skipped": len(skipped), "rows": rows,
+    }  # fmt: skip
+    errors = [
+        {"code": "image", "message": f"{row['path']}: {row['reason']}", "hint": ""}
+        for row in skipped
+    ]
+    status = ExitStatus.PARTIAL if skipped else ExitStatus.DONE
+    return Outcome(data, lambda console: _show(console, data), status=status, errors=errors)
+
+
+def _name_picture(number: int, path: Path) -> str:
+    """Return a file name that starts like the image's, whatever stands in that."""
+    return f"{number:04}-{re.sub(r'[^A-Za-z0-9_.-]', '_', path.stem)[:60]}.png"
+
+
+def _explain(runtime: Runtime, path: Path, target: Path, asked: tuple[str, ...]) -> dict[str, Any]:
+    """Write one picture and return its row; a file that cannot be read gets one as well."""
+    from fercli.evaluation import draw_explanation, explain
+    from fercli.images import load_face_crop
+
+    row: dict[str, Any] = {
+        "path": str(path), "status": "ok", "reason": None, "label": None, "confidence": None,
+        "probabilities": None, "output": None,
+    }  # fmt: skip
+    try:
+        face, _ = load_face_crop(path)
+    except ImageDecodeError as reason:
+        status = "refused" if isinstance(reason, ImageRefusedError) else "unreadable"
+        return {**row, "status": status, "reason": reason.message}
+    explanation = explain(runtime, face, asked)
+    draw_explanation(target, face, explanation)
+    return {
+        **row,
+        "label": explanation.label,
+        "confidence": explanation.probabilities[explanation.label],
+        "probabilities": explanation.probabilities,
+        "output": str(target),
+    }
+
+
+def _show(console: Console, data: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"{data['n_inputs']:,} images", title_justify="left")
+    for column in ("image", "label", "confidence", "picture"):
+        table.add_column(column)
+    for row in data["rows"]:
+        sure = "" if row["confidence"] is None else f"{row['confidence']:.1%}"
+        said = row["label"] or f"{row['status']}: {row['reason']}"
+        cells = (row["path"], said, sure, row["output"] or "")
+        table.add_row(*(safe_name(cell) for cell in cells))
+    print_table(console, table)
+    print_pairs(console, {"model": data["model"], "methods": ", ".join(data["methods"])})

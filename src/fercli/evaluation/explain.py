@@ -1,0 +1,186 @@
+"""Where on a face an answer comes from: occlusion maps by any model, Grad-CAM by gradients.
+
+An occlusion map asks the model: part after part of the face is covered, and what the answer loses
+is painted where it was covered. Grad-CAM reads the last maps of the network instead. Neither says
+why a person would give the answer.
+
+Shape legend: N images, K labels, h x w a small map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from fercli.inference import predict_in_batches
+from fercli.metrics import draw_maps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from fercli.inference import Runtime
+
+__all__ = ["Explanation", "compute_grad_cam", "compute_occlusion", "draw_explanation", "explain"]
+
+_WINDOW_PX: Final = 10
+_STRIDE_PX: Final = 3
+_LEAST_PX: Final = 6
+"""Ten pixels cover an eye or half a mouth of a 48x48 face; Grad-CAM's maps are to tell as much."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Maps of one face."""
+
+    label: str
+    """What the model says."""
+    probabilities: dict[str, float]
+    """By label."""
+    occlusion: dict[str, NDArray[np.float32]]
+    """For each label asked: [48, 48], what its probability loses where the face is covered; where
+    it gains, below 0."""
+    grad_cam: dict[str, NDArray[np.float32]]
+    """For each label asked: [48, 48] in [0, 1]; empty for a model without gradients."""
+
+
+def explain(runtime: Runtime, face: NDArray[np.uint8], labels: tuple[str, ...] = ()) -> Explanation:
+    """Return the maps of a face, for the label that the model gives and for others.
+
+    Args:
+        runtime: The model; one that runs in torch also gives Grad-CAM.
+        face: `[48, 48]`.
+        labels: Other labels to ask about, each one of the model's.
+    """
+    answer = predict_in_batches(runtime, face[None])[0]
+    said = runtime.labels[int(answer.argmax())]
+    asked = list(dict.fromkeys([said, *labels]))
+    columns = [runtime.labels.index(label) for label in asked]
+    lost = compute_occlusion(runtime, face, answer)[columns]
+    network = getattr(runtime, "network", None)
+    return Explanation(
+        label=said,
+        probabilities=dict(zip(runtime.labels, map(float, answer), strict=True)),
+        occlusion=dict(zip(asked, lost, strict=True)),
+        grad_cam={}
+        if network is None
+        else {
+            label: compute_grad_cam(network, face, column)
+            for label, column in zip(asked, columns, strict=True)
+        },
+    )
+
+
+def compute_occlusion(
+    runtime: Runtime, face: NDArray[np.uint8], answer: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return what each label's probability loses where a face is covered, `[K, 48, 48]`.
+
+    A square of the face's mean grey moves over it; a pixel gets the mean loss over all squares that
+    cover it.
+
+    Args:
+        runtime: The model.
+        face: `[48, 48]`.
+        answer: `[K]`, what it says of the whole face.
+
+    Source:
+        Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014, section
+        4.2. Window and stride are ours.
+    """
+    side = face.shape[0]
+    # Squares may stick out, so that a pixel at the border is covered as often as one inside.
+    starts = range(_STRIDE_PX - _WINDOW_PX, side, _STRIDE_PX)
+    windows = [
+        (slice(max(0, top), top + _WINDOW_PX), slice(max(0, left), left + _WINDOW_PX))
+        for top in starts
+        for left in starts
+    ]
+    covered = np.repeat(face[None], len(windows), axis=0)
+    for image, window in zip(covered, windows, strict=True):
+        image[window] = round(float(face.mean()))
+    lost = answer - predict_in_batches(runtime, covered)
+    total = np.zeros((len(answer), side, side), dtype=np.float32)
+    times = np.zeros((side, side), dtype=np.float32)
+    for losses, window in zip(lost, windows, strict=True):
+        total[(slice(None), *window)] += losses[:, None, None]
+        times[window] += 1
+    mean: NDArray[np.float32] = total / times
+    return mean
+
+
+def compute_grad_cam(network: Any, face: NDArray[np.uint8], label: int) -> NDArray[np.float32]:  # noqa: ANN401  # torch is imported late
+    """Return a Grad-CAM map `[48, 48]` in [0, 1].
+
+    The maps taken are the last of at least 6x6, whatever the network is: coarser ones, the usual
+    choice on large photos, do not tell an eye from a mouth on 48 pixels.
+
+    Args:
+        network: A `FaceNetwork` in evaluation mode.
+        face: `[48, 48]`.
+        label: Its output.
+
+    Source:
+        Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+        Localization", 2017, section 3.
+    """
+    import torch
+    from torch.nn import functional
+
+    from fercli.networks.runtime import to_pixels
+
+    kept: list[torch.Tensor] = []
+
+    def keep(module: torch.nn.Module, _inputs: object, output: object) -> None:
+        # What a convolution gives is not yet normed nor cut off at zero.
+        if isinstance(module, torch.nn.Conv2d):
+            return
+        if (
+            isinstance(output, torch.Tensor)
+            and output.ndim == 4
+            and min(output.shape[2:]) >= _LEAST_PX
+        ):
+            kept.append(output)
+
+    hooks = [module.register_forward_hook(keep) for module in network.modules()]
+    try:
+        device = next(network.parameters()).device
+        image = torch.from_numpy(face[None].copy()).to(device)
+        with torch.enable_grad():
+            # Frozen networks carry no gradient; the pixels do.
+            pixels = to_pixels(image).requires_grad_()
+            logits = network(pixels)
+            maps = kept[-1]
+            (gradient,) = torch.autograd.grad(logits[0, label], maps)
+        weights = gradient.mean(dim=(2, 3), keepdim=True)
+        cam = functional.relu((weights * maps).sum(dim=1, keepdim=True))
+        cam = functional.interpolate(cam, size=face.shape, mode="bilinear", align_corners=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    heat: NDArray[np.float32] = cam[0, 0].detach().float().cpu().numpy()
+    top = float(heat.max())
+    return heat / np.float32(top) if top > 0 else heat
+
+
+def draw_explanation(path: Path, face: NDArray[np.uint8], explanation: Explanation) -> None:
+    """Write the face and its maps as PNG: a row per label asked.
+
+    Args:
+        path: Where to.
+        face: `[48, 48]`.
+        explanation: Its maps.
+
+    Raises:
+        DependencyMissingError: matplotlib cannot be imported.
+    """
+    rows = {}
+    for label, lost in explanation.occlusion.items():
+        maps = {"covering loses (red), gains (blue)": lost}
+        if label in explanation.grad_cam:
+            maps["Grad-CAM"] = explanation.grad_cam[label]
+        rows[f"{label} {explanation.probabilities[label]:.0%}"] = maps
+    draw_maps(path, face, rows)
