@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_BUNDLED",
     "ModelFile",
+    "build_untrained",
     "describe_model",
     "find_model",
     "list_bundled",
     "load_network",
     "open_runtime",
+    "read_metadata",
     "save_model",
 ]
 
@@ -143,6 +145,23 @@ def open_runtime(model: ModelFile, *, device: str = "auto") -> Runtime:
     return TorchRuntime(network, tuple(metadata["labels"]), choose_device(device), metadata)
 
 
+def build_untrained(metadata: dict[str, Any]) -> FaceNetwork:
+    """Return the network that a model's metadata describes, its weights as torch leaves them.
+
+    Raises:
+        ModelFileError: It is of a network that this fercli lacks.
+    """
+    from fercli.networks import build_network
+
+    try:
+        settings = metadata["network"]
+        config = NetworkConfig(**{**settings, "widths": tuple(settings["widths"])})
+        return build_network(config, len(metadata["labels"]))
+    except (KeyError, TypeError, ConfigError) as reason:
+        message = f"this fercli cannot build the model's network ({reason!r})"
+        raise ModelFileError(message) from reason
+
+
 def load_network(path: Path) -> tuple[FaceNetwork, dict[str, Any]]:
     """Read a `.safetensors` model, its digest checked.
 
@@ -154,16 +173,12 @@ def load_network(path: Path) -> tuple[FaceNetwork, dict[str, Any]]:
     """
     import torch
 
-    from fercli.networks import build_network
-
     arrays, metadata = load_tensors(path, ModelFileError)
     _check_kind(path, metadata)
+    network = build_untrained(metadata)
     try:
-        settings = metadata["network"]
-        config = NetworkConfig(**{**settings, "widths": tuple(settings["widths"])})
-        network = build_network(config, len(metadata["labels"]))
         network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    except (KeyError, TypeError, RuntimeError, ConfigError) as reason:
+    except (KeyError, RuntimeError) as reason:
         text = " ".join(str(reason).split())[:200]
         message = f"{path} holds a network that this fercli cannot build ({text})"
         raise ModelFileError(message) from reason
@@ -216,11 +231,8 @@ def _find_in_run(folder: Path, *, prefer_onnx: bool) -> Path:
     return run.onnx if prefer_onnx and run.onnx.exists() else run.model
 
 
-def describe_model(model: ModelFile) -> dict[str, Any]:
-    """Return what a model file says of itself, as plain JSON values.
-
-    Returns:
-        `kind` (`torch` or `onnx`), `labels`, `network`, `parameters`, `input` and `trained`.
+def read_metadata(model: ModelFile) -> dict[str, Any]:
+    """Return the JSON object stored with a model.
 
     Raises:
         ModelFileError: The file is damaged or not a fercli model.
@@ -228,10 +240,23 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
     if model.is_onnx:
         from fercli.inference.onnx import OnnxRuntime
 
-        metadata = OnnxRuntime(model.path).metadata
-    else:
-        metadata = load_tensors(model.path, ModelFileError)[1]
-        _check_kind(model.path, metadata)
+        return OnnxRuntime(model.path).metadata
+    metadata = load_tensors(model.path, ModelFileError)[1]
+    _check_kind(model.path, metadata)
+    return metadata
+
+
+def describe_model(model: ModelFile) -> dict[str, Any]:
+    """Return what a model file says of itself, as plain JSON values.
+
+    Returns:
+        `kind` (`torch` or `onnx`), `labels`, `network`, `parameters`, `input`, `temperature` and
+        `trained`.
+
+    Raises:
+        ModelFileError: The file is damaged or not a fercli model.
+    """
+    metadata = read_metadata(model)
     dataset = metadata.get("dataset", {})
     return {
         "kind": "onnx" if model.is_onnx else "torch",
@@ -239,6 +264,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         "network": metadata["network"]["network"],
         "parameters": metadata.get("parameters"),
         "input": "uint8 [N, 48, 48], grey, 0-255",
+        "temperature": metadata.get("temperature", 1.0),
         "trained": {
             "dataset": dataset.get("source"),
             "dataset_sha256": dataset.get("sha256"),

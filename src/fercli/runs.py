@@ -7,6 +7,7 @@ never looked at: copying a folder changes them.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import datetime as dt
@@ -28,6 +29,7 @@ __all__ = [
     "name_run_directory",
     "read_history",
     "read_run_record",
+    "read_scores",
     "tell_time",
 ]
 
@@ -157,6 +159,19 @@ def read_history(run: RunFolder) -> list[EpochReport]:
     except (OSError, ValueError, KeyError, TypeError) as reason:
         message = f"{run.metrics} cannot be read ({reason!r})"
         raise ModelFileError(message) from reason
+
+
+def read_scores(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """Return the last score of each split that `fer evaluate` recorded; none where none is."""
+    if not run.scores.exists():
+        return {}
+    scores = {}
+    for line in run.scores.read_text(encoding="utf-8").splitlines():
+        # A line that a power cut tore is not worth more than the others.
+        with contextlib.suppress(ValueError, KeyError):
+            entry = json.loads(line)
+            scores[entry["split"]] = entry
+    return scores
 
 
 def is_finished(folder: RunFolder) -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fercli.cli._command import register
+from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
 from fercli.cli._tables import print_pairs
-from fercli.errors import FercliError
+from fercli.errors import ConfigError, FercliError
+from fercli.storage import check_output, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,22 +38,42 @@ def info_command(
             "environment.",
         ),
     ] = None,
+    diagram: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the network there, as PNG, shapes and all."),
+    ] = None,
+    card: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a model card there, in Markdown.")
+    ] = None,
+    force: ForceOption = False,
 ) -> Outcome:
     """Show what a model holds; without one, the environment and what is wrong with it.
 
-    Exit status: 0 done, 4 model missing or refused.
+    A model card says what the model is, how it scored (`fer evaluate` first), and what it is and is
+    not for.
+
+    Exit status: 0 done, 2 bad options or an output that is there, 4 model missing or refused.
 
     Examples:
       fer info
       fer info runs/fast
+      fer info runs/fast --diagram network.png --card CARD.md
       fer info model.onnx --json
     """
     if model is None:
+        if diagram or card:
+            message = "--diagram and --card need a MODEL"
+            raise ConfigError(message, hint="fer info runs/fast --card CARD.md")
         return _describe_environment(output)
     from fercli.models import describe_model, find_model
+    from fercli.runs import RunFolder, read_scores
 
     found = find_model(model)
-    data = {**describe_model(found), "scores": _read_scores(found)}
+    scores = read_scores(RunFolder(found.run)) if found.run else {}
+    data = {**describe_model(found), "scores": scores}
+    files = _write_files(found, diagram, card, force=force)
+    if files:
+        data["files"] = files
     if command := _find_command(found):
         data["trained"]["command"] = command
 
@@ -68,6 +89,7 @@ def info_command(
             "network": data["network"],
             "parameters": f"{data['parameters']:,}" if data["parameters"] else "unknown",
             "input": data["input"],
+            "temperature": f"{data['temperature']:.3f}",
             **trained,
         }
         for split, score in data["scores"].items():
@@ -75,9 +97,31 @@ def info_command(
             pairs[f"scored: {split}"] = (
                 f"{score['accuracy']:.2%} (n = {score['n_images']:,}) {protocol}".rstrip()
             )
-        print_pairs(console, pairs)
+        print_pairs(console, {**pairs, **files})
 
     return Outcome(data, show)
+
+
+def _write_files(
+    found: ModelFile, diagram: Path | None, card: Path | None, *, force: bool
+) -> dict[str, str]:
+    """Write what was asked for, and return where it is."""
+    files = {}
+    for path in (diagram, card):
+        if path is not None:
+            check_output(path, force=force)
+    if diagram is not None:
+        from fercli.evaluation import draw_network
+        from fercli.models import read_metadata
+
+        draw_network(diagram, read_metadata(found))
+        files["diagram"] = str(diagram)
+    if card is not None:
+        from fercli.evaluation import build_card
+
+        write_text(card, build_card(found))
+        files["card"] = str(card)
+    return files
 
 
 def _describe_environment(output: Output) -> Outcome:
@@ -112,19 +156,3 @@ def _find_command(found: ModelFile) -> str | None:
         return write_command(read_run_record(found.run))
     except FercliError:
         return None
-
-
-def _read_scores(found: ModelFile) -> dict[str, Any]:
-    """Return the last score of each split that `fer evaluate` recorded for a run."""
-    from fercli.runs import RunFolder
-
-    if found.run is None or not RunFolder(found.run).scores.exists():
-        return {}
-    lines = RunFolder(found.run).scores.read_text(encoding="utf-8").splitlines()
-    scores = {}
-    for line in lines:
-        # A line that a power cut tore is not worth more than the others.
-        with contextlib.suppress(ValueError, KeyError):
-            entry = json.loads(line)
-            scores[entry["split"]] = entry
-    return scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fercli.evaluation.card import build_card, describe_training
 from fercli.evaluation.compare import (
     COMPARISON_FILES,
     Candidate,
@@ -10,7 +11,8 @@ from fercli.evaluation.compare import (
     compare,
     write_comparison,
 )
-from fercli.evaluation.evaluate import Evaluation, evaluate, record_scores
+from fercli.evaluation.diagram import draw_network
+from fercli.evaluation.evaluate import Evaluation, describe_scores, evaluate, record_scores
 from fercli.evaluation.explain import Explanation, draw_explanation, explain
 from fercli.evaluation.files import FILES, write_files
 from fercli.evaluation.protocol import HELD_OUT, SELECTION, TRAINING, UNKNOWN, choose_split
@@ -27,10 +29,14 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "Explanation",
+    "build_card",
     "check_names",
     "choose_split",
     "compare",
+    "describe_scores",
+    "describe_training",
     "draw_explanation",
+    "draw_network",
     "evaluate",
     "explain",
     "measure_robustness",

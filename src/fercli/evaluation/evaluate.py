@@ -19,7 +19,7 @@ from fercli.metrics import (
     compute_nll,
     compute_scores,
 )
-from fercli.results import Calibration, Confusion, EvaluationResult
+from fercli.results import Calibration, Confusion, EvaluationResult, to_json
 from fercli.runs import tell_time
 from fercli.storage import write_text
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fercli.results import Scores
     from fercli.runs import RunFolder
 
-__all__ = ["Evaluation", "evaluate", "record_scores"]
+__all__ = ["Evaluation", "describe_scores", "evaluate", "record_scores"]
 
 _N_CONFUSIONS: Final = 5
 
@@ -112,8 +112,15 @@ def evaluate(
 
 def record_scores(run: RunFolder, result: EvaluationResult) -> None:
     """Append a result to a run's `scores.jsonl`."""
+    before = run.scores.read_text(encoding="utf-8") if run.scores.exists() else ""
+    entry = describe_scores(result)
+    write_text(run.scores, before + json.dumps(entry, allow_nan=False) + "\n")
+
+
+def describe_scores(result: EvaluationResult) -> dict[str, Any]:
+    """Return what is kept of a result: a line of `scores.jsonl`, what a model card shows."""
     unseen = result.deduplicated
-    entry = {
+    return {
         "at": tell_time(),
         "split": result.split,
         "protocol": result.protocol,
@@ -126,9 +133,8 @@ def record_scores(run: RunFolder, result: EvaluationResult) -> None:
         "ece": result.scores.ece,
         "tta_accuracy": result.tta.accuracy if result.tta else None,
         "deduplicated": unseen and {"n_images": unseen.n_images, "accuracy": unseen.accuracy},
+        "per_class": {label: to_json(one) for label, one in result.scores.per_class.items()},
     }
-    before = run.scores.read_text(encoding="utf-8") if run.scores.exists() else ""
-    write_text(run.scores, before + json.dumps(entry, allow_nan=False) + "\n")
 
 
 def map_labels(

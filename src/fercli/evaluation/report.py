@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import fercli
 from fercli.errors import DependencyMissingError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fercli.evaluation.evaluate import Evaluation
 
-__all__ = ["build_report"]
+__all__ = ["build_report", "render"]
 
 _TEMPLATE: Final = Path(__file__).with_name("report.html")
 _CAPTIONS: Final = {
@@ -45,25 +45,44 @@ def build_report(evaluation: Evaluation, pictures: Mapping[str, Path]) -> str:
     Raises:
         DependencyMissingError: jinja2 cannot be imported.
     """
-    try:
-        import jinja2
-    except ImportError as reason:
-        message = f"jinja2 cannot be imported ({reason}), so the report cannot be written"
-        raise DependencyMissingError(message, hint="pip install jinja2") from reason
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["percent"] = lambda share: f"{share:.2%}"
-    environment.filters["thousands"] = lambda count: f"{count:,}"
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     figures = {
         kind: {"data": base64.b64encode(path.read_bytes()).decode(), "caption": _CAPTIONS[kind]}
         for kind, path in pictures.items()
     }
-    return template.render(
+    return render(
+        _TEMPLATE,
+        escape=True,
         result=evaluation.result,
         trained=evaluation.metadata,
         figures=figures,
         version=fercli.__version__,
         written=tell_time(),
     )
+
+
+def render(path: Path, *, escape: bool, **values: Any) -> str:  # noqa: ANN401  # a template's
+    """Return a template filled in.
+
+    Args:
+        path: The template.
+        escape: Whether values are escaped for HTML.
+        values: What it speaks of; a name that it misses is an error.
+
+    Raises:
+        DependencyMissingError: jinja2 cannot be imported.
+    """
+    try:
+        import jinja2
+    except ImportError as reason:
+        message = f"jinja2 cannot be imported ({reason}), so the page cannot be written"
+        raise DependencyMissingError(message, hint="pip install jinja2") from reason
+    environment = jinja2.Environment(
+        autoescape=escape,  # noqa: S701  # Markdown is text; HTML asks for it
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["percent"] = lambda share: f"{share:.2%}"
+    environment.filters["thousands"] = lambda count: f"{count:,}"
+    return environment.from_string(path.read_text(encoding="utf-8")).render(values)

@@ -13,6 +13,7 @@ from fercli.metrics.calibration import (
 )
 from fercli.metrics.comparison import draw_cost, draw_histories, draw_robustness
 from fercli.metrics.confidence import draw_coverage, draw_reliability
+from fercli.metrics.diagram import draw_diagram
 from fercli.metrics.faces import draw_faces
 from fercli.metrics.intervals import compute_wilson_interval
 from fercli.metrics.maps import draw_maps
@@ -35,6 +36,7 @@ __all__ = [
     "draw_cost",
     "draw_coverage",
     "draw_curves",
+    "draw_diagram",
     "draw_difference_interval",
     "draw_faces",
     "draw_histories",

@@ -1,0 +1,138 @@
+"""A model card: what a model is, how good, for what, and for what not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from fercli.errors import FercliError
+from fercli.evaluation.report import render
+from fercli.models import read_metadata
+from fercli.recipes import write_command
+from fercli.runs import RunFolder, read_run_record, read_scores
+from fercli.storage import digest_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fercli.models import ModelFile
+
+__all__ = ["build_card", "describe_training"]
+
+_TEMPLATE: Final = Path(__file__).with_name("card.md")
+_FER2013: Final = (
+    "FER2013 (Goodfellow et al. 2013, arXiv 1307.0414), gathered by web search. The licence of the "
+    "pictures is unclear; none of them is in the model file."
+)
+_DRAWN: Final = "Drawn faces that fercli makes itself: the model says nothing about real ones."
+_OWN: Final = "The data of whoever trained it ({}); ask them about its licence and whom it shows."
+
+
+def build_card(
+    model: ModelFile,
+    *,
+    name: str | None = None,
+    more: Mapping[str, str] | None = None,
+    scores: dict[str, dict[str, Any]] | None = None,
+) -> str:
+    """Return a model card in Markdown.
+
+    A model that comes with fercli brings its card; it is returned as it is.
+
+    Args:
+        model: Whose.
+        name: What to call it; its file's or run's name by default.
+        more: Facts to add to the first table, by name.
+        scores: By split, as `describe_scores` returns them; those of the run by default.
+
+    Raises:
+        ModelFileError: The file is damaged or not a fercli model.
+        DependencyMissingError: jinja2 cannot be imported.
+    """
+    brought = model.path.with_suffix(".md")
+    if model.bundled and name is None and brought.exists():
+        return brought.read_text(encoding="utf-8")
+    metadata = read_metadata(model)
+    run = RunFolder(model.run) if model.run else None
+    if scores is None:
+        scores = read_scores(run) if run else {}
+    return render(
+        _TEMPLATE,
+        escape=False,
+        name=name or (model.run.resolve().name if model.run else model.path.stem),
+        facts={**_list_facts(model, metadata), **(more or {})},
+        scores=scores,
+        temperature=metadata.get("temperature", 1.0),
+        calibration=metadata.get("calibration"),
+        labels=metadata["labels"],
+        worst=_find_worst(scores),
+        data=_describe_data(metadata),
+    )
+
+
+def describe_training(run: Path) -> str:
+    """Return how a finished run was trained, in one line.
+
+    Raises:
+        ModelFileError: It is not a run.
+    """
+    record = read_run_record(run)
+    best = record["result"]["validation_accuracy"]
+    minutes = sum_durations(run) / 60
+    split = record["result"]["validation_split"]
+    return f"`{write_command(record)}`, {minutes:.0f} minutes, {best:.2%} on {split}"
+
+
+def sum_durations(run: Path) -> float:
+    """Return the training seconds of a run and its members."""
+    folders = [run, *(path.parent for path in RunFolder(run).members.glob("*/run.json"))]
+    return sum(float(read_run_record(folder)["result"]["duration_s"]) for folder in folders)
+
+
+def _list_facts(model: ModelFile, metadata: dict[str, Any]) -> dict[str, str]:
+    dataset = metadata.get("dataset") or {}
+    quantized = metadata.get("quantized")
+    facts = {
+        "file": f"`{model.path.name}`, {model.path.stat().st_size:,} bytes, sha256 "
+        f"`{digest_file(model.path)}`",
+        "network": f"{metadata['network']['network']}, {metadata.get('parameters') or 0:,} "
+        f"parameters{', weights in ' + quantized if quantized else ''}",
+        "labels": ", ".join(metadata["labels"]),
+        "input": "grey face crop, uint8 [N, 48, 48], 0 to 255",
+        "recipe, seed": f"{metadata.get('recipe')}, {metadata.get('seed')}",
+        "data": f"{dataset.get('source')}, sha256 `{dataset.get('sha256')}`",
+        "epoch": f"{metadata.get('best_epoch')} of {metadata.get('epochs')}, the best on "
+        f"{(metadata.get('validation') or {}).get('split')}",
+        "versions": f"fercli {metadata.get('fercli')}, torch {metadata.get('torch')}",
+    }
+    if model.run is None:
+        return facts
+    try:
+        record = read_run_record(model.run)
+        command = write_command(record)
+    except FercliError:
+        return facts
+    facts["trained by"] = f"`{command}`"
+    if record["result"]:
+        minutes = sum_durations(model.run) / 60
+        facts["duration"] = f"{minutes:.0f} minutes on {record['device']}, members included"
+        facts["training images"] = f"{record['dataset']['n_train']:,}"
+    return facts
+
+
+def _find_worst(scores: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the label that is found least often, on the last split that was scored."""
+    for split, entry in reversed(scores.items()):
+        if entry.get("per_class"):
+            found = {label: one["recall"] for label, one in entry["per_class"].items()}
+            label = min(found, key=found.__getitem__)
+            return {"split": split, "label": label, "recall": found[label]}
+    return None
+
+
+def _describe_data(metadata: dict[str, Any]) -> str:
+    source = str((metadata.get("dataset") or {}).get("source"))
+    if source.startswith("synthetic"):
+        return _DRAWN
+    named = any(word in source.lower() for word in ("fer2013", "icml_face", "kaggle"))
+    return _FER2013 if named else _OWN.format(source)

@@ -1,0 +1,41 @@
+"""The architecture of a model as a picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fercli.metrics import draw_diagram
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["draw_network"]
+
+_LONGEST: Final = 28
+"""Boxes in a column, so that deep networks stay legible."""
+
+
+def draw_network(path: Path, metadata: dict[str, Any]) -> None:
+    """Write the layers of a model's network, shapes and parameters, as PNG.
+
+    Args:
+        path: Where to.
+        metadata: The model's; its weights are not needed, so an ONNX will do.
+
+    Raises:
+        ModelFileError: It is of a network that this fercli lacks.
+        DependencyMissingError: matplotlib cannot be imported.
+    """
+    from fercli.models import build_untrained
+    from fercli.networks import count_parameters
+    from fercli.networks.summary import list_blocks
+
+    network = build_untrained(metadata)
+    rows = [("grey face crop, normalized", "1 x 48 x 48", "")]
+    for block in list_blocks(network):
+        shape = " x ".join(map(str, block.shape))
+        rows.append((block.kind, shape, f"{block.n_parameters:,}" if block.n_parameters else ""))
+    rows.append(("softmax", str(len(metadata["labels"])), ""))
+    total = count_parameters(network)
+    title = f"{metadata['network']['network']}, {total:,} parameters"
+    draw_diagram(path, rows, title, n_columns=-(-len(rows) // _LONGEST))
