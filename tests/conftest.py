@@ -165,6 +165,41 @@ def make_table() -> Callable[..., Path]:
     return write_table
 
 
+@pytest.fixture
+def make_foreign() -> Callable[..., NDArray[np.float32]]:
+    """Write an ONNX classifier that fercli did not export."""
+    return write_foreign
+
+
+def write_foreign(
+    path: Path, shape: list[Any], n_outputs: int, *, softmax: bool = False
+) -> NDArray[np.float32]:
+    """Write a linear classifier as somebody else would export it, and return its weights."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    size = int(np.prod(shape[1:]))
+    weights = np.random.default_rng(0).normal(0, 0.05, (size, n_outputs)).astype(np.float32)
+    nodes = [
+        helper.make_node("Flatten", ["input_1"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+    ]
+    if softmax:
+        nodes.append(helper.make_node("Softmax", ["logits"], ["answers"], axis=1))
+    output = "answers" if softmax else "logits"
+    graph = helper.make_graph(
+        nodes,
+        "foreign",
+        [helper.make_tensor_value_info("input_1", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [shape[0], n_outputs])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path)
+    return weights
+
+
 def to_pixels(image: NDArray[np.uint8]) -> str:
     """Return an image as a table's field."""
     return " ".join(map(str, image.reshape(-1).tolist()))

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from typer.testing import Result
 
@@ -20,14 +18,13 @@ from fercli.settings import build_config
 from fercli.training import train
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from fercli.config import TrainConfig
     from fercli.data import Dataset
     from fercli.runs import RunFolder
 
 Run = Callable[..., Result]
 RunJson = Callable[..., dict[str, Any]]
+MakeForeign = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -41,31 +38,6 @@ def other(
     config = build_config({"seed": 7, "epochs": 3}, base=tiny_config)
     train(faces, config, folder)
     return folder
-
-
-def write_foreign(
-    path: Path, shape: list[Any], n_outputs: int, *, softmax: bool = False
-) -> NDArray[np.float32]:
-    """Write a linear classifier as somebody else would export it, and return its weights."""
-    size = int(np.prod(shape[1:]))
-    weights = np.random.default_rng(0).normal(0, 0.05, (size, n_outputs)).astype(np.float32)
-    nodes = [
-        helper.make_node("Flatten", ["input_1"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
-    ]
-    if softmax:
-        nodes.append(helper.make_node("Softmax", ["logits"], ["answers"], axis=1))
-    output = "answers" if softmax else "logits"
-    graph = helper.make_graph(
-        nodes,
-        "foreign",
-        [helper.make_tensor_value_info("input_1", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [shape[0], n_outputs])],
-        [numpy_helper.from_array(weights, "weights")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, path)
-    return weights
 
 
 def test_two_runs(
@@ -149,9 +121,13 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_other_peoples_models(
-    run_json: RunJson, trained: RunFolder, dataset_path: Path, form: Foreign
+    run_json: RunJson,
+    trained: RunFolder,
+    dataset_path: Path,
+    make_foreign: MakeForeign,
+    form: Foreign,
 ) -> None:
-    write_foreign(
+    make_foreign(
         Path("foreign.onnx"), form.shape, form.n_outputs, softmax=form.answers == "softmax"
     )
 
@@ -168,9 +144,9 @@ def test_other_peoples_models(
 
 
 def test_a_foreign_model_gets_the_pixels_that_were_described(
-    tmp_path: Path, faces: Dataset
+    tmp_path: Path, faces: Dataset, make_foreign: MakeForeign
 ) -> None:
-    weights = write_foreign(tmp_path / "f.onnx", ["N", 48, 48, 3], 7)
+    weights = make_foreign(tmp_path / "f.onnx", ["N", 48, 48, 3], 7)
     images = faces.images[:5]
 
     answers = ForeignRuntime(tmp_path / "f.onnx", parse_labels("folders"), "-1-1").predict(images)
@@ -180,9 +156,11 @@ def test_a_foreign_model_gets_the_pixels_that_were_described(
     assert answers == pytest.approx(powers / powers.sum(axis=1, keepdims=True), abs=1e-5)
 
 
-def test_bad_words_about_foreign_models(run: Run, trained: RunFolder, dataset_path: Path) -> None:
-    write_foreign(Path("foreign.onnx"), ["N", 1, 48, 48], 7)
-    write_foreign(Path("flat.onnx"), ["N", 2304], 7)
+def test_bad_words_about_foreign_models(
+    run: Run, trained: RunFolder, dataset_path: Path, make_foreign: MakeForeign
+) -> None:
+    make_foreign(Path("foreign.onnx"), ["N", 1, 48, 48], 7)
+    make_foreign(Path("flat.onnx"), ["N", 2304], 7)
     words = ["compare", trained.onnx, "foreign.onnx", "--data", dataset_path]
 
     assert run(*words).exit_code == 4

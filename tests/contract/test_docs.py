@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from fercli.cli import check, demo, download, evaluate, export, info, predict, prepare, train
+from fercli.cli import (
+    check,
+    compare,
+    demo,
+    download,
+    evaluate,
+    explain,
+    export,
+    info,
+    predict,
+    prepare,
+    train,
+)
 from fercli.download import Downloaded
 from fercli.emotions import LABELS
 
@@ -31,6 +43,8 @@ COMMANDS = {
     "data check": check.check_command,
     "train": train.train_command,
     "evaluate": evaluate.evaluate_command,
+    "compare": compare.compare_command,
+    "explain": explain.explain_command,
     "export": export.export_command,
     "predict": predict.predict_command,
     "info": info.info_command,
@@ -43,8 +57,8 @@ VOTES = (
 HOW_TO = {
     "data download": "download.md", "data prepare": "prepare.md", "data check": "check.md",
     "train": "train.md",
-    "evaluate": "evaluate.md", "export": "export.md", "predict": "predict.md",
-    "info": "info.md", "demo": "demo.md",
+    "evaluate": "evaluate.md", "compare": "compare.md", "explain": "explain.md",
+    "export": "export.md", "predict": "predict.md", "info": "info.md", "demo": "demo.md",
 }  # fmt: skip
 
 
@@ -78,8 +92,19 @@ def write_votes(path: Path, table_rows: list[tuple[object, object, str]]) -> Non
 
 
 @pytest.fixture
+def models(trained: RunFolder, make_foreign: Callable[..., object], tmp_path: Path) -> Path:
+    """Runs and models under the names that examples use."""
+    for name in ("fast", "standard", "ensemble"):
+        shutil.copytree(trained.path, tmp_path / "runs" / name)
+    for name in ("model", "face"):
+        shutil.copy(trained.onnx, tmp_path / f"{name}.onnx")
+    make_foreign(tmp_path / "other.onnx", ["N", 1, 64, 64], 8)
+    return tmp_path
+
+
+@pytest.fixture
 def workplace(
-    trained: RunFolder,
+    models: Path,
     face_files: Path,
     dataset_path: Path,
     image_folder: Path,
@@ -87,7 +112,7 @@ def workplace(
     make_table: Callable[..., Path],
 ) -> Path:
     """A folder in which every example makes sense: sources, faces, runs, a model, a default."""
-    tmp_path = image_folder.parent
+    tmp_path = models
     table = make_table(tmp_path / "fer2013.csv", table_rows)
     (tmp_path / "fer2013.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
     shutil.make_archive(str(tmp_path / "archive"), "zip", image_folder)
@@ -95,11 +120,6 @@ def workplace(
         shutil.copytree(face_files, tmp_path / "faces-by-number" / str(number))
         shutil.copytree(face_files, tmp_path / "faces-by-label" / label)
     write_votes(tmp_path / "fer2013new.csv", table_rows)
-    shutil.copytree(trained.path, tmp_path / "runs" / "fast")
-    shutil.copytree(trained.path, tmp_path / "runs" / "standard")
-    shutil.copytree(trained.path, tmp_path / "runs" / "ensemble")
-    shutil.copy(trained.onnx, tmp_path / "model.onnx")
-    shutil.copy(trained.onnx, tmp_path / "face.onnx")
     for name in ("faces", "own"):
         shutil.copy(dataset_path, tmp_path / f"{name}.safetensors")
     Image.open(face_files / "face-0.png").save(tmp_path / "photo.jpg")

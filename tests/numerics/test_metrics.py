@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from fercli.emotions import LABELS
-from fercli.metrics import compute_ece, compute_scores, compute_wilson_interval
+from fercli.metrics import (
+    change_temperature,
+    compute_coverage,
+    compute_ece,
+    compute_nll,
+    compute_scores,
+    compute_wilson_interval,
+    fit_temperature,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,3 +111,49 @@ def test_wilson_against_published_values(
     interval = compute_wilson_interval(n_right, n_images)
 
     assert interval == pytest.approx((low, high), abs=1e-4)
+
+
+def test_the_temperature_is_the_best_of_a_fine_grid() -> None:
+    generator = np.random.default_rng(3)
+    logits = generator.normal(0, 3, (500, 7))
+    labels = (logits + generator.gumbel(0, 2, logits.shape)).argmax(axis=1).astype(np.uint8)
+    probabilities = _soften(logits)
+
+    temperature = fit_temperature(probabilities, labels)
+
+    grid = np.linspace(0.25, 4, 751)
+    losses = [compute_nll(_soften(logits / one), labels) for one in grid]
+    assert temperature == pytest.approx(grid[int(np.argmin(losses))], abs=0.006)
+
+
+def test_a_temperature_has_bounds() -> None:
+    sure = np.array([[0.9, 0.1], [0.2, 0.8]], dtype=np.float32)
+
+    assert fit_temperature(sure, np.array([0, 1], dtype=np.uint8)) == pytest.approx(0.25)
+    assert fit_temperature(sure, np.array([1, 0], dtype=np.uint8)) == pytest.approx(4.0)
+
+
+def test_a_temperature_changes_confidence_and_no_answer() -> None:
+    probabilities = _soften(np.random.default_rng(0).normal(0, 2, (50, 7)))
+
+    warmer = change_temperature(probabilities, before=1.0, after=2.0)
+
+    assert (warmer.argmax(axis=1) == probabilities.argmax(axis=1)).all()
+    assert (warmer.max(axis=1) < probabilities.max(axis=1)).all()
+    back = change_temperature(warmer, before=2.0, after=1.0)
+    assert back == pytest.approx(probabilities, abs=1e-6)
+
+
+def test_coverage_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]], dtype=np.float32)
+
+    points = compute_coverage(probabilities, np.array([0, 1, 1], dtype=np.uint8), (0.0, 0.65, 0.95))
+
+    assert [point.coverage for point in points] == pytest.approx([1, 2 / 3, 0])
+    assert [point.accuracy for point in points] == [pytest.approx(2 / 3), 1.0, None]
+
+
+def _soften(logits: NDArray[np.float64]) -> NDArray[np.float32]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities.astype(np.float32)

@@ -88,7 +88,7 @@ def compare_command(
     Examples:
       fer compare runs/fast runs/standard
       fer compare runs/fast runs/standard --split public --output comparison
-      fer compare base other.onnx --labels ferplus --input 0-255
+      fer compare runs/fast other.onnx --labels ferplus --input 0-255
     """
     from fercli.data import load_data
     from fercli.evaluation import (

@@ -16,10 +16,11 @@ from fercli.evaluation.evaluate import Evaluation, describe_scores, evaluate, re
 from fercli.evaluation.explain import Explanation, draw_explanation, explain
 from fercli.evaluation.files import FILES, write_files
 from fercli.evaluation.protocol import HELD_OUT, SELECTION, TRAINING, UNKNOWN, choose_split
-from fercli.evaluation.robustness import measure_robustness
+from fercli.evaluation.robustness import CORRUPTIONS, corrupt, measure_robustness
 
 __all__ = [
     "COMPARISON_FILES",
+    "CORRUPTIONS",
     "FILES",
     "HELD_OUT",
     "SELECTION",
@@ -33,6 +34,7 @@ __all__ = [
     "check_names",
     "choose_split",
     "compare",
+    "corrupt",
     "describe_scores",
     "describe_training",
     "draw_explanation",
