@@ -128,7 +128,8 @@ def write_command(record: Mapping[str, Any]) -> str:
         if name in _TYPED or value == recipe.get(name):
             continue
         if name == "teacher":
-            words += ["--teacher", record["teachers"][0]["model"]]
+            named = record["teachers"] if value else []
+            words += [word for one in named for word in ("--teacher", one["model"])]
             continue
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         words += ["--set", f"{name}={text}"]

@@ -126,7 +126,8 @@ def _parse(name: str, text: str) -> object:
         return text
     try:
         if get_origin(kind) is tuple:
-            return tuple(int(part) for part in text.split(","))
+            element = get_args(kind)[0]
+            return tuple(element(part) for part in text.split(",")) if text else ()
         return int(text) if kind is int else float(text)
     except ValueError:
         message = f"{name} must be {_describe(kind)}, not {text!r}"
@@ -140,6 +141,9 @@ def _convert(name: str, value: object) -> object:
         (element, _) = get_args(kind)
         if all(type(part) is element for part in value):
             return tuple(value)
+    elif kind == tuple[str, ...] and isinstance(value, str):
+        # One word stands for a sequence of it: runs of an older fercli say it so.
+        return (value,) if value else ()
     elif kind is float and type(value) in (int, float):
         return float(value)  # type: ignore[arg-type]  # narrowed by the exact types above
     elif type(value) is kind:
@@ -149,8 +153,14 @@ def _convert(name: str, value: object) -> object:
 
 
 def _describe(kind: object) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    return names[kind] if isinstance(kind, type) and kind in names else "whole numbers like 64,128"
+    names: dict[object, str] = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a word",
+        tuple[str, ...]: "words with commas between them",
+    }
+    return names.get(kind, "whole numbers like 64,128")
 
 
 def _unknown_key(name: str, known: Mapping[str, object]) -> str:

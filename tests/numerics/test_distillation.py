@@ -12,10 +12,12 @@ import torch
 
 from fercli.config import DistillationConfig
 from fercli.emotions import LABELS
-from fercli.errors import ModelFileError, RunFailedError, RunInterruptedError
-from fercli.models import load_network
-from fercli.runs import RunFolder
-from fercli.settings import build_config
+from fercli.errors import ConfigError, ModelFileError, RunFailedError, RunInterruptedError
+from fercli.inference import predict_in_batches, predict_mirrored
+from fercli.models import find_model, load_network, open_runtime
+from fercli.recipes import write_command
+from fercli.runs import RunFolder, read_run_record
+from fercli.settings import build_config, parse_setting
 from fercli.storage import read_tensor_header
 from fercli.training import Watcher, train
 from fercli.training.memory import build_memory, recall, remember
@@ -157,6 +159,42 @@ def test_a_student_learns_from_a_model(
     (teacher,) = load_network(student.model)[1]["teachers"]
     assert teacher["model"] == "model.onnx"
     assert teacher["validation"]["n_images"] == 60
+
+
+def test_several_teachers_teach_their_mean(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    other = RunFolder(tmp_path / "other")
+    train(faces, replace(tiny_config, seed=5, epochs=1), other)
+    teachers = [str(trained.onnx), str(other.path)]
+    config = build_config({"teacher": teachers, "epochs": 1}, base=tiny_config)
+
+    train(faces, config, RunFolder(tmp_path / "student"))
+
+    student = RunFolder(tmp_path / "student")
+    images = faces.select("train").images
+    each = []
+    for name in teachers:
+        runtime = open_runtime(find_model(name))
+        plain = predict_in_batches(runtime, images)
+        each.append(predict_mirrored(runtime, images, plain))
+    targets, _ = load_targets(student.targets, (len(images), 7)) or (None, None)
+    assert targets == pytest.approx(np.mean(each, axis=0), abs=1e-5)
+    named = load_network(student.model)[1]["teachers"]
+    assert [one["model"] for one in named] == ["model.onnx", "other"]
+    command = write_command(read_run_record(student.path))
+    assert "--teacher model.onnx --teacher other" in command
+
+
+def test_the_same_teacher_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="named twice"):
+        build_config({"teacher": ["base", "base"]})
+
+
+def test_a_run_of_an_older_fercli_names_one_teacher() -> None:
+    assert build_config({"teacher": "runs/a"}).distillation.teacher == ("runs/a",)
+    assert build_config({"teacher": ""}).distillation.teacher == ()
+    assert parse_setting("teacher=a,b") == ("teacher", ("a", "b"))
 
 
 def test_a_teacher_that_changed_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def find_changes(asked: Asked, own: dict[str, Any], processes: int) -> list[str]
     never = {"recipe": asked.recipe, "config": asked.config, "output": asked.folder}
     fields = {**dict(map(parse_setting, asked.settings)), **asked.options}
     if fields.get("teacher"):
-        fields["teacher"] = _make_teacher_lasting(str(fields["teacher"]))
+        fields["teacher"] = _make_teachers_lasting(fields["teacher"])
     if fields.get("pretrained_weights"):
         fields["pretrained_weights"] = make_lasting(str(fields["pretrained_weights"]))
     refused = [name for name, value in never.items() if value is not None]
@@ -64,7 +65,7 @@ def choose_config(asked: Asked) -> TrainConfig:
         problems = dict.fromkeys((*error.problems, *misfits))
         raise ConfigError(*problems, hint=error.hint) from None
     lasting = {
-        "teacher": _make_teacher_lasting(chosen.distillation.teacher),
+        "teacher": _make_teachers_lasting(chosen.distillation.teacher),
         "pretrained_weights": make_lasting(chosen.transfer.pretrained_weights) or "",
     }
     return build_config(lasting, base=chosen)
@@ -95,11 +96,12 @@ def _find_misfits(data: str | None, settings: list[str], options: dict[str, Any]
     return find_batch_misfit(batch_size, n_images)
 
 
-def _make_teacher_lasting(teacher: str) -> str:
-    """Return a teacher as it will still be right from another folder; bundled names stay."""
+def _make_teachers_lasting(teachers: Sequence[str]) -> tuple[str, ...]:
+    """Return teachers as they will still be right from another folder; bundled names stay."""
     from fercli.models import list_bundled
 
-    return teacher if teacher in {"", *list_bundled()} else str(Path(teacher).resolve())
+    bundled = list_bundled()
+    return tuple(one if one in bundled else str(Path(one).resolve()) for one in teachers)
 
 
 def make_lasting(data: str | None) -> str | None:

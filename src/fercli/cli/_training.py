@@ -95,10 +95,10 @@ def _launch(config: TrainConfig, processes: int, folder: RunFolder) -> int:
 
 def _check_teacher_outside(config: TrainConfig, folder: RunFolder) -> None:
     """Refuse a teacher that `--force` would remove."""
-    teacher = config.distillation.teacher
-    if teacher and Path(teacher).is_relative_to(folder.path.resolve()):
-        message = f"the teacher {teacher} lies in the run folder that would be replaced"
-        raise ConfigError(message, hint="name another --output")
+    for teacher in config.distillation.teacher:
+        if Path(teacher).is_relative_to(folder.path.resolve()):
+            message = f"the teacher {teacher} lies in the run folder that would be replaced"
+            raise ConfigError(message, hint="name another --output")
 
 
 def _check_folder(folder: RunFolder, *, force: bool) -> None:
@@ -116,7 +116,8 @@ def clear_run(folder: RunFolder) -> None:
     # Members whose record is gone already, by a kill in here, are cleared all the same.
     for member in folder.members.glob("[0-9]*"):
         clear_run(RunFolder(member))
-    for name in ("record", "metrics", "curves", "log", "model", "onnx", "scores", "targets"):
+    names = ("record", "metrics", "curves", "log", "model", "onnx", "scores", "targets")
+    for name in (*names, "train_digests"):
         getattr(folder, name).unlink(missing_ok=True)
     for checkpoint in folder.checkpoints.glob("step-*.safetensors"):
         checkpoint.unlink()

@@ -66,7 +66,11 @@ def train_command(
         ),
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Learn from a model's answers, too.")
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Learn from a model's answers, too; given again, from the mean of several.",
+        ),
     ] = None,
     balance: Annotated[
         str | None,
@@ -132,6 +136,7 @@ def train_command(
       fer train --epochs 60 --set erasing=0.3 --set widths=64,192,384
       fer train --members 5 --output runs/ensemble
       fer train --teacher runs/ensemble --recipe fast
+      fer train --teacher runs/fast --teacher runs/standard --output runs/student
       fer train --processes 2 --dry-run
       fer train --network resnet18 --recipe fast --set input_px=96
       fer train --resume runs/standard
@@ -146,7 +151,7 @@ def train_command(
         "weight_decay": weight_decay,
         "dropout": dropout,
         "members": members,
-        "teacher": teacher,
+        "teacher": tuple(teacher) if teacher else None,
         "balance": balance,
         "patience": patience,
         "validation": validation,

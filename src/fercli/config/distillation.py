@@ -17,8 +17,9 @@ class DistillationConfig:
     members: int = 0
     """Networks trained first, each with a seed of its own, whose mean answer teaches the one that
     is kept; 0 trains that one alone, else 2 to 64."""
-    teacher: str = ""
-    """Path or bundled name of a model that teaches; empty for none. `members` makes its own."""
+    teacher: tuple[str, ...] = ()
+    """Paths or bundled names of models whose mean answer teaches; empty for none. `members` makes
+    its own."""
     teacher_weight: float = 0.7
     """Part of the loss that compares with the teacher, in (0, 1]; the labels have the rest."""
     teacher_temperature: float = 2.0
@@ -45,6 +46,11 @@ class DistillationConfig:
             problems.append("members must be 0 or at least 2: one network has nobody to agree with")
         if self.members and self.teacher:
             problems.append("members and teacher are two ways to a teacher: give one of them")
+        problems += [
+            f"the teacher {one} is named twice"
+            for one in dict.fromkeys(self.teacher)
+            if self.teacher.count(one) > 1
+        ]
         raise_on(problems)
 
     @property

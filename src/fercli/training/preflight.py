@@ -13,7 +13,7 @@ from fercli.networks.devices import choose_device, choose_precision
 from fercli.networks.pretrained import load_pretrained
 from fercli.training.batches import count_steps
 from fercli.training.splits import choose_splits
-from fercli.training.teacher import open_teacher
+from fercli.training.teacher import open_named
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -52,7 +52,7 @@ def check_training(dataset: Dataset, config: TrainConfig) -> int:
     config = resolve_config(config)
     splits = choose_splits(dataset, config.validation, config.split_seed)
     check_fit(config, splits)
-    open_teacher(dataset, config)
+    open_named(dataset, config)
     if config.transfer.is_pretrained:
         load_pretrained(build_network(config.model, len(dataset.label_names)), config)
     return count_steps(len(splits.train.labels), config.batch_size)

@@ -26,7 +26,7 @@ from fercli.training.preflight import check_fit, resolve_config
 from fercli.training.splits import choose_splits
 from fercli.training.start import put_on_device, start
 from fercli.training.targets import find_targets
-from fercli.training.teacher import open_teacher
+from fercli.training.teacher import open_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +100,7 @@ def train(
 
 def _begin(job: Job) -> None:
     """Write the record; a teacher that cannot teach is refused before anything is written."""
-    teachers = open_teacher(job.dataset, job.config)
+    teachers = open_named(job.dataset, job.config)
     if not job.group.leads:
         return
     # What a killed `--force` left of an older run must not be gone on with.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fercli.errors import ModelFileError, RunInterruptedError
 from fercli.runs import read_run_record
 from fercli.storage import load_tensors, save_tensors
-from fercli.training.teacher import Teacher, ask_teachers, open_teacher, open_teachers
+from fercli.training.teacher import Teacher, ask_teachers, open_named, open_teachers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,8 +49,8 @@ def find_targets(
     if config.distillation.members:
         teachers = open_teachers(members, label_names, config.device)
     else:
-        teachers = open_teacher(job.dataset, config)
-        _check_teacher(job, teachers[0])
+        teachers = open_named(job.dataset, config)
+        _check_teachers(job, teachers)
     journal = job.journal
     answers = ask_teachers(teachers, images, journal.note, journal.watcher.should_stop)
     if answers is None:
@@ -62,20 +62,23 @@ def find_targets(
     return answers, identities
 
 
-def _check_teacher(job: Job, teacher: Teacher) -> None:
+def _check_teachers(job: Job, teachers: list[Teacher]) -> None:
     """Refuse a teacher that changed since the run began; warn of one that knows the answers."""
-    begun_with = read_run_record(job.run.path).get("teachers") or [teacher.identity]
-    if begun_with[0]["sha256"] != teacher.identity["sha256"]:
-        message = f"the teacher {job.config.distillation.teacher} is not the one the run began with"
-        raise ModelFileError(message, hint="put the old one back, or train anew")
-    metadata = teacher.runtime.metadata
-    same_data = metadata.get("dataset", {}).get("sha256") == job.dataset.sha256
-    chosen_on = (metadata.get("validation") or {}).get("split")
-    if same_data and chosen_on != job.splits.validation_name:
-        job.journal.note(
-            f"the teacher chose its epoch on {chosen_on}, so it may have learned from images of "
-            f"{job.splits.validation_name}, which choose the epoch here"
-        )
+    now = [teacher.identity for teacher in teachers]
+    begun_with = read_run_record(job.run.path).get("teachers") or now
+    names = job.config.distillation.teacher
+    for name, teacher, before in zip(names, teachers, begun_with, strict=True):
+        if before["sha256"] != teacher.identity["sha256"]:
+            message = f"the teacher {name} is not the one the run began with"
+            raise ModelFileError(message, hint="put the old one back, or train anew")
+        metadata = teacher.runtime.metadata
+        same_data = metadata.get("dataset", {}).get("sha256") == job.dataset.sha256
+        chosen_on = (metadata.get("validation") or {}).get("split")
+        if same_data and chosen_on != job.splits.validation_name:
+            job.journal.note(
+                f"the teacher {name} chose its epoch on {chosen_on}, so it may have learned from "
+                f"images of {job.splits.validation_name}, which choose the epoch here"
+            )
 
 
 def save_targets(path: Path, targets: NDArray[np.float32], teachers: list[dict[str, Any]]) -> None:

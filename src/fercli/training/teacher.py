@@ -7,7 +7,7 @@ teachers that run inside the training; this way any model will do, an ONNX as we
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.data import Dataset
 
-__all__ = ["Teacher", "ask_teachers", "open_teacher", "open_teachers"]
+__all__ = ["Teacher", "ask_teachers", "open_named", "open_teachers"]
 
 
 @dataclass(frozen=True)
@@ -38,23 +38,20 @@ class Teacher:
     """`model`, `sha256` and `validation`, noted in the model that learns from it."""
 
 
-def open_teacher(dataset: Dataset, config: TrainConfig) -> list[Teacher]:
-    """Open the teacher that a configuration names.
-
-    Returns:
-        None or one; the members of an ensemble are not looked at.
+def open_named(dataset: Dataset, config: TrainConfig) -> list[Teacher]:
+    """Open the teachers that a configuration names; its members are not looked at.
 
     Raises:
-        ModelFileError: It is missing, damaged, or has other labels than the dataset.
+        ModelFileError: One is missing, damaged, or has other labels than the dataset.
         DeviceUnavailableError: The device is not there.
     """
-    named = config.distillation.teacher
-    if not named:
-        return []
-    return open_teachers([named], tuple(dataset.label_names), config.device)
+    names = config.distillation.teacher
+    return open_teachers(names, tuple(dataset.label_names), config.device)
 
 
-def open_teachers(models: list[str], label_names: tuple[str, ...], device: str) -> list[Teacher]:
+def open_teachers(
+    models: Sequence[str], label_names: tuple[str, ...], device: str
+) -> list[Teacher]:
     """Open models and map their labels by name.
 
     Args:
