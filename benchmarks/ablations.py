@@ -1,8 +1,8 @@
 """What each choice of a training is worth: accuracy and macro F1 on `public`, plain.
 
-Every row changes the `fast` recipe (at `--epochs`) in what it names, and is trained once per seed.
-Large networks are trained with one seed. Trainings are kept in `--output` and gone on with when the
-script is called again; a finished one is not repeated.
+Every row changes the `fast` recipe at half its widths, a budget that two cores can carry, in what it
+names, and is trained once per seed. Large networks are trained with one seed. Trainings are kept in
+`--output` and gone on with when the script is called again; a finished one is not repeated.
 
 python benchmarks/ablations.py --output DIR [--group NAME] [--epochs 6] [--seeds 3] [--data SOURCE]
     [--write]
@@ -31,6 +31,7 @@ from fercli.training import keep_memory, train
 if TYPE_CHECKING:
     from fercli.data import Dataset
 
+_BUDGET: Final = {"widths": (32, 64, 128)}
 _STILL: Final = {
     "flip": "none", "rotation_deg": 0.0, "scale": 0.0, "shift": 0.0, "brightness": 0.0,
     "contrast": 0.0, "erasing": 0.0,
@@ -56,7 +57,7 @@ ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
         "logit adjustment 1": {"logit_adjustment": 1.0},
     },
     "the rest": {
-        "the recipe": {},
+        "nothing": {},
         "label smoothing off": {"label_smoothing": 0.0},
         "averaged weights (ema 0.99)": {"average": "ema", "average_decay": 0.99},
         "lookahead": {"average": "lookahead"},
@@ -67,11 +68,12 @@ ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
             "optimizer": "adamw", "learning_rate": 0.004, "weight_decay": 0.05, "warmup": 0.15,
         },
         "48 pixels throughout": {"sizes_px": (48,)},
+        "filters shared with the mirror image": {"flip_equivariant": True, "flip": "none"},
     },
     "size of our CNN": {
-        "16, 32, 96": {"widths": (16, 32, 96)},
-        "24, 48, 144": {"widths": (24, 48, 144)},
-        "48, 96, 288, the recipe's": {},
+        "16, 32, 64": {"widths": (16, 32, 64)},
+        "32, 64, 128": {},
+        "64, 128, 256, the recipe's": {"widths": (64, 128, 256)},
         "96, 192, 384": {"widths": (96, 192, 384)},
     },
     "other networks, one seed": {
@@ -120,7 +122,8 @@ def compare(group: str, dataset: Dataset, options: argparse.Namespace) -> dict[s
     """Train and print one group of rows."""
     n_seeds = 1 if group == "other networks, one seed" else options.seeds
     n_images = len(dataset.select("public").labels)
-    print_header(f"{group}: `fast` at {options.epochs} epochs, each row changing what it names")
+    widths = ", ".join(map(str, _BUDGET["widths"]))
+    print_header(f"{group}: `fast` at widths {widths} and {options.epochs} epochs")
     print(f"public, plain, n = {n_images:,}, {n_seeds} seeds; mean, smallest and largest")
     print(
         f"{'':38} {'parameters':>10} {'accuracy':>22} {'macro F1':>22} {'s wall':>7} {'s CPU':>7}"
@@ -134,10 +137,10 @@ def compare(group: str, dataset: Dataset, options: argparse.Namespace) -> dict[s
 
 def run(dataset: Dataset, changes: dict[str, Any], seed: int, options: argparse.Namespace) -> Score:
     """Return what one training reached, trained now, gone on with, or finished before."""
-    values = {"epochs": options.epochs, "seed": seed, **changes}
+    values = {"epochs": options.epochs, "seed": seed, **_BUDGET, **changes}
     config = build_config(values, base=find_recipe("fast"))
     words = [f"{key}={value}" for key, value in sorted(changes.items())]
-    name = "_".join(["fast", *words]).replace(" ", "")
+    name = "_".join(["half", *words]).replace(" ", "")
     folder = RunFolder(options.output / name / f"{options.epochs}-{seed}")
     if not is_finished(folder):
         train(dataset, config, folder, data=options.data)
