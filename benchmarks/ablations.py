@@ -1,8 +1,8 @@
 """What each choice of a training is worth: accuracy and macro F1 on `public`, plain.
 
-Every row changes the `fast` recipe at half its widths, a budget that two cores can carry, in what it
-names, and is trained once per seed. Large networks are trained with one seed. Trainings are kept in
-`--output` and gone on with when the script is called again; a finished one is not repeated.
+Every row changes the `fast` recipe at half its widths, a budget that two cores can carry, in what
+it names, and is trained once per seed. Large networks are trained with one seed. Trainings are kept
+in `--output` and gone on with when the script is called again; a finished one is not repeated.
 
 python benchmarks/ablations.py --output DIR [--group NAME] [--epochs 6] [--seeds 3] [--data SOURCE]
     [--write]
