@@ -27,7 +27,7 @@ def main() -> None:
     add_write_option(parser)
     options = parser.parse_args()
     times = []
-    data = {}
+    data, page_bytes = {}, 0
     for _ in range(options.n):
         with tempfile.TemporaryDirectory() as folder:
             words = ["evaluate", options.model, "--split", options.split, "--output", folder]
