@@ -222,8 +222,8 @@ def test_the_private_split_is_never_looked_at(
 
 
 def test_splits(faces: Dataset) -> None:
-    by_default = choose_splits(faces, "auto", 0)
-    by_part = choose_splits(faces, "0.25", 0)
+    by_default = choose_splits(faces, build_config({}))
+    by_part = choose_splits(faces, build_config({"validation": "0.25"}))
 
     assert by_default.validation_name == "public"
     assert len(by_part.train.labels) + len(by_part.validation.labels) == 480
@@ -231,7 +231,7 @@ def test_splits(faces: Dataset) -> None:
     assert shares == pytest.approx(np.full(7, 0.25), abs=0.02)
     for name in ("private", "test", "train", "0", "0.6"):
         with pytest.raises(ConfigError):
-            choose_splits(faces, name, 0)
+            choose_splits(faces, build_config({"validation": name}))
 
 
 def test_every_image_is_seen_once_an_epoch() -> None:

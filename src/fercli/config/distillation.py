@@ -17,6 +17,15 @@ class DistillationConfig:
     members: int = 0
     """Networks trained first, each with a seed of its own, whose mean answer teaches the one that
     is kept; 0 trains that one alone, else 2 to 64."""
+    cross_fit: bool = False
+    """Whether each member leaves out one part of the training images and teaches on that part
+    alone: what is said of images that were never learned from is not learned by heart (Dao et al.,
+    "Knowledge Distillation as Semiparametric Inference", 2021, section 4)."""
+    folds: int = 0
+    """Parts that the training images are cut into, copies of an image into the same; 0 for none,
+    else 2 to 64. Members that cross-fit set it for themselves."""
+    fold: int = 0
+    """The part that is left out of a training, from 1; 0 leaves none out."""
     teacher: tuple[str, ...] = ()
     """Paths or bundled names of models whose mean answer teaches; empty for none. `members` makes
     its own."""
@@ -44,6 +53,14 @@ class DistillationConfig:
         ]
         if self.members == 1:
             problems.append("members must be 0 or at least 2: one network has nobody to agree with")
+        if self.cross_fit and not self.members:
+            problems.append("cross_fit is a way that members teach: members must be at least 2")
+        if (self.folds or self.fold) and not (
+            2 <= self.folds <= 64 and 1 <= self.fold <= self.folds
+        ):
+            problems.append(
+                f"fold must be one of at least two folds, and not {self.fold} of {self.folds}"
+            )
         if self.members and self.teacher:
             problems.append("members and teacher are two ways to a teacher: give one of them")
         problems += [

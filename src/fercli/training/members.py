@@ -38,13 +38,17 @@ def train_members(
         RunFailedError: As `train_one`; says which member it was.
         RunInterruptedError: Likewise.
     """
-    alone = dataclasses.replace(config.distillation, members=0)
+    part = config.distillation
     folders = []
     for number in range(1, config.distillation.members + 1):
         folder = RunFolder(run.members / f"{number}")
         folders.append(str(folder.path))
         if is_done(folder):
             continue
+        left_out = (part.members, number) if part.cross_fit else (0, 0)
+        alone = dataclasses.replace(
+            part, members=0, cross_fit=False, folds=left_out[0], fold=left_out[1]
+        )
         member = dataclasses.replace(config, seed=config.seed + number, distillation=alone)
         which = f"member {number} of {config.distillation.members}"
         note(f"{which}, seed {member.seed}")

@@ -50,7 +50,7 @@ def check_training(dataset: Dataset, config: TrainConfig) -> int:
         SetupError: The pretrained weights cannot be downloaded.
     """
     config = resolve_config(config)
-    splits = choose_splits(dataset, config.validation, config.split_seed)
+    splits = choose_splits(dataset, config)
     check_fit(config, splits)
     open_named(dataset, config)
     if config.transfer.is_pretrained:

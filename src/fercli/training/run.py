@@ -76,7 +76,7 @@ def train(
         RunInterruptedError: `watcher.should_stop` said so; the state is saved.
     """
     config = resolve_config(config)
-    splits = choose_splits(dataset, config.validation, config.split_seed)
+    splits = choose_splits(dataset, config)
     check_fit(config, splits)
     advice = f"go on from the last state: fer train --resume {run.path}"
     with join_group(torch.device(config.device), advice) as group:

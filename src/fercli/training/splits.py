@@ -6,19 +6,22 @@ worthless.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from fercli.data.twins import digest_images
 from fercli.errors import ConfigError, DatasetNotFoundError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fercli.config import TrainConfig
     from fercli.data import Dataset, Subset
 
-__all__ = ["TrainingSplits", "choose_splits"]
+__all__ = ["TrainingSplits", "assign_folds", "choose_splits"]
 
 _HELD_OUT: Final = ("private", "test")
 _LARGEST_FRACTION: Final = 0.5
@@ -37,8 +40,45 @@ class TrainingSplits:
     """A split's name, or a fraction of train."""
 
 
-def choose_splits(dataset: Dataset, validation: str, split_seed: int) -> TrainingSplits:
+def choose_splits(dataset: Dataset, config: TrainConfig) -> TrainingSplits:
     """Return the images of a training.
+
+    Args:
+        dataset: Has a train split.
+        config: `validation`, `split_seed`, `folds` and `fold` are used.
+
+    Raises:
+        DatasetNotFoundError: The dataset has no such split.
+        ConfigError: The split is held out, the fraction is not one, or nothing is left to learn
+            from.
+    """
+    splits = _split(dataset, config.validation, config.split_seed)
+    fold = config.distillation.fold
+    if not fold:
+        return splits
+    learned = assign_folds(splits.train.images, config.distillation.folds) != fold
+    if not learned.any():
+        message = "without its fold there is nothing to learn from: there are too few images"
+        raise ConfigError(message, hint="take fewer members, or more images")
+    return dataclasses.replace(splits, train=splits.train.take(learned))
+
+
+def assign_folds(images: NDArray[np.uint8], folds: int) -> NDArray[np.int64]:
+    """Return which of some parts each image belongs to, `[N]`, from 1.
+
+    The pixels alone decide: copies share a part, and an image keeps its own whatever else is in the
+    dataset.
+
+    Args:
+        images: `[N, H, W]`.
+        folds: How many parts, at least 1.
+    """
+    parts: NDArray[np.int64] = (digest_images(images) % np.uint64(folds)).astype(np.int64) + 1
+    return parts
+
+
+def _split(dataset: Dataset, validation: str, split_seed: int) -> TrainingSplits:
+    """Return the images of a training, nothing left out.
 
     Args:
         dataset: Has a train split.

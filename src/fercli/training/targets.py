@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fercli.errors import ModelFileError, RunInterruptedError
 from fercli.runs import read_run_record
 from fercli.storage import load_tensors, save_tensors
+from fercli.training.splits import assign_folds
 from fercli.training.teacher import Teacher, ask_teachers, open_named, open_teachers
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def find_targets(
         teachers = open_named(job.dataset, config)
         _check_teachers(job, teachers)
     journal = job.journal
-    answers = ask_teachers(teachers, images, journal.note, journal.watcher.should_stop)
+    folds = None
+    if config.distillation.cross_fit:
+        folds = assign_folds(images, config.distillation.members)
+    answers = ask_teachers(teachers, images, journal.note, journal.watcher.should_stop, folds)
     if answers is None:
         message = "interrupted while the teachers were asked"
         hint = f"go on with it: fer train --resume {job.run.path}"

@@ -85,6 +85,7 @@ def ask_teachers(
     images: NDArray[np.uint8],
     note: Callable[[str], None],
     should_stop: Callable[[], int],
+    folds: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32] | None:
     """Return the mean answer of some teachers.
 
@@ -93,18 +94,24 @@ def ask_teachers(
         images: `[N, 48, 48]`, the training images.
         note: Told who is asked.
         should_stop: Asked after every teacher; anything but 0 gives up.
+        folds: `[N]`, the one teacher, from 1, that is asked about an image; by default all are.
 
     Returns:
         Probabilities `[N, K]`: mean over teachers, image and mirror image; None when told to stop.
     """
     total = np.zeros((len(images), len(teachers[0].columns)), dtype=np.float32)
+    times = np.zeros((len(images), 1), dtype=np.float32)
     for number, teacher in enumerate(teachers, start=1):
-        note(f"asking teacher {number} of {len(teachers)} about {len(images):,} images")
-        plain = predict_in_batches(teacher.runtime, images)
-        total += predict_mirrored(teacher.runtime, images, plain)[:, teacher.columns]
+        asked = np.full(len(images), fill_value=True) if folds is None else folds == number
+        note(f"asking teacher {number} of {len(teachers)} about {asked.sum():,} images")
+        if asked.any():
+            shown = images[asked]
+            plain = predict_in_batches(teacher.runtime, shown)
+            total[asked] += predict_mirrored(teacher.runtime, shown, plain)[:, teacher.columns]
+            times[asked] += 1
         if should_stop():
             return None
-    mean: NDArray[np.float32] = total / np.float32(len(teachers))
+    mean: NDArray[np.float32] = total / times
     return mean
 
 
