@@ -18,7 +18,7 @@ from fercli.data import load_data
 from fercli.evaluation import build_card, describe_scores, describe_training, evaluate
 from fercli.export import ParityImages, export_model
 from fercli.models import ModelFile, find_model, open_runtime
-from fercli.runs import RunFolder, read_run_record
+from fercli.runs import TRAIN_DIGESTS, RunFolder, read_run_record
 from fercli.storage import write_text
 
 ASSETS: Final = Path(__file__).parents[1] / "src" / "fercli" / "assets"
@@ -51,7 +51,7 @@ def main() -> None:
     new.replace(path)
     model = find_model(str(path))
     result = evaluate(open_runtime(model), model, dataset, "public", tta=True).result
-    shutil.copy(RunFolder(options.run).train_digests, ASSETS)
+    shutil.copy(RunFolder(options.run).train_digests, ASSETS / f"{options.name}.{TRAIN_DIGESTS}")
     run = ModelFile(path, options.run, assumed=False, bundled=options.name)
     facts = {"machine": options.machine}
     if options.teacher_run:

@@ -28,6 +28,7 @@ __all__ = [
     "describe_model",
     "find_model",
     "list_bundled",
+    "list_choosers",
     "load_network",
     "open_runtime",
     "read_metadata",
@@ -106,14 +107,20 @@ def find_model(spec: str | None, *, prefer_onnx: bool = False) -> ModelFile:
         raise ModelNotFoundError(message, hint=_WAYS_ON)
     if spec in list_bundled():
         return _name_bundled(spec, assumed=False)
-    path = Path(spec)
+    return _find_at(Path(spec), prefer_onnx=prefer_onnx)
+
+
+def _find_at(path: Path, *, prefer_onnx: bool) -> ModelFile:
     if path.is_dir():
         return ModelFile(_find_in_run(path, prefer_onnx=prefer_onnx), path, assumed=False)
     if not path.exists():
-        message = f"there is no model at {spec}"
+        message = f"there is no model at {path}"
         raise ModelNotFoundError(message, hint=_WAYS_ON)
+    if not path.is_file():
+        message = f"{path} is no file that a model could be read from"
+        raise ModelFileError(message, hint=_WAYS_ON)
     if path.suffix not in {".safetensors", ".onnx"}:
-        message = f"{spec} is neither a .safetensors nor an .onnx"
+        message = f"{path} is neither a .safetensors nor an .onnx"
         raise ModelFileError(message, hint=_WAYS_ON)
     return ModelFile(path, None, assumed=False)
 
@@ -216,7 +223,8 @@ def _name_bundled(name: str, *, assumed: bool) -> ModelFile:
 
 
 def _check_kind(path: Path, metadata: dict[str, Any]) -> None:
-    if metadata.get("kind") != "model" or metadata.get("schema") != SCHEMA:
+    known = metadata.get("kind") == "model" and metadata.get("schema") == SCHEMA
+    if not known or not isinstance(metadata.get("network"), dict) or "labels" not in metadata:
         message = f"{path} is not a model of schema {SCHEMA}"
         raise ModelFileError(message)
 
@@ -244,6 +252,20 @@ def read_metadata(model: ModelFile) -> dict[str, Any]:
     metadata = load_tensors(model.path, ModelFileError)[1]
     _check_kind(model.path, metadata)
     return metadata
+
+
+def list_choosers(metadata: dict[str, Any]) -> list[str]:
+    """Return the splits, or fractions of train, that chose a model, and its teachers before it.
+
+    Args:
+        metadata: The model's; one of somebody else says nothing.
+    """
+    chosen = [str(metadata["validation"]["split"])] if metadata.get("validation") else []
+    for teacher in metadata.get("teachers") or []:
+        if teacher.get("validation"):
+            chosen.append(str(teacher["validation"]["split"]))
+        chosen += teacher.get("chosen_on", [])
+    return sorted(set(chosen))
 
 
 def describe_model(model: ModelFile) -> dict[str, Any]:

@@ -162,15 +162,21 @@ def read_history(run: RunFolder) -> list[EpochReport]:
 
 
 def read_scores(run: RunFolder) -> dict[str, dict[str, Any]]:
-    """Return the last score of each split that `fer evaluate` recorded; none where none is."""
+    """Return the last score of each split that `fer evaluate` recorded; none where none is.
+
+    A split of other data than the run was trained on stands under its name and the data's.
+    """
     if not run.scores.exists():
         return {}
-    scores = {}
-    for line in run.scores.read_text(encoding="utf-8").splitlines():
+    own = read_run_record(run.path)["dataset"]["sha256"]
+    scores: dict[str, dict[str, Any]] = {}
+    for line in run.scores.read_bytes().decode(errors="replace").splitlines():
         # A line that a power cut tore is not worth more than the others.
-        with contextlib.suppress(ValueError, KeyError):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
             entry = json.loads(line)
-            scores[entry["split"]] = entry
+            dataset = entry["dataset"]
+            other = "" if dataset["sha256"] == own else f" of {dataset['source']}"
+            scores[f"{entry['split']}{other}"] = entry
     return scores
 
 

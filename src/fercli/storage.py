@@ -34,6 +34,7 @@ __all__ = [
     "open_atomically",
     "open_text_stream",
     "read_tensor_header",
+    "remove_others",
     "save_tensors",
     "write_json",
     "write_text",
@@ -58,10 +59,19 @@ def check_outputs(folder: Path | None, names: Iterable[str], *, force: bool) -> 
     """Refuse to overwrite any of some files of a folder; without a folder there are none.
 
     Raises:
-        OutputExistsError: One is there and `force` is not set.
+        OutputExistsError: One is there and `force` is not set, or the folder is a file.
     """
+    if folder and folder.exists() and not folder.is_dir():
+        message = f"{folder} is a file, and a folder is needed"
+        raise OutputExistsError(message, hint="name another --output")
     for name in names if folder else ():
         check_output(Path(folder or ".") / name, force=force)
+
+
+def remove_others(paths: Mapping[str, Path], written: Iterable[str]) -> None:
+    """Remove those of some files that were not written now: an older run's would mislead."""
+    for kind in paths.keys() - set(written):
+        paths[kind].unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

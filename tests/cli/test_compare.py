@@ -12,12 +12,15 @@ from PIL import Image
 from typer.testing import Result
 
 from fercli.emotions import LABELS
+from fercli.evaluation import check_names
 from fercli.inference.foreign import ForeignRuntime, parse_labels
 from fercli.metrics import adjust_holm, compute_mcnemar, draw_difference_interval
 from fercli.settings import build_config
 from fercli.training import train
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from fercli.config import TrainConfig
     from fercli.data import Dataset
     from fercli.runs import RunFolder
@@ -219,3 +222,89 @@ def test_holm_multiplies_the_smallest_most() -> None:
 def test_label_orders_are_understood_by_name() -> None:
     assert parse_labels("folders") == tuple(sorted(LABELS))
     assert parse_labels("anger, joy,Neutral") == ("angry", "happy", "neutral")
+
+
+def test_each_matrix_has_its_own_labels(
+    run_json: RunJson, trained: RunFolder, dataset_path: Path, make_foreign: MakeForeign
+) -> None:
+    make_foreign(Path("foreign.onnx"), ["N", 1, 48, 48], 7)
+
+    data = run_json(
+        "compare", trained.onnx, "foreign.onnx", "--data", dataset_path, "--labels", "folders"
+    )["data"]
+
+    ours, foreign = data["models"]
+    assert (ours["labels"], foreign["labels"]) == (list(LABELS), sorted(LABELS))
+    for model in (ours, foreign):
+        support = [model["scores"]["per_class"][label]["support"] for label in model["labels"]]
+        assert [sum(row) for row in model["scores"]["confusion_matrix"]] == support
+
+
+def test_probabilities_in_eight_bits_are_no_logits(tmp_path: Path, faces: Dataset) -> None:
+    path = tmp_path / "quantized.onnx"
+    rows = np.array([[0.691, 0.1, 0.1, 0.05, 0.05, 0.005, 0.012]], dtype=np.float32)
+    write_constant(path, rows)
+
+    answers = ForeignRuntime(path, LABELS, "0-1").predict(faces.images[:2])
+
+    assert answers == pytest.approx(np.repeat(rows / rows.sum(), 2, axis=0), abs=1e-6)
+
+
+def test_strange_onnx_files_are_one_sentence(
+    run: Run, trained: RunFolder, dataset_path: Path
+) -> None:
+    write_constant(Path("short.onnx"), np.ones((1, 7), dtype=np.float32), per_image=False)
+    words = ["--data", dataset_path, "--labels", "fer2013"]
+
+    assert run("compare", trained.onnx, "short.onnx", *words).exit_code == 4
+    result = run("compare", trained.onnx, "short.onnx", "--data", dataset_path)
+    assert result.exit_code == 4
+    assert "--labels" in result.stderr
+    assert run("compare", trained.onnx, "short.onnx", *words, "--device", "cuda").exit_code == 5
+
+
+def test_settings_of_other_versions(
+    run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    shutil.copytree(trained.path, "older")
+    shutil.copytree(trained.path, "newer")
+    record = json.loads(Path("older/run.json").read_text())
+    del record["config"]["fold"]
+    Path("older/run.json").write_text(
+        json.dumps({**record, "config": {**record["config"], "teacher": ""}})
+    )
+    record = json.loads(Path("newer/run.json").read_text())
+    record["config"]["telepathy"] = 0.5
+    Path("newer/run.json").write_text(json.dumps(record))
+
+    data = run_json("compare", "older", "newer", trained.path, "--data", dataset_path)["data"]
+
+    assert data["settings"] == {"telepathy": {"older": None, "newer": 0.5, str(trained.path): None}}
+
+
+def test_names_are_made_different() -> None:
+    assert check_names(["a", "a", "a (2)"]) == ["a", "a (2)", "a (2) (2)"]
+
+
+def write_constant(path: Path, rows: NDArray[np.float32], *, per_image: bool = True) -> None:
+    """Write a classifier that always answers the same, once for each image or once in all."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["input"], ["means"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Sub", ["means", "means"], ["zeros"]),
+        helper.make_node("Unsqueeze", ["zeros", "last"], ["column"]),
+        helper.make_node("Add", ["column", "rows"], ["each"]),
+        helper.make_node("ReduceMean", ["each"], ["once"], axes=[0], keepdims=1),
+    ]
+    output = "each" if per_image else "once"
+    graph = helper.make_graph(
+        nodes,
+        "constant",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 1, 48, 48])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [None, rows.shape[1]])],
+        [numpy_helper.from_array(rows, "rows"), numpy_helper.from_array(np.array([1]), "last")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path)

@@ -134,7 +134,7 @@ def test_accuracy_agrees_with_predictions(
         target = folder / LABELS[label] / f"{number:03}.png"
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(target)
-    scored = run_json("evaluate", trained.path, "--data", dataset_path)["data"]
+    scored = run_json("evaluate", trained.model, "--data", dataset_path)["data"]
 
     result = run("predict", folder, "--model", trained.onnx, "--format", "csv")
 

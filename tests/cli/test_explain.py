@@ -31,6 +31,7 @@ class LooksAtOnePlace:
     """Says `yes` the more, the brighter a square of the face is."""
 
     labels = ("yes", "no")
+    device = "cpu"
     metadata: dict[str, Any] = {}  # noqa: RUF012  # as the protocol has it
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -171,7 +172,7 @@ def test_a_card_says_what_was_scored(run: Run, trained: RunFolder, dataset_path:
 
     assert "Not scored yet" in Path("before.md").read_text()
     card = Path("after.md").read_text()
-    assert "| private | held-out | 60 |" in card
+    assert "| private | synthetic:600 | held-out | 60 |" in card
     assert "fer train" in card
     assert "Drawn faces" in card
     assert "expected calibration error" in card

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -19,6 +20,7 @@ from typer.testing import Result
 from fercli.data import Dataset, save_dataset
 from fercli.emotions import LABELS
 from fercli.evaluation import FILES
+from fercli.evaluation.protocol import judge_split
 from fercli.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -73,19 +75,26 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def scored(
-    trained: RunFolder, dataset_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def twinned(faces: Dataset) -> Dataset:
+    """The faces, seven of the private ones replaced by faces that were learned from."""
+    images = faces.images.copy()
+    train, private = faces.find_split("train"), faces.find_split("private")
+    assert train is not None
+    assert private is not None
+    images[private[:7]] = images[train[:7]]
+    return dataclasses.replace(faces, images=images)
+
+
+@pytest.fixture(scope="module")
+def scored(trained: RunFolder, twinned: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report on the private split, with mirrored scores."""
-    from fercli.data import open_dataset
     from fercli.evaluation import evaluate, write_files
     from fercli.models import find_model, open_runtime
 
     folder = tmp_path_factory.mktemp("report")
     model = find_model(str(trained.path))
-    evaluation = evaluate(
-        open_runtime(model, device="cpu"), model, open_dataset(dataset_path), "private", tta=True
-    )
+    runtime = open_runtime(model, device="cpu")
+    evaluation = evaluate(runtime, model, twinned, "private", tta=True)
     write_files(evaluation, folder, curves=trained.curves)
     return folder
 
@@ -159,7 +168,9 @@ def score(truth: NDArray[Any], answers: NDArray[Any]) -> dict[str, Any]:
     }
 
 
-def test_every_score_comes_out_of_the_predictions(scored: Path, metrics: dict[str, Any]) -> None:
+def test_every_score_comes_out_of_the_predictions(
+    scored: Path, metrics: dict[str, Any], twinned: Dataset
+) -> None:
     truth, plain, mirrored, seen = read_answers(scored)
 
     for block, answers in ((metrics, plain), (metrics["tta"], mirrored)):
@@ -170,8 +181,13 @@ def test_every_score_comes_out_of_the_predictions(scored: Path, metrics: dict[st
             else:
                 assert np.asarray(block[name]) == pytest.approx(np.asarray(value), abs=1e-6), name
     right = plain.argmax(1) == truth
-    assert metrics["deduplicated"]["n_seen"] == seen.sum()
+    learned = {image.tobytes() for image in twinned.select("train").images}
+    wanted = [image.tobytes() in learned for image in twinned.select("private").images]
+    assert seen.tolist() == wanted
+    assert 7 <= sum(wanted) < 60
+    assert metrics["deduplicated"]["n_seen"] == sum(wanted)
     assert metrics["deduplicated"]["accuracy"] == pytest.approx(right[~seen].mean())
+    assert metrics["deduplicated"]["source"] == "dataset and model"
     for point in metrics["coverage"]:
         sure = plain.max(1) >= point["min_confidence"]
         assert point["coverage"] == pytest.approx(sure.mean())
@@ -195,7 +211,7 @@ def test_every_score_comes_out_of_the_predictions(scored: Path, metrics: dict[st
 
 
 def test_every_figure_of_the_page_is_that_of_the_predictions(scored: Path, page: Page) -> None:
-    truth, plain, mirrored, _ = read_answers(scored)
+    truth, plain, mirrored, seen = read_answers(scored)
     columns = [score(truth, plain), score(truth, mirrored)]
     percent, digits = "{:.2%}".format, "{:.4f}".format
 
@@ -214,10 +230,29 @@ def test_every_figure_of_the_page_is_that_of_the_predictions(scored: Path, page:
     for name, each in columns[0]["per_class"].items():
         wanted = [percent(each[key]) for key in ("precision", "recall", "f1")]
         assert labels[name] == [*wanted, str(each["support"])]
+    for kind in ("macro", "weighted"):
+        wanted = [percent(columns[0][f"{kind}_{key}"]) for key in ("precision", "recall", "f1")]
+        assert labels[f"{kind} average"] == [*wanted, "60"]
     matrix = page.find("Rows are the true labels")
     for name, counts in zip(LABELS, columns[0]["confusion_matrix"], strict=True):
         assert matrix[name] == [str(count) for count in counts]
     right, sure = plain.argmax(1) == truth, plain.max(1)
+    text = " ".join(page.text.split())
+    assert f"private {percent(right.mean())} accuracy" in text
+    assert "n = 60, of 7 labels" in text
+    assert f"{seen.sum()} of the images stand among the training images" in text
+    assert f"Without them: {percent(right[~seen].mean())} (n = {(~seen).sum()})" in text
+    counts = columns[0]["confusion_matrix"]
+    most = max((counts[a][b], a, b) for a in range(7) for b in range(7) if a != b)[0]
+    pairs = [(a, b) for a in range(7) for b in range(7) if a != b and counts[a][b] == most]
+    assert any(
+        f"{LABELS[a]} taken for {LABELS[b]} ({most}, {percent(most / sum(counts[a]))}" in text
+        for a, b in pairs
+    )
+    mistakes = page.find("The surest mistakes")
+    assert len(mistakes) - 1 == min(32, (~right).sum())
+    surest = max(sure[~right])
+    assert list(mistakes.values())[1][2] == percent(surest)
     for threshold, (covered, accurate) in list(page.find("What fer predict").items())[1:]:
         answered = sure >= float(threshold)
         assert covered == percent(answered.mean())
@@ -230,14 +265,14 @@ def test_the_page_stands_alone(scored: Path, page: Page) -> None:
     assert "script" not in tags
     assert "link" not in tags
     images = [attributes for tag, attributes in page.tags if tag == "img"]
-    # The curves of the training are shown as well.
-    assert len(images) == len(PICTURES) + 1
+    # The curves of the training are shown as well, damaged images were not asked for.
+    assert len(images) == len(PICTURES)
     for attributes in images:
         assert (attributes["src"] or "").startswith("data:image/png;base64,")
         assert len(attributes["alt"] or "") > 10
     assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
     assert ("html", {"lang": "en"}) in page.tags
-    for name in PICTURES:
+    for name in set(PICTURES) - {"robustness.png"}:
         with Image.open(scored / name) as image:
             assert min(image.size) > 300, name
 
@@ -306,7 +341,8 @@ def test_images_that_were_learned_from_are_left_out_without_the_train_split(
     save_dataset(Path("alone.safetensors"), alone)
     words = ["--data", "alone.safetensors"]
 
-    by_run = run_json("evaluate", trained.path, *words)["data"]["deduplicated"]
+    shutil.copytree(trained.path, "run")
+    by_run = run_json("evaluate", "run", *words)["data"]["deduplicated"]
     copied = shutil.copy(trained.onnx, "copy.onnx")
     by_file = run_json("evaluate", copied, *words)["data"]["deduplicated"]
     shutil.copy(trained.train_digests, ".")
@@ -325,8 +361,10 @@ def test_a_damaged_list_of_training_images_is_refused(
     listed.write_bytes(listed.read_bytes()[:-8])
     save_dataset(Path("few.safetensors"), _take_private(faces))
 
-    assert run("evaluate", "copy", "--data", dataset_path).exit_code == 0
-    assert run("evaluate", "copy", "--data", "few.safetensors").exit_code == 4
+    for data in (dataset_path, "few.safetensors"):
+        result = run("evaluate", "copy", "--data", data)
+        assert result.exit_code == 4
+        assert "train-digests" in result.stderr
 
 
 def test_names_are_text_not_markup(run: Run, faces: Dataset, tiny_config: TrainConfig) -> None:
@@ -355,3 +393,136 @@ def _take_private(faces: Dataset) -> Dataset:
         splits=np.full(n_images, faces.split_names.index("private"), dtype=np.uint8),
         source_row=np.arange(n_images, dtype=np.int32),
     )  # fmt: skip
+
+
+def test_a_split_that_was_learned_from_is_training_under_any_name(
+    run: Run, run_json: RunJson, trained: RunFolder, faces: Dataset
+) -> None:
+    alone = _take_private(faces)
+    learned = dataclasses.replace(alone, images=faces.select("train").images[: len(alone.images)])
+    save_dataset(Path("learned.safetensors"), learned)
+    shutil.copytree(trained.path, "run")
+
+    data = run_json("evaluate", "run", "--data", "learned.safetensors")["data"]
+    result = run("evaluate", "run", "--data", "learned.safetensors", "--output", "scores")
+
+    assert data["protocol"] == "training"
+    assert data["deduplicated"] == {
+        "n_images": 0, "accuracy": None, "n_seen": 60, "source": "model"
+    }  # fmt: skip
+    assert "nothing (n = 0; 60 left out)" in result.stdout
+    assert "None is left without them" in Path("scores/report.html").read_text()
+
+
+def test_whose_choice_it_was_is_judged_by_name(faces: Dataset) -> None:
+    real = dataclasses.replace(faces, source="fer2013.csv")
+    folder = dataclasses.replace(real, split_names=("train", "test", "other"))
+    own = {"dataset": {"source": "fer2013.csv"}, "validation": {"split": "public"}}
+    by_fraction = {**own, "validation": {"split": "0.2"}}
+    teacher = {"validation": {"split": "0.2"}, "chosen_on": ["0.2", "public"]}
+
+    assert judge_split(own, real, "private") == "held-out"
+    assert judge_split(own, real, "public") == "selection"
+    # A copy that calls public and private together test.
+    assert judge_split(own, folder, "test") == "selection"
+    assert judge_split(by_fraction, real, "public") == "held-out"
+    # A teacher's teacher chose.
+    assert judge_split({**by_fraction, "teachers": [teacher]}, real, "public") == "selection"
+    assert judge_split({"labels": LABELS}, real, "public") == "unknown"
+    # Drawn faces choose nothing for real ones; a folder may be called as it likes.
+    assert judge_split(own, faces, "public") == "held-out"
+    named = dataclasses.replace(faces, source="synthetic-faces")
+    assert judge_split(own, named, "public") == "selection"
+
+
+def test_what_a_teacher_was_chosen_on_reaches_the_third_generation(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder
+) -> None:
+    from fercli.models import find_model as find
+    from fercli.models import list_choosers, read_metadata
+    from fercli.settings import build_config
+    from fercli.training import train
+
+    teacher = str(trained.path)
+    for name in ("second", "third"):
+        changes = {"teacher": teacher, "validation": "0.2", "epochs": 1}
+        train(faces, build_config(changes, base=tiny_config), RunFolder(Path(name)))
+        teacher = name
+
+    assert list_choosers(read_metadata(find("third"))) == ["0.2", "public"]
+
+
+def test_scores_of_other_data_do_not_replace_a_runs_own(
+    run: Run, run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    shutil.copytree(trained.path, "run")
+    run("evaluate", "run", "--data", dataset_path)
+    run("evaluate", "run", "--data", "synthetic:200")
+
+    scores = run_json("info", "run")["data"]["scores"]
+
+    assert {split: entry["n_images"] for split, entry in scores.items()} == {
+        "private": 60, "private of synthetic:200": 20
+    }  # fmt: skip
+    assert run("export", "run", "--output", "out.onnx").exit_code == 0
+    assert run_json("info", "out.onnx")["data"]["scores"] == scores
+
+
+def test_torn_scores_cost_themselves_alone(
+    run: Run, run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    shutil.copytree(trained.path, "run")
+    kept = RunFolder(Path("run")).scores
+    run("evaluate", "run", "--data", dataset_path)
+    whole = kept.read_text()
+    old = json.loads(whole)
+    del old["per_class"], old["protocol"], old["ece"]
+    kept.write_bytes(b"[]\n\xff\xfe\n" + json.dumps(old).encode() + b"\n" + whole[:-20].encode())
+
+    run("evaluate", "run", "--data", dataset_path, "--split", "public")
+
+    assert set(run_json("info", "run")["data"]["scores"]) == {"private", "public"}
+    assert run("info", "run", "--card", "CARD.md").exit_code == 0
+    assert "| private | synthetic:600 | unknown | 60 |" in Path("CARD.md").read_text()
+
+
+def test_markdown_in_names_is_text_in_a_card(
+    run: Run, faces: Dataset, tiny_config: TrainConfig
+) -> None:
+    from fercli.training import train
+
+    names = ("a|b", "<img src=x>", "$x$", *faces.label_names[3:])
+    hostile = dataclasses.replace(faces, label_names=names)
+    save_dataset(Path("hostile.safetensors"), hostile)
+    config = dataclasses.replace(tiny_config, epochs=1)
+    train(hostile, config, RunFolder(Path("hostile")), data="hostile.safetensors")
+    words = ["evaluate", "hostile", "--data", "hostile.safetensors", "--output", "scores"]
+
+    assert run(*words).exit_code == 0
+    assert run("info", "hostile", "--card", "CARD.md").exit_code == 0
+
+    card = Path("CARD.md").read_text()
+    assert "<img" not in card
+    assert "| a\\|b |" in card
+
+
+def test_pictures_of_an_older_evaluation_do_not_stay(
+    run: Run, trained: RunFolder, dataset_path: Path
+) -> None:
+    words = ["evaluate", trained.onnx, "--data", dataset_path, "--output", "scores"]
+    run(*words, "--robustness")
+    assert Path("scores/robustness.png").exists()
+
+    assert run(*words, "--force").exit_code == 0
+
+    assert not Path("scores/robustness.png").exists()
+    Path("file").touch()
+    assert run(*words[:-1], "file").exit_code == 2
+
+
+def test_things_that_are_no_model_are_refused_at_once(run: Run) -> None:
+    os.mkfifo("pipe.onnx")
+    os.mkfifo("pipe.safetensors")
+
+    assert run("evaluate", "pipe.onnx").exit_code == 4
+    assert run("info", "pipe.safetensors").exit_code == 4

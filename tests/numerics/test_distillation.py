@@ -44,6 +44,7 @@ class Parrot:
     labels: tuple[str, ...]
     answer: tuple[float, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.tile(np.array(self.answer, dtype=np.float32), (len(images), 1))

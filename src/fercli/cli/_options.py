@@ -17,6 +17,7 @@ __all__ = [
     "ForceOption",
     "ModelArgument",
     "OutputFolderOption",
+    "SplitOption",
     "choose_device_name",
 ]
 
@@ -48,6 +49,15 @@ ModelArgument = Annotated[
 ]
 OutputFolderOption = Annotated[
     Path | None, typer.Option("--output", metavar="DIR", help="Write pictures and tables there.")
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        metavar="SPLIT",
+        help="The split to score. Default: the first there is of private, test, public, "
+        "validation.",
+    ),
 ]
 
 

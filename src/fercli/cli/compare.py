@@ -13,12 +13,13 @@ from fercli.cli._options import (
     DeviceOption,
     ForceOption,
     OutputFolderOption,
+    SplitOption,
     choose_device_name,
 )
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images
 from fercli.cli._tables import print_pairs, print_table
-from fercli.errors import ConfigError
+from fercli.errors import ConfigError, DeviceUnavailableError, ModelFileError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.results import ComparisonResult, PairedDifference, to_json
@@ -50,12 +51,7 @@ def compare_command(
     ],
     *,
     data: DataOption = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SPLIT", help="The split to score. Default: private, else test, else public."
-        ),
-    ] = None,
+    split: SplitOption = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -144,8 +140,14 @@ def _open(output: Output, name: str, spec: str, dataset: Dataset, how: _How) -> 
 
     model = find_model(spec)
     order = how.order
-    if order is None or not model.is_onnx or is_exported(model.path):
+    if not model.is_onnx or is_exported(model.path):
         return Candidate(name, model, open_runtime(model, device=how.device))
+    if order is None:
+        message = f"{spec} is an ONNX model, but not one that fercli exported"
+        raise ModelFileError(message, hint="say what its outputs mean by --labels, see --input too")
+    if how.device not in {"auto", "cpu"}:
+        message = f"{spec} was not exported by fercli, and such models run on the CPU only"
+        raise DeviceUnavailableError(message, hint="use --device cpu")
     runtime = ForeignRuntime(model.path, order, how.scaling)
     extra = tuple(label for label in order if label not in dataset.label_names)
     if not extra or not set(dataset.label_names) <= set(order):
@@ -160,8 +162,9 @@ def _show(console: Console, result: ComparisonResult) -> None:
 
     table = Table(title=f"{result.split}, {result.n_images:,} images", title_justify="left")
     for column in ("model", "accuracy", "95 % interval", "macro F1", "ECE", "parameters", "MB",
-                   "images/s", "protocol"):  # fmt: skip
-        table.add_column(column, justify="left" if column in {"model", "protocol"} else "right")
+                   "images/s", "on", "protocol"):  # fmt: skip
+        left = column in {"model", "on", "protocol"}
+        table.add_column(column, justify="left" if left else "right")
     for model in result.models:
         scores = model.scores
         low, high = scores.accuracy_ci95
@@ -174,6 +177,7 @@ def _show(console: Console, result: ComparisonResult) -> None:
             "unknown" if model.parameters is None else f"{model.parameters:,}",
             f"{model.size_bytes / 1e6:.1f}",
             f"{model.images_per_s:,.0f}",
+            model.device,
             model.protocol,
         )
     print_table(console, table)

@@ -13,6 +13,7 @@ from fercli.cli._options import (
     ForceOption,
     ModelArgument,
     OutputFolderOption,
+    SplitOption,
     choose_device_name,
 )
 from fercli.cli._output import Outcome, Output
@@ -51,12 +52,7 @@ def evaluate_command(
     *,
     model: ModelArgument = None,
     data: DataOption = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SPLIT", help="The split to score. Default: private, else test, else public."
-        ),
-    ] = None,
+    split: SplitOption = None,
     tta: Annotated[
         bool, typer.Option("--tta", help="Also score the mean of image and mirror image.")
     ] = False,
@@ -97,7 +93,6 @@ def evaluate_command(
         choose_split,
         evaluate,
         measure_robustness,
-        record_scores,
         write_files,
     )
     from fercli.models import find_model, open_runtime
@@ -124,7 +119,7 @@ def evaluate_command(
     if folder is not None:
         result = write_files(evaluation, folder, curves=run.curves if run else None)
     if run is not None:
-        record_scores(run, result)
+        _record(output, run, result)
     accuracy = result.scores.accuracy
     failure = None
     if least is not None and accuracy < least:
@@ -133,6 +128,16 @@ def evaluate_command(
     return Outcome(
         result.to_json(), lambda console: show_evaluation(console, result), failure=failure
     )
+
+
+def _record(output: Output, run: RunFolder, result: EvaluationResult) -> None:
+    """Append to the run's scores; a run that cannot be written to is scored all the same."""
+    from fercli.evaluation import record_scores
+
+    try:
+        record_scores(run, result)
+    except OSError as reason:
+        output.warn(f"{run.scores} was not written: {reason.strerror or reason}")
 
 
 def show_evaluation(console: Console, result: EvaluationResult) -> None:
@@ -161,11 +166,14 @@ def show_evaluation(console: Console, result: EvaluationResult) -> None:
             for one in result.confusions
         )
     if unseen := result.deduplicated:
+        left = f"{unseen.accuracy:.2%}" if unseen.accuracy is not None else "nothing"
         pairs["without train twins"] = (
-            f"{unseen.accuracy:.2%} (n = {unseen.n_images:,}; {unseen.n_seen:,} left out)"
+            f"{left} (n = {unseen.n_images:,}; {unseen.n_seen:,} left out)"
         )
-    if result.tta:
-        pairs["with mirror TTA"] = describe_accuracy(result.tta)
+    if tta := result.tta:
+        pairs["with mirror TTA"] = describe_accuracy(tta)
+        pairs["macro F1 with TTA"] = f"{tta.macro_f1:.2%}"
+        pairs["NLL, ECE, Brier with TTA"] = f"{tta.nll:.3f}, {tta.ece:.3f}, {tta.brier:.3f}"
     pairs["speed"] = f"{result.images_per_s:,.0f} images/s"
     pairs["model"] = result.model
     pairs.update({f"{name.replace('_', ' ')}": path for name, path in result.files.items()})

@@ -65,11 +65,12 @@ def info_command(
             message = "--diagram and --card need a MODEL"
             raise ConfigError(message, hint="fer info runs/fast --card CARD.md")
         return _describe_environment(output)
-    from fercli.models import describe_model, find_model
+    from fercli.models import describe_model, find_model, read_metadata
     from fercli.runs import RunFolder, read_scores
 
     found = find_model(model)
-    scores = read_scores(RunFolder(found.run)) if found.run else {}
+    kept = read_metadata(found).get("scores", {})
+    scores = read_scores(RunFolder(found.run)) if found.run else kept
     data = {**describe_model(found), "scores": scores}
     files = _write_files(found, diagram, card, force=force)
     if files:

@@ -109,7 +109,7 @@ class Dataset:
     @property
     def is_synthetic(self) -> bool:
         """Whether the faces are drawn: scores on it say nothing about real faces."""
-        return re.fullmatch(r"synthetic:\d+", self.source) is not None
+        return is_drawn(self.source)
 
     @property
     def is_official(self) -> bool:
@@ -184,6 +184,11 @@ class Dataset:
             "source_row": self.source_row,
         }
         return tensors if self.targets is None else {**tensors, "targets": self.targets}
+
+
+def is_drawn(source: str) -> bool:
+    """Return whether a dataset's source, as its metadata names it, is drawn faces."""
+    return re.fullmatch(r"synthetic:\d+", source) is not None
 
 
 def build_dataset(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fercli.data.dataset import is_drawn
 from fercli.errors import FercliError
 from fercli.evaluation.report import render
 from fercli.models import read_metadata
@@ -55,7 +56,7 @@ def build_card(
     metadata = read_metadata(model)
     run = RunFolder(model.run) if model.run else None
     if scores is None:
-        scores = read_scores(run) if run else {}
+        scores = read_scores(run) if run else metadata.get("scores", {})
     return render(
         _TEMPLATE,
         escape=False,
@@ -84,16 +85,17 @@ def describe_training(run: Path) -> str:
 
 
 def sum_durations(run: Path) -> float:
-    """Return the training seconds of a run and its members."""
+    """Return the training seconds of a run and its members, as far as they are finished."""
     folders = [run, *(path.parent for path in RunFolder(run).members.glob("*/run.json"))]
-    return sum(float(read_run_record(folder)["result"]["duration_s"]) for folder in folders)
+    results = [read_run_record(folder)["result"] for folder in folders]
+    return sum(float(result["duration_s"]) for result in results if result)
 
 
 def _list_facts(model: ModelFile, metadata: dict[str, Any]) -> dict[str, str]:
     dataset = metadata.get("dataset") or {}
     quantized = metadata.get("quantized")
     facts = {
-        "file": f"`{model.path.name}`, {model.path.stat().st_size:,} bytes, sha256 "
+        "file": f"{_code(model.path.name)}, {model.path.stat().st_size:,} bytes, sha256 "
         f"`{digest_file(model.path)}`",
         "network": f"{metadata['network']['network']}, {metadata.get('parameters') or 0:,} "
         f"parameters{', weights in ' + quantized if quantized else ''}",
@@ -112,7 +114,7 @@ def _list_facts(model: ModelFile, metadata: dict[str, Any]) -> dict[str, str]:
         command = write_command(record)
     except FercliError:
         return facts
-    facts["trained by"] = f"`{command}`"
+    facts["trained by"] = _code(command)
     if record["result"]:
         minutes = sum_durations(model.run) / 60
         facts["duration"] = f"{minutes:.0f} minutes on {record['device']}, members included"
@@ -120,11 +122,18 @@ def _list_facts(model: ModelFile, metadata: dict[str, Any]) -> dict[str, str]:
     return facts
 
 
+def _code(text: str) -> str:
+    """Return text as Markdown shows code; a backtick would end it."""
+    return f"`{text.replace('`', chr(39))}`"
+
+
 def _find_worst(scores: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
     """Return the label that is found least often, on the last split that was scored."""
     for split, entry in reversed(scores.items()):
         if entry.get("per_class"):
-            found = {label: one["recall"] for label, one in entry["per_class"].items()}
+            found = {
+                label: one["recall"] for label, one in entry["per_class"].items() if one["support"]
+            }
             label = min(found, key=found.__getitem__)
             return {"split": split, "label": label, "recall": found[label]}
     return None
@@ -132,7 +141,7 @@ def _find_worst(scores: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
 
 def _describe_data(metadata: dict[str, Any]) -> str:
     source = str((metadata.get("dataset") or {}).get("source"))
-    if source.startswith("synthetic"):
+    if is_drawn(source):
         return _DRAWN
     named = any(word in source.lower() for word in ("fer2013", "icml_face", "kaggle"))
     return _FER2013 if named else _OWN.format(source)

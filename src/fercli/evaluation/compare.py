@@ -25,11 +25,13 @@ from fercli.metrics import (
     draw_difference_interval,
     draw_faces,
     draw_histories,
+    letter_of,
+    name_in_picture,
 )
 from fercli.results import ComparedModel, ComparisonResult, PairedDifference
 from fercli.runs import RunFolder, read_history, read_run_record
-from fercli.settings import flatten_config
-from fercli.storage import write_json
+from fercli.settings import build_config, flatten_config
+from fercli.storage import remove_others, write_json
 
 if TYPE_CHECKING:
     from fercli.data import Dataset
@@ -58,7 +60,7 @@ _ROUNDS: Final = 3
 _BOOTSTRAP_SEED: Final = 0
 _N_FACES: Final = 32
 _N_NAMED: Final = 3
-"""Models whose answers stand under a face; more would not be legible."""
+"""Different answers that stand under a face; more would not be legible."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,6 @@ def compare(candidates: Sequence[Candidate], dataset: Dataset, split: str) -> Co
         dataset=evaluations[0].result.dataset,
         split=split,
         n_images=answers.shape[1],
-        labels=evaluations[0].result.labels,
         models=models,
         pairs=_compare_pairs([model.name for model in models], evaluations),
         n_disagreements=int((answers != answers[0]).any(axis=0).sum()),
@@ -142,6 +143,7 @@ def write_comparison(
     if len(histories) > 1:
         draw_histories(paths["curves"], histories)
         written.append("curves")
+    remove_others(paths, [*written, "comparison"])
     files = {kind: str(paths[kind]) for kind in (*written, "comparison")}
     named = dataclasses.replace(result, files=files)
     write_json(paths["comparison"], dataclasses.asdict(named))
@@ -177,6 +179,8 @@ def _describe(candidate: Candidate, evaluation: Evaluation, speed: float) -> Com
         parameters=parameters,
         size_bytes=path.stat().st_size,
         images_per_s=speed,
+        device=candidate.runtime.device,
+        labels=result.labels,
         ignored_labels=list(candidate.ignored_labels),
     )
 
@@ -217,19 +221,27 @@ def _list_differences(candidates: Sequence[Candidate]) -> dict[str, dict[str, An
 
     A run of an older fercli did without settings that came later, which is what they default to.
     """
-    defaults = json.loads(json.dumps(flatten_config(DEFAULTS)))
     configs = {
-        one.name: {**defaults, **read_run_record(one.model.run)["config"]}
-        for one in candidates
-        if one.model.run is not None
+        one.name: _read_config(one.model.run) for one in candidates if one.model.run is not None
     }
     names = sorted({name for config in configs.values() for name in config})
-    rows = {name: {run: config[name] for run, config in configs.items()} for name in names}
+    rows = {name: {run: config.get(name) for run, config in configs.items()} for name in names}
     return {
         name: row
         for name, row in rows.items()
         if any(value != next(iter(row.values())) for value in row.values())
     }
+
+
+def _read_config(run: Path) -> dict[str, Any]:
+    """Return a run's settings as this fercli would write them; a newer run's as they are."""
+    own: dict[str, Any] = read_run_record(run)["config"]
+    try:
+        own = flatten_config(build_config(own))
+    except ConfigError:
+        own = {**flatten_config(DEFAULTS), **own}
+    settings: dict[str, Any] = json.loads(json.dumps(own))
+    return settings
 
 
 def _find_history(run: Path | None) -> Any:  # noqa: ANN401  # a list of reports, or nothing
@@ -249,18 +261,25 @@ def _draw_disagreements(comparison: Comparison, path: Path) -> None:
     sure = np.stack([evaluation.plain.max(axis=1) for evaluation in evaluations]).min(axis=0)
     differ = np.flatnonzero((answers != answers[0]).any(axis=0))
     chosen = differ[np.argsort(-sure[differ], kind="stable")][:_N_FACES]
-    shown = range(min(len(answers), _N_NAMED))
     truth = np.array(evaluations[0].result.labels)[evaluations[0].labels]
-    captions = [
-        "\n".join([truth[image], *(f"{_LETTERS[one]}: {answers[one][image]}" for one in shown)])
-        for image in chosen
-    ]
-    named = ", ".join(f"{_LETTERS[one]} {result.models[one].name}" for one in shown)
-    title = f"{len(differ):,} disagreements; true label above, {named}"
+    captions = [_caption(truth[image], list(answers[:, image])) for image in chosen]
+    title = f"{result.split}: {len(differ):,} disagreements; true label above, the models' below\n"
+    title += "\n".join(name_in_picture(index, one) for index, one in enumerate(result.models))
     draw_faces(path, evaluations[0].images[chosen], title, columns=8, captions=captions)
 
 
-_LETTERS: Final = "ABC"
+def _caption(truth: str, answers: list[str]) -> str:
+    """Return the true label and who says what, most voices first, always as many lines."""
+    voices: dict[str, str] = {}
+    for index, answer in enumerate(answers):
+        voices[answer] = voices.get(answer, "") + letter_of(index)
+    lines = [f"{who}: {answer}" for answer, who in sorted(voices.items(), key=_count_voices)]
+    n_lines = min(len(answers), _N_NAMED)
+    return "\n".join([truth, *lines[:n_lines], *[""] * (n_lines - len(lines))])
+
+
+def _count_voices(voice: tuple[str, str]) -> int:
+    return -len(voice[1])
 
 
 def check_names(names: Sequence[str]) -> list[str]:
@@ -272,9 +291,10 @@ def check_names(names: Sequence[str]) -> list[str]:
     if len(names) < 2:
         message = "a comparison takes at least two models"
         raise ConfigError(message, hint="fer compare runs/fast runs/standard")
-    seen: dict[str, int] = {}
-    distinct = []
+    distinct: list[str] = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+        candidate, number = name, 2
+        while candidate in distinct:
+            candidate, number = f"{name} ({number})", number + 1
+        distinct.append(candidate)
     return distinct

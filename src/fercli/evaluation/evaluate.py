@@ -87,7 +87,7 @@ def evaluate(
         model_sha256=model.compute_digest(),
         dataset={"source": dataset.source, "sha256": dataset.sha256},
         split=split,
-        protocol=judge_split(runtime.metadata, dataset, split),
+        protocol=judge_split(runtime.metadata, dataset, split, seen),
         scores=scores,
         confusions=_list_confusions(scores, runtime.labels),
         calibration=_describe_calibration(runtime.metadata, plain, labels),
@@ -112,7 +112,10 @@ def evaluate(
 
 def record_scores(run: RunFolder, result: EvaluationResult) -> None:
     """Append a result to a run's `scores.jsonl`."""
-    before = run.scores.read_text(encoding="utf-8") if run.scores.exists() else ""
+    before = run.scores.read_bytes().decode(errors="replace") if run.scores.exists() else ""
+    if before and not before.endswith("\n"):
+        # A power cut tore the last line; the next must not be glued to it.
+        before += "\n"
     entry = describe_scores(result)
     write_text(run.scores, before + json.dumps(entry, allow_nan=False) + "\n")
 
@@ -132,7 +135,7 @@ def describe_scores(result: EvaluationResult) -> dict[str, Any]:
         "macro_f1": result.scores.macro_f1,
         "ece": result.scores.ece,
         "tta_accuracy": result.tta.accuracy if result.tta else None,
-        "deduplicated": unseen and {"n_images": unseen.n_images, "accuracy": unseen.accuracy},
+        "deduplicated": unseen and to_json(unseen),
         "per_class": {label: to_json(one) for label, one in result.scores.per_class.items()},
     }
 

@@ -29,6 +29,7 @@ __all__ = ["Explanation", "compute_grad_cam", "compute_occlusion", "draw_explana
 _WINDOW_PX: Final = 10
 _STRIDE_PX: Final = 3
 _LEAST_PX: Final = 6
+_GRAD_CAM: Final = "Grad-CAM"
 """Ten pixels cover an eye or half a mouth of a 48x48 face; Grad-CAM's maps are to tell as much."""
 
 
@@ -181,6 +182,6 @@ def draw_explanation(path: Path, face: NDArray[np.uint8], explanation: Explanati
     for label, lost in explanation.occlusion.items():
         maps = {"covering loses (red), gains (blue)": lost}
         if label in explanation.grad_cam:
-            maps["Grad-CAM"] = explanation.grad_cam[label]
+            maps[_GRAD_CAM] = explanation.grad_cam[label]
         rows[f"{label} {explanation.probabilities[label]:.0%}"] = maps
-    draw_maps(path, face, rows)
+    draw_maps(path, face, rows, heat=(_GRAD_CAM,))

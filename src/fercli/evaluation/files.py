@@ -20,7 +20,7 @@ from fercli.metrics import (
     draw_reliability,
     draw_robustness,
 )
-from fercli.storage import write_json, write_text
+from fercli.storage import remove_others, write_json, write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +75,8 @@ def write_files(
     pictures = {kind: files[kind] for kind in drawn}
     if curves is not None and curves.exists():
         pictures["curves"] = curves
-    page = build_report(evaluation, pictures)
+    page = build_report(evaluation, pictures, find_mistakes(evaluation))
+    remove_others(files, named)
     write_text(files["report"], page)
     return result
 
@@ -118,20 +119,32 @@ def _draw_pictures(evaluation: Evaluation, files: dict[str, Path]) -> list[str]:
     draw_confusion_matrix(files["confusion_matrix"], scores.confusion_matrix, result.labels, title)
     draw_per_class(files["per_class"], scores.per_class, title)
     draw_coverage(files["coverage"], result.coverage, title)
-    draw_reliability(files["reliability"], _name_answers(evaluation), labels)
+    draw_reliability(files["reliability"], _name_answers(evaluation), labels, title)
     drawn = ["confusion_matrix", "per_class", "reliability", "coverage", "samples"]
-    _draw_answers(evaluation, files["samples"], _choose_samples(labels), "a few of each label")
+    _draw_answers(
+        evaluation,
+        files["samples"],
+        _choose_samples(labels),
+        f"{result.split} ({result.protocol}): a few of each label",
+    )
     wrong = np.flatnonzero(plain.argmax(1) != labels)
     if len(wrong):
-        surest = wrong[np.argsort(-plain[wrong].max(axis=1), kind="stable")][:_N_MISTAKES]
-        title = f"the most confident of {len(wrong):,} mistakes: true > predicted"
+        surest = find_mistakes(evaluation)
+        title = f"{result.split} ({result.protocol}): the surest of {len(wrong):,} mistakes"
         _draw_answers(evaluation, files["mistakes"], surest, title)
         drawn.append("mistakes")
     if result.robustness:
-        title = f"{result.split}, n = {scores.n_images:,}: accuracy on damaged images"
+        title = f"{result.split} ({result.protocol}), n = {scores.n_images:,}: damaged images"
         draw_robustness(files["robustness"], result.robustness, scores.accuracy, title)
         drawn.append("robustness")
     return drawn
+
+
+def find_mistakes(evaluation: Evaluation) -> NDArray[np.intp]:
+    """Return the positions of the mistakes that the model was surest of, those first."""
+    wrong = np.flatnonzero(evaluation.plain.argmax(1) != evaluation.labels)
+    sure = evaluation.plain[wrong].max(axis=1)
+    return wrong[np.argsort(-sure, kind="stable")][:_N_MISTAKES]
 
 
 def _name_answers(evaluation: Evaluation) -> dict[str, NDArray[np.float32]]:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fercli.data.dataset import FERPLUS, FROM_SOURCE
+from fercli.data.dataset import FERPLUS, FROM_SOURCE, is_drawn
 from fercli.data.twins import digest_images
 from fercli.errors import DatasetNotFoundError, ModelFileError
+from fercli.models import list_choosers
 from fercli.results import Unseen
 from fercli.runs import TRAIN_DIGESTS
 from fercli.storage import load_tensors, read_tensor_header
@@ -37,8 +38,8 @@ SELECTION: Final = "selection"
 TRAINING: Final = "training"
 UNKNOWN: Final = "unknown"
 _BY_PREFERENCE: Final = ("private", "test", "public", "validation")
-_HALVES: Final = {"test": {"public", "private"}}
-"""FER2013's test images are those of two splits together."""
+_HALVES: Final = {"test": ("public", "private")}
+"""FER2013's test images are those of two splits together, whatever a copy calls them."""
 
 
 def choose_split(dataset: Dataset, split: str | None) -> str:
@@ -57,32 +58,36 @@ def choose_split(dataset: Dataset, split: str | None) -> str:
     raise DatasetNotFoundError(message, hint="choose one of these with --split")
 
 
-def judge_split(metadata: dict[str, Any], dataset: Dataset, split: str) -> str:
+def judge_split(
+    metadata: dict[str, Any],
+    dataset: Dataset,
+    split: str,
+    seen: tuple[NDArray[np.bool_], str] | None = None,
+) -> str:
     """Return `held-out`, `selection` or `training`, or `unknown` for a model of somebody else.
 
-    Splits are compared by name: whoever drops images from a dataset, or adds some, still has the
-    split that chose. A teacher's choice is passed on to whoever learns from it. Drawn faces and
-    real ones are told apart.
+    Splits are compared by name: whoever drops images from a dataset, adds some or compresses them
+    anew still has the split that chose, and no digest would say so. Where a split of other data has
+    the name, the judgement is too strict; it is never too kind. A teacher's choice is passed on to
+    whoever learns from it. Drawn faces and real ones are told apart.
 
     Args:
         metadata: The model's.
         dataset: What it is scored on.
         split: The split.
+        seen: What `find_seen` says; a split that was learned from altogether is `training` under
+            whatever name.
     """
     if "dataset" not in metadata:
         return UNKNOWN
-    learned = metadata["dataset"]
-    drawn = str(learned.get("source", "")).startswith("synthetic")
-    if drawn != dataset.is_synthetic:
-        return HELD_OUT
-    parts = {split} | (_HALVES.get(split, set()) if split not in dataset.split_names else set())
-    if "train" in parts:
+    if seen is not None and seen[0].all():
         return TRAINING
-    choosers = [metadata.get("validation"), *(
-        teacher.get("validation") for teacher in metadata.get("teachers") or []
-    )]  # fmt: skip
-    chosen_on = {one["split"] for one in choosers if one}
-    return SELECTION if parts & chosen_on else HELD_OUT
+    if is_drawn(str(metadata["dataset"].get("source"))) != dataset.is_synthetic:
+        return HELD_OUT
+    if split == "train":
+        return TRAINING
+    parts = {split, *_HALVES.get(split, ())}
+    return SELECTION if parts & set(list_choosers(metadata)) else HELD_OUT
 
 
 def check_labeling(runtime: Runtime, dataset: Dataset) -> None:
@@ -91,7 +96,10 @@ def check_labeling(runtime: Runtime, dataset: Dataset) -> None:
     Raises:
         ModelFileError: One has FER+'s labels, the other those of its source.
     """
-    learned = (runtime.metadata.get("dataset") or {}).get("labeling", FROM_SOURCE)
+    if "dataset" not in runtime.metadata:
+        # Somebody else's model: which labels it learned is for whoever scores it to know.
+        return
+    learned = runtime.metadata["dataset"].get("labeling", FROM_SOURCE)
     if learned != dataset.labeling:
         said = {FERPLUS: "the votes of FER+", FROM_SOURCE: "the labels of its source"}
         message = (
@@ -110,29 +118,41 @@ def find_seen(
     Args:
         model: Beside its file may lie which images it learned from.
         metadata: Its metadata.
-        dataset: Its train split is taken for what was learned from, where it has one.
+        dataset: Its train split counts as learned from, where it has one.
         split: The split.
 
     Returns:
-        `[N]`, and whether the `dataset` or the `model` says so; None where neither does.
+        `[N]`, and who says so: the `dataset`, the `model`, or `dataset and model`; None where
+        neither knows.
 
     Raises:
         ModelFileError: The file beside the model is damaged.
     """
-    if split == "train":
+    known = {}
+    positions = dataset.find_split("train")
+    if positions is not None and split != "train":
+        known["dataset"] = digest_images(dataset.images[positions])
+    learned = _load_learned(model, metadata)
+    if learned is not None:
+        known["model"] = learned
+    if not known:
         return None
     digests = digest_images(dataset.select(split).images)
-    positions = dataset.find_split("train")
-    if positions is not None:
-        return np.isin(digests, digest_images(dataset.images[positions])), "dataset"
-    path = model.path.with_name(TRAIN_DIGESTS)
+    return np.isin(digests, np.concatenate(list(known.values()))), " and ".join(known)
+
+
+def _load_learned(model: ModelFile, metadata: dict[str, Any]) -> NDArray[np.uint64] | None:
+    """Return the digests kept beside a model, or None where there are none of its own."""
+    own = model.path.with_name(f"{model.path.stem}.{TRAIN_DIGESTS}")
+    path = own if own.exists() else model.path.with_name(TRAIN_DIGESTS)
     if not path.exists():
         return None
-    learned = (metadata.get("dataset") or {}).get("sha256")
-    if read_tensor_header(path, ModelFileError).get("dataset_sha256") != learned:
+    dataset = (metadata.get("dataset") or {}).get("sha256")
+    if read_tensor_header(path, ModelFileError).get("dataset_sha256") != dataset:
         # It belongs to another model of the same folder.
         return None
-    return np.isin(digests, load_tensors(path, ModelFileError)[0]["digests"]), "model"
+    digests: NDArray[np.uint64] = load_tensors(path, ModelFileError)[0]["digests"]
+    return digests
 
 
 def score_unseen(
@@ -144,12 +164,12 @@ def score_unseen(
         seen: What `find_seen` says.
         right: `[N]`, which answers are right.
     """
-    if seen is None or seen[0].all():
+    if seen is None:
         return None
     known, source = seen
     return Unseen(
         n_images=int((~known).sum()),
-        accuracy=float(right[~known].mean()),
+        accuracy=None if known.all() else float(right[~known].mean()),
         n_seen=int(known.sum()),
         source=source,
     )

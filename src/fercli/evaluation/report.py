@@ -13,6 +13,9 @@ from fercli.runs import tell_time
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fercli.evaluation.evaluate import Evaluation
 
 __all__ = ["build_report", "render"]
@@ -35,12 +38,15 @@ _CAPTIONS: Final = {
 }
 
 
-def build_report(evaluation: Evaluation, pictures: Mapping[str, Path]) -> str:
+def build_report(
+    evaluation: Evaluation, pictures: Mapping[str, Path], mistakes: NDArray[np.intp]
+) -> str:
     """Return an evaluation as one HTML page.
 
     Args:
         evaluation: What `evaluate` returned.
         pictures: PNG files by kind, built into the page.
+        mistakes: Positions of the mistakes that are listed.
 
     Raises:
         DependencyMissingError: jinja2 cannot be imported.
@@ -54,10 +60,24 @@ def build_report(evaluation: Evaluation, pictures: Mapping[str, Path]) -> str:
         escape=True,
         result=evaluation.result,
         trained=evaluation.metadata,
+        mistakes=_list_mistakes(evaluation, mistakes),
         figures=figures,
         version=fercli.__version__,
         written=tell_time(),
     )
+
+
+def _list_mistakes(evaluation: Evaluation, mistakes: NDArray[np.intp]) -> list[dict[str, Any]]:
+    names = evaluation.result.labels
+    return [
+        {
+            "row": int(evaluation.rows[at]),
+            "true": names[evaluation.labels[at]],
+            "predicted": names[int(evaluation.plain[at].argmax())],
+            "confidence": float(evaluation.plain[at].max()),
+        }
+        for at in mistakes
+    ]
 
 
 def render(path: Path, *, escape: bool, **values: Any) -> str:  # noqa: ANN401  # a template's
@@ -65,7 +85,7 @@ def render(path: Path, *, escape: bool, **values: Any) -> str:  # noqa: ANN401  
 
     Args:
         path: The template.
-        escape: Whether values are escaped for HTML.
+        escape: Whether values are escaped for HTML; otherwise they are for a table of Markdown.
         values: What it speaks of; a name that it misses is an error.
 
     Raises:
@@ -77,7 +97,8 @@ def render(path: Path, *, escape: bool, **values: Any) -> str:  # noqa: ANN401  
         message = f"jinja2 cannot be imported ({reason}), so the page cannot be written"
         raise DependencyMissingError(message, hint="pip install jinja2") from reason
     environment = jinja2.Environment(
-        autoescape=escape,  # noqa: S701  # Markdown is text; HTML asks for it
+        autoescape=escape,  # noqa: S701  # Markdown has an escape of its own
+        finalize=None if escape else _escape_markdown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -86,3 +107,10 @@ def render(path: Path, *, escape: bool, **values: Any) -> str:  # noqa: ANN401  
     environment.filters["percent"] = lambda share: f"{share:.2%}"
     environment.filters["thousands"] = lambda count: f"{count:,}"
     return environment.from_string(path.read_text(encoding="utf-8")).render(values)
+
+
+def _escape_markdown(value: object) -> object:
+    """Return text that neither ends a table's cell nor begins a tag."""
+    if not isinstance(value, str):
+        return value
+    return " ".join(value.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -18,6 +18,7 @@ from fercli.inference.onnx import OnnxRuntime
 from fercli.models import ModelFile, load_network
 from fercli.networks.runtime import TorchRuntime
 from fercli.results import ExportResult
+from fercli.runs import RunFolder, read_scores
 from fercli.storage import digest_file, open_atomically
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def export_model(
             raise ConfigError(message, hint="export from the run or its model.safetensors")
         return _copy(model, output)
     network, metadata = load_network(model.path)
+    if model.run is not None:
+        # The file travels without its run, and should say all the same how it scored.
+        metadata = {**metadata, "scores": read_scores(RunFolder(model.run))}
     content = build_onnx(network, metadata, half=half)
     if half:
         round_to_half(network)

@@ -36,6 +36,8 @@ SCALINGS: Final = ("0-255", "0-1", "-1-1", "imagenet")
 _IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 _IMAGENET_DEVIATION: Final = (0.229, 0.224, 0.225)
 """Source: torchvision's documentation of its pretrained classifiers."""
+_QUANTIZED: Final = 0.02
+"""How far from 1 the probabilities of a softmax in eight bits may sum."""
 _KNOWN_ORDERS: Final = {
     "fer2013": LABELS,
     "ferplus": ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt"),
@@ -102,16 +104,25 @@ class ForeignRuntime:
         self._layout = _read_layout(path, self._session)
         self.labels = labels
         self.metadata: dict[str, Any] = {"labels": list(labels)}
-        self._check_outputs(path)
+        self.device = "cpu"
+        self._gives_probabilities = self._probe(path)
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]` for `[N, 48, 48]` uint8."""
+        answers = self._run(images)
+        if not self._gives_probabilities:
+            answers = np.exp(answers - answers.max(axis=1, keepdims=True))
+        probabilities: NDArray[np.float32] = answers / answers.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what the model gives, `[N, K]`."""
         pixels = self._prepare(images)
         name = self._session.get_inputs()[0].name
         output = [self._session.get_outputs()[0].name]
         steps = [pixels] if self._layout.batched else np.split(pixels, len(pixels))
         answers = [run_session(self._session, output, {name: step}) for step in steps]
-        return _to_probabilities(np.concatenate(answers).reshape(len(images), -1))
+        return np.concatenate([answer.reshape(len(answer), -1) for answer in answers])
 
     def _prepare(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         from PIL import Image
@@ -138,15 +149,22 @@ class ForeignRuntime:
             pixels.transpose(0, 3, 1, 2) if layout.channels_first else pixels
         )
 
-    def _check_outputs(self, path: Path) -> None:
-        """Try one image: a file's own word on its shapes is often missing."""
-        answers = self.predict(np.zeros((1, 48, 48), dtype=np.uint8))
-        if answers.shape[1] != len(self.labels):
+    def _probe(self, path: Path) -> bool:
+        """Try some noise: a file's own word on its shapes is often missing.
+
+        Returns:
+            Whether the answers are probabilities already, those of a quantized softmax included.
+        """
+        noise = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+        answers = self._run(noise)
+        if answers.shape != (3, len(self.labels)):
             message = (
-                f"{path} gives {answers.shape[1]} numbers an image, and --labels names "
+                f"{path} gives {answers.size} numbers for 3 images, and --labels names "
                 f"{len(self.labels)}: {', '.join(self.labels)}"
             )
             raise ModelFileError(message)
+        off = np.abs(answers.sum(axis=1) - 1)
+        return bool((answers >= 0).all() and (off < _QUANTIZED).all())
 
 
 def count_parameters(path: Path) -> int | None:
@@ -162,8 +180,9 @@ def count_parameters(path: Path) -> int | None:
 
 def _read_layout(path: Path, session: Any) -> InputLayout:  # noqa: ANN401  # untyped library
     inputs = session.get_inputs()
-    shape = inputs[0].shape
-    message = f"{path} takes {inputs[0].type} {shape}; one float image [N, C, H, W] was expected"
+    taken = ", ".join(f"{value.type} {value.shape}" for value in inputs) or "nothing"
+    message = f"{path} takes {taken}; one float image [N, C, H, W] was expected"
+    shape = inputs[0].shape if inputs else []
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(shape) != 4:
         raise ModelFileError(message)
     batched = not isinstance(shape[0], int)
@@ -175,15 +194,6 @@ def _read_layout(path: Path, session: Any) -> InputLayout:  # noqa: ANN401  # un
         if channels in {1, 3} and all(isinstance(side, int) and side > 3 for side in sides):
             return InputLayout(height, width, channels, channels_first, batched)
     raise ModelFileError(message, hint="export it with its height and width fixed")
-
-
-def _to_probabilities(answers: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return rows that sum to 1; logits go through a softmax, probabilities stay."""
-    if (answers >= 0).all() and np.allclose(answers.sum(axis=1), 1, atol=1e-3):
-        return answers
-    powers = np.exp(answers - answers.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 class ReducedRuntime:
@@ -199,6 +209,7 @@ class ReducedRuntime:
         self._columns = [runtime.labels.index(label) for label in labels]
         self.labels = labels
         self.metadata = runtime.metadata
+        self.device = runtime.device
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]` of the labels kept, for `[N, 48, 48]` uint8."""

@@ -40,6 +40,7 @@ class OnnxRuntime:
     def __init__(self, path: Path, *, device: str = "auto") -> None:
         self._session = open_session(path, device)
         self.metadata = _read_metadata(path, self._session)
+        self.device = "cpu" if device == "auto" else device
         self.labels: tuple[str, ...] = tuple(self.metadata["labels"])
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -149,6 +150,7 @@ def _read_metadata(path: Path, session: Any) -> dict[str, Any]:  # noqa: ANN401 
     try:
         metadata = json.loads(text)
         n_labels = len(metadata["labels"])
+        str(metadata["network"]["network"])
     except (ValueError, KeyError, TypeError) as reason:
         message = f"{path}: its metadata is damaged ({reason!r})"
         raise ModelFileError(message) from reason

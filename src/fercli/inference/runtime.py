@@ -28,6 +28,10 @@ class Runtime(Protocol):
     def metadata(self) -> dict[str, Any]:
         """The JSON object stored with the model."""
 
+    @property
+    def device(self) -> str:
+        """Where it runs: `cpu`, `cuda:0`, ..."""
+
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]`, rows summing to 1, for `[N, 48, 48]` uint8."""
 

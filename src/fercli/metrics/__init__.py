@@ -11,7 +11,13 @@ from fercli.metrics.calibration import (
     compute_nll,
     fit_temperature,
 )
-from fercli.metrics.comparison import draw_cost, draw_histories, draw_robustness
+from fercli.metrics.comparison import (
+    draw_cost,
+    draw_histories,
+    draw_robustness,
+    letter_of,
+    name_in_picture,
+)
 from fercli.metrics.confidence import draw_coverage, draw_reliability
 from fercli.metrics.diagram import draw_diagram
 from fercli.metrics.faces import draw_faces
@@ -45,4 +51,6 @@ __all__ = [
     "draw_reliability",
     "draw_robustness",
     "fit_temperature",
+    "letter_of",
+    "name_in_picture",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import string
 from typing import TYPE_CHECKING, Any, Final
 
 from fercli.metrics.figures import build_figure, save_figure
+from fercli.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -12,11 +14,25 @@ if TYPE_CHECKING:
 
     from fercli.results import ComparedModel, EpochReport, RobustnessRow
 
-__all__ = ["draw_cost", "draw_histories", "draw_robustness"]
+__all__ = ["draw_cost", "draw_histories", "draw_robustness", "letter_of", "name_in_picture"]
 
 _MEGABYTE: Final = 1e6
+_LONGEST: Final = 60
 _WIDE: Final = 10.0
 """Costs that differ by more than this are drawn on a logarithmic scale."""
+
+
+def letter_of(index: int) -> str:
+    """Return what the model at a place of a comparison is called in pictures: A, B, ..."""
+    letters = string.ascii_uppercase + string.ascii_lowercase
+    return letters[index % len(letters)]
+
+
+def name_in_picture(index: int, model: ComparedModel) -> str:
+    """Return a model's letter, the end of its name, and what its score is worth."""
+    name = safe_name(model.name)
+    short = name if len(name) <= _LONGEST else f"...{name[-_LONGEST:]}"
+    return f"{letter_of(index)}: {short} ({model.protocol})"
 
 
 def draw_cost(path: Path, models: Sequence[ComparedModel], title: str) -> None:
@@ -30,7 +46,7 @@ def draw_cost(path: Path, models: Sequence[ComparedModel], title: str) -> None:
     Raises:
         DependencyMissingError: matplotlib cannot be imported.
     """
-    figure = build_figure(13, 4.4)
+    figure = build_figure(13, 4.4 + 0.25 * len(models))
     figure.suptitle(title, fontsize=11)
     costs: dict[str, list[Any]] = {
         "parameters": [model.parameters for model in models],
@@ -46,15 +62,20 @@ def draw_cost(path: Path, models: Sequence[ComparedModel], title: str) -> None:
             low, high = (100 * end for end in model.scores.accuracy_ci95)
             axes.errorbar(
                 value, accuracy, yerr=[[accuracy - low], [high - accuracy]], fmt="o",
-                color=f"C{index % 10}", capsize=3, label=model.name,
+                color=f"C{index % 10}", capsize=3, label=name_in_picture(index, model),
             )  # fmt: skip
         known = [value for value in values if value is not None]
         if known and max(known) > _WIDE * min(known):
             axes.set_xscale("log")
+            # Powers of ten would be set as formulas, and names must not be read as such.
+            axes.xaxis.set_major_formatter("{x:,.10g}")
+            axes.xaxis.set_minor_formatter("")
         axes.set_xlabel(name)
         axes.grid(visible=True, alpha=0.3)
     figure.axes[0].set_ylabel("accuracy, %")
-    figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="outside right upper")
+    figure.legend(
+        *figure.axes[-1].get_legend_handles_labels(), loc="outside lower left", fontsize=9
+    )
     save_figure(figure, path)
 
 
@@ -74,7 +95,7 @@ def draw_histories(path: Path, histories: Mapping[str, Sequence[EpochReport]]) -
             epochs = [report.epoch for report in history]
             for split, style in (("train", ":"), ("validation", "-")):
                 values = [getattr(report, f"{split}_{quantity}") for report in history]
-                label = name if split == "validation" else None
+                label = f"{letter_of(index)}: {safe_name(name)}" if split == "validation" else None
                 axes.plot(epochs, values, style, color=f"C{index % 10}", label=label, linewidth=1.5)
         axes.set(xlabel="epoch", ylabel=f"{quantity}; dotted: train")
         axes.xaxis.get_major_locator().set_params(integer=True)

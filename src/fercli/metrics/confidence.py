@@ -21,7 +21,7 @@ __all__ = ["draw_coverage", "draw_reliability"]
 
 
 def draw_reliability(
-    path: Path, answers: Mapping[str, NDArray[np.float32]], labels: NDArray[np.uint8]
+    path: Path, answers: Mapping[str, NDArray[np.float32]], labels: NDArray[np.uint8], title: str
 ) -> None:
     """Write a reliability diagram for each set of answers, side by side, as PNG.
 
@@ -29,11 +29,13 @@ def draw_reliability(
         path: Where to.
         answers: Probabilities `[N, K]` by what to call them, one or two.
         labels: `[N]`, the truth.
+        title: One line above all.
 
     Raises:
         DependencyMissingError: matplotlib cannot be imported.
     """
     figure = build_figure(0.6 + 4.6 * len(answers), 5.6)
+    figure.suptitle(title, fontsize=11)
     grid = figure.subplots(2, len(answers), squeeze=False, sharex=True, height_ratios=(4, 1))
     for (name, probabilities), (above, below) in zip(answers.items(), grid.T, strict=True):
         counts, confidence, right = bin_confidence(probabilities, labels)
@@ -51,7 +53,7 @@ def draw_reliability(
         above.set(xlim=(0, 1), ylim=(0, 1), ylabel="accuracy")
         above.set_title(f"{name}: ECE {compute_ece(probabilities, labels):.3f}", fontsize=11)
         above.legend(loc="upper left", fontsize=9)
-        below.bar(centers, counts[used] / counts.sum(), wide, color="#88a7c9")
+        below.bar(centers, counts[used] / counts.sum(), wide, color="#5b84b1")
         below.set(xlabel="confidence", ylabel="share")
         _mark(above, below)
     save_figure(figure, path)
@@ -72,7 +74,7 @@ def draw_coverage(path: Path, points: Sequence[CoveragePoint], title: str) -> No
     axes = figure.add_subplot()
     thresholds = [point.min_confidence for point in points]
     covered = [point.coverage for point in points]
-    axes.plot(thresholds, covered, color="#88a7c9", marker="s", label="answered")
+    axes.plot(thresholds, covered, color="#5b84b1", marker="s", label="answered")
     answered = [point for point in points if point.accuracy is not None]
     axes.plot(
         [point.min_confidence for point in answered],

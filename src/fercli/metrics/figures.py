@@ -5,6 +5,7 @@ pyplot keeps global state and looks for a display.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from fercli.errors import DependencyMissingError
@@ -31,6 +32,14 @@ def build_figure(width_inches: float, height_inches: float) -> Any:  # noqa: ANN
 
 
 def save_figure(figure: Any, path: Path) -> None:  # noqa: ANN401  # as above
-    """Write a figure as PNG, atomically."""
-    with open_atomically(path) as stream:
-        figure.savefig(stream, format="png", dpi=130)
+    """Write a figure as PNG, atomically; names in it are text, whatever they look like."""
+    import matplotlib as mpl
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    with mpl.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        # A letter that the font lacks becomes a box; that is not worth a warning on stderr.
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        with open_atomically(path) as stream:
+            figure.savefig(stream, format="png", dpi=130)

@@ -9,7 +9,7 @@ import numpy as np
 from fercli.metrics.figures import build_figure, save_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -18,17 +18,21 @@ __all__ = ["draw_maps"]
 
 
 def draw_maps(
-    path: Path, face: NDArray[np.uint8], rows: Mapping[str, Mapping[str, NDArray[np.float32]]]
+    path: Path,
+    face: NDArray[np.uint8],
+    rows: Mapping[str, Mapping[str, NDArray[np.float32]]],
+    heat: Collection[str] = (),
 ) -> None:
     """Write a face and maps laid over it as PNG, a row for each set of maps.
 
-    A map that goes below zero is drawn blue there and red above; one that does not, by heat.
+    A map is drawn red above zero and blue below, or by heat where it is one of `heat`.
 
     Args:
         path: Where to.
         face: `[H, W]`.
         rows: For each row what to call it, and its maps `[H, W]` by what to call those; every row
             has the same ones.
+        heat: Maps that never go below zero, and of which only the shape means something.
 
     Raises:
         DependencyMissingError: matplotlib cannot be imported.
@@ -42,15 +46,15 @@ def draw_maps(
         for axes, (kind, values) in zip(axes_row[1:], maps.items(), strict=True):
             axes.imshow(face, cmap="gray", vmin=0, vmax=255)
             top = float(np.abs(values).max())
-            heat = values / top if top > 0 else values
-            signed = bool((heat < 0).any())
+            shares = values / top if top > 0 else values
+            signed = kind not in heat
             axes.imshow(
-                heat,
+                shares,
                 cmap="bwr" if signed else "inferno",
                 vmin=-1 if signed else 0,
                 vmax=1,
                 # What matters hides the face, what does not leaves it visible.
-                alpha=np.clip(np.abs(heat), 0, 1) * 0.65,
+                alpha=np.clip(np.abs(shares), 0, 1) * 0.65,
             )
             axes.set_title(f"{kind}, at most {top:.2f}" if signed else kind, fontsize=9)
         for axes in axes_row:

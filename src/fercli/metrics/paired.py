@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +30,11 @@ def compute_mcnemar(n_only_first: int, n_only_second: int) -> float:
     """
     n_discordant = n_only_first + n_only_second
     fewer = min(n_only_first, n_only_second)
-    ways = sum(math.comb(n_discordant, count) for count in range(fewer + 1))
+    ways = term = 1
+    for count in range(fewer):
+        # Each number of combinations from the one before.
+        term = term * (n_discordant - count) // (count + 1)
+        ways += term
     # Whole numbers until the last step: the ways of a thousand images overflow a float.
     return float(min(1.0, 2 * ways / pow(2, n_discordant)))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_confusion_matrix", "draw_curves", "draw_per_class"]
 
-_QUANTITIES: Final = {"precision": "#88a7c9", "recall": "#1f5a96", "f1": "#d98c3f"}
+_QUANTITIES: Final = {"precision": "#5b84b1", "recall": "#153f69", "f1": "#b5651d"}
 _NAMES: Final = {"f1": "F1"}
 
 

@@ -41,13 +41,13 @@ class TorchRuntime:
         self.network = network.eval().to(device).to(memory_format=torch.channels_last)
         self.labels = labels
         self.metadata = metadata
-        self._device = device
+        self.device = str(device)
         self._temperature = float(metadata.get("temperature", 1.0))
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]` for `[N, 48, 48]` uint8."""
         with torch.inference_mode():
-            batch = torch.from_numpy(np.ascontiguousarray(images)).to(self._device)
+            batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
             logits: Tensor = self.network(to_pixels(batch))
             probabilities = torch.softmax(logits.float() / self._temperature, dim=1)
         result: NDArray[np.float32] = probabilities.cpu().numpy()

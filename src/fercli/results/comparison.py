@@ -31,6 +31,10 @@ class ComparedModel:
     """Size of the file."""
     images_per_s: float
     """Best of several rounds, taken in turns with the other models."""
+    device: str
+    """Where it ran."""
+    labels: list[str]
+    """Its label names, in the order of its confusion matrix."""
     ignored_labels: list[str] = field(default_factory=list)
     """Labels that it knows and the dataset does not; their probability is shared out."""
 
@@ -69,8 +73,6 @@ class ComparisonResult:
     """Split scored."""
     n_images: int
     """Images in it."""
-    labels: list[str]
-    """Label names in the order of the matrices."""
     models: list[ComparedModel]
     """In the order given."""
     pairs: list[PairedDifference]

@@ -119,12 +119,12 @@ class Unseen:
 
     n_images: int
     """Images that it did not learn from."""
-    accuracy: float
-    """On those, in [0, 1]."""
+    accuracy: float | None
+    """On those, in [0, 1]; None where there is none."""
     n_seen: int
     """Images left out."""
     source: str
-    """Where the training images are known from: the `dataset`, or the `model`."""
+    """Where the training images are known from: `dataset`, `model`, or `dataset and model`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,7 @@ class EvaluationResult:
     tta: Scores | None
     """Scores with the mean of image and mirror image, when asked for."""
     deduplicated: Unseen | None
-    """Plain, without images that were learned from; None where those are unknown, or all."""
+    """Plain, without images that were learned from; None where those are unknown."""
     labels: list[str]
     """Label names in the order of the matrix."""
     duration_s: float

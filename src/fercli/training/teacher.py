@@ -15,7 +15,7 @@ import numpy as np
 
 from fercli.errors import ModelFileError
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
-from fercli.models import ModelFile, find_model, open_runtime
+from fercli.models import ModelFile, find_model, list_choosers, open_runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class Teacher:
     columns: list[int]
     """Which of its outputs each label of the dataset is."""
     identity: dict[str, Any]
-    """`model`, `sha256` and `validation`, noted in the model that learns from it."""
+    """`model`, `sha256`, `validation` and `chosen_on`, noted in the model that learns from it."""
 
 
 def open_named(dataset: Dataset, config: TrainConfig) -> list[Teacher]:
@@ -74,6 +74,7 @@ def open_teachers(
             "model": _name(model),
             "sha256": model.compute_digest(),
             "validation": runtime.metadata.get("validation"),
+            "chosen_on": list_choosers(runtime.metadata),
         }
         columns = [runtime.labels.index(name) for name in label_names]
         teachers.append(Teacher(runtime, columns, identity))
