@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fercli.config import DistillationConfig
+from fercli.data.twins import digest_images
 from fercli.emotions import LABELS
 from fercli.errors import ConfigError, ModelFileError, RunFailedError, RunInterruptedError
 from fercli.inference import predict_in_batches, predict_mirrored
@@ -18,10 +19,10 @@ from fercli.models import find_model, load_network, open_runtime
 from fercli.recipes import write_command
 from fercli.runs import RunFolder, read_run_record
 from fercli.settings import build_config, parse_setting
-from fercli.storage import read_tensor_header
+from fercli.storage import load_tensors, read_tensor_header
 from fercli.training import Watcher, train
 from fercli.training.memory import build_memory, recall, remember
-from fercli.training.splits import choose_splits
+from fercli.training.splits import assign_folds, choose_splits
 from fercli.training.step import take_step
 from fercli.training.targets import load_targets, save_targets
 from fercli.training.teacher import (
@@ -185,6 +186,60 @@ def test_several_teachers_teach_their_mean(
     assert [one["model"] for one in named] == ["model.onnx", "other"]
     command = write_command(read_run_record(student.path))
     assert "--teacher model.onnx --teacher other" in command
+
+
+def test_members_that_cross_fit_teach_what_they_never_saw(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    config = build_config({"members": 3, "cross_fit": True, "epochs": 1}, base=tiny_config)
+
+    train(faces, config, run)
+
+    images = faces.select("train").images
+    folds = assign_folds(images, 3)
+    targets, _ = load_targets(run.targets, (len(images), 7)) or (None, None)
+    assert targets is not None
+    for fold in (1, 2, 3):
+        member = RunFolder(run.members / str(fold))
+        learned, _ = load_tensors(member.train_digests, ModelFileError)
+        left_out = images[folds == fold]
+        assert 100 < len(left_out) < 220
+        assert not np.isin(digest_images(left_out), learned["digests"]).any()
+        assert np.isin(digest_images(images[folds != fold]), learned["digests"]).all()
+        runtime = open_runtime(find_model(str(member.path)))
+        answers = predict_mirrored(runtime, left_out, predict_in_batches(runtime, left_out))
+        assert targets[folds == fold] == pytest.approx(answers, abs=1e-6)
+    learned, _ = load_tensors(run.train_digests, ModelFileError)
+    assert np.isin(digest_images(images), learned["digests"]).all()
+
+
+def test_copies_share_a_fold_and_keep_it() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (100, 48, 48), dtype=np.uint8)
+
+    folds = assign_folds(images, 4)
+
+    assert set(folds) == {1, 2, 3, 4}
+    assert np.array_equal(assign_folds(images[::-1], 4), folds[::-1])
+    assert np.array_equal(
+        assign_folds(np.repeat(images[:3], 2, axis=0), 4), np.repeat(folds[:3], 2)
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cross_fit": True},
+        {"folds": 2},
+        {"fold": 1},
+        {"folds": 2, "fold": 3},
+        {"folds": 1, "fold": 1},
+    ],
+    ids=str,
+)
+def test_folds_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        build_config(changes)
 
 
 def test_the_same_teacher_twice_is_refused() -> None:
