@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CONFIGS = {
     "cnn": NetworkConfig(stem_width=8, widths=(16, 32), convolutions=3, dropout=0.0),
+    "separable": NetworkConfig(network="separable", stem_width=8, widths=(16, 32), dropout=0.0),
     "seed": NetworkConfig(network="seed", dropout=0.0),
     "resnet18": NetworkConfig(network="resnet18", dropout=0.0),
     "vgg11_bn": NetworkConfig(network="vgg11_bn", dropout=0.0),

@@ -55,7 +55,7 @@ class RegularizedCNN(nn.Module):
         self.stem.requires_grad_(config.stem == "learned")
         self.stages = nn.Sequential(
             *(
-                _Stage(before, after, config)
+                self.build_stage(before, after, config)
                 for before, after in zip(inputs, config.widths, strict=False)
             )
         )
@@ -63,6 +63,11 @@ class RegularizedCNN(nn.Module):
         # Of a pair of channels the head sees what does not depend on which is which.
         n_features = config.widths[-1] if self.paired else 2 * config.widths[-1]
         self.head = nn.Linear(n_features, n_labels)
+
+    @staticmethod
+    def build_stage(before: int, after: int, config: NetworkConfig) -> nn.Module:
+        """Build what halves the map and takes it from one width to another."""
+        return _Stage(before, after, config)
 
     def fit(self, pixels: Tensor) -> None:
         """Compute a whitened stem: filters whose answers to the images are uncorrelated.

@@ -82,6 +82,8 @@ def _describe(module: nn.Module) -> str:
     if isinstance(module, nn.Conv2d):
         height, width = module.kernel_size
         stride = f", stride {module.stride[0]}" if module.stride[0] > 1 else ""
+        if module.groups == module.in_channels > 1:
+            return f"convolutions {height}x{width}, each channel alone"
         paired = "mirrored pairs of " if kind == "PairedConv2d" else ""
         return f"{paired}convolutions {height}x{width}{stride}"
     if isinstance(module, nn.Linear):
