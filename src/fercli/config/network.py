@@ -30,7 +30,8 @@ class NetworkConfig:
 
     network: str = "cnn"
     """Name of the architecture: `cnn` (ours, sized by the fields below), `separable` (the same of
-    depthwise separable convolutions, without `flip_equivariant`), `seed`, or one of torchvision's."""
+    depthwise separable convolutions, without `flip_equivariant`), `seed`, or one of
+    torchvision's."""
     stem_width: int = 32
     """Channels after the 4x4 stride-2 stem of `cnn`, at least 1."""
     stem: str = DEFAULT_STEM
