@@ -89,7 +89,9 @@ def test_info_of_a_model(run_json: RunJson, trained: RunFolder) -> None:
     for model in (trained.path, trained.model, trained.onnx):
         data = run_json("info", model)["data"]
 
-        wanted = {"kind", "labels", "network", "parameters", "input", "trained", "scores"}
+        wanted = {
+            "kind", "labels", "network", "parameters", "input", "temperature", "trained", "scores",
+        }  # fmt: skip
         assert set(data) == wanted
         trained_keys = {"dataset", "split", "epochs", "seed", "recipe", "fercli"}
         assert trained_keys <= set(data["trained"])
