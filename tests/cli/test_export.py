@@ -12,7 +12,10 @@ from typer.testing import Result
 from fercli.inference.onnx import OnnxRuntime
 
 if TYPE_CHECKING:
+    from fercli.data import Dataset
     from fercli.runs import RunFolder
+from fercli.data import save_dataset
+from fercli.data.dataset import take_images
 from fercli.emotions import LABELS
 from fercli.models import save_model
 from fercli.networks import build_network, initialize
@@ -76,6 +79,52 @@ def test_half_precision_of_a_network_that_people_train(run_json: RunJson, tmp_pa
     assert data["size_bytes"] < 2_600_000
 
 
+def test_eight_bits(run_json: RunJson, trained: RunFolder, dataset_path: Path) -> None:
+    import onnx
+
+    words = ["export", trained.path, "--int8", "--data", dataset_path]
+    data = run_json(*words)["data"]
+    again = run_json("export", trained.onnx, "--int8", "--data", dataset_path, "--output", "b.onnx")
+
+    assert data["output"] == "model-int8.onnx"
+    assert data["quantized"] == again["data"]["quantized"] == "int8"
+    assert data["label_agreement"] >= 0.95
+    assert data["accuracy"] >= data["accuracy_before"] - 0.005
+    assert data["images_per_s"] > 0
+    assert data["size_bytes"] < trained.onnx.stat().st_size
+    types = {node.op_type for node in onnx.load("model-int8.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= types
+    runtime = OnnxRuntime(Path("model-int8.onnx"))
+    assert runtime.metadata["quantized"] == "int8"
+    assert runtime.metadata["network"] == OnnxRuntime(trained.onnx).metadata["network"]
+    probabilities = runtime.predict(np.zeros((3, 48, 48), dtype=np.uint8))
+    assert probabilities.sum(1) == pytest.approx(np.ones(3), abs=1e-5)
+
+
+def test_eight_bits_that_lose_too_much_leave_no_file(
+    run: Run, trained: RunFolder, dataset_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fercli.export.quantize.MOST_LOSS", -2.0)
+
+    result = run("export", trained.path, "--int8", "--data", dataset_path)
+
+    assert result.exit_code == 6
+    assert "points of accuracy" in result.stderr
+    assert list(Path().glob("*.onnx")) == []
+
+
+def test_eight_bits_are_judged_by_a_tenth_of_train_where_nothing_else_is(
+    run_json: RunJson, trained: RunFolder, faces: Dataset
+) -> None:
+    is_train = faces.splits == faces.split_names.index("train")
+    save_dataset(Path("train.safetensors"), take_images(faces, np.flatnonzero(is_train)))
+
+    data = run_json("export", trained.path, "--int8", "--data", "train.safetensors")["data"]
+
+    assert data["parity_images"].endswith("a tenth of train")
+    assert data["n_checked"] == 48
+
+
 def test_an_onnx_is_copied(run_json: RunJson, trained: RunFolder) -> None:
     data = run_json("export", trained.onnx, "--output", "copy.onnx")["data"]
 
@@ -100,3 +149,5 @@ def test_refusals(run: Run, trained: RunFolder) -> None:
     assert run("export", trained.onnx, "--fp16").exit_code == 2
     assert run("export", trained.path, "--data", "nothing").exit_code == 3
     assert run("export", trained.path, "--output", trained.onnx).exit_code == 2
+    assert run("export", trained.path, "--int8", "--fp16").exit_code == 2
+    assert run("export", trained.path, "--int8").exit_code == 3

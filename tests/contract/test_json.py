@@ -58,6 +58,7 @@ def test_export(run_json: RunJson, trained: RunFolder, tmp_path: Path) -> None:
     assert set(envelope["data"]) == {
         "output", "format", "opset", "size_bytes", "sha256", "max_abs_difference",
         "label_agreement", "n_checked", "parity_images", "quantized", "model",
+        "accuracy", "accuracy_before", "images_per_s", "images_per_s_before",
     }  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from fercli.config import NETWORKS, NetworkConfig
 from fercli.errors import ConfigError
-from fercli.networks import build_network, count_parameters, initialize
+from fercli.networks import FaceNetwork, build_network, count_parameters, initialize
+from fercli.networks.folding import simplify
 from fercli.networks.runtime import TorchRuntime, to_pixels
 from fercli.networks.whitening import compute_paired_filters
 from fercli.recipes import find_recipe
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 CONFIGS = {
     "cnn": NetworkConfig(stem_width=8, widths=(16, 32), convolutions=3, dropout=0.0),
+    "paired": NetworkConfig(
+        stem_width=8, widths=(16, 32), convolutions=3, dropout=0.0, flip_equivariant=True
+    ),
     "separable": NetworkConfig(network="separable", stem_width=8, widths=(16, 32), dropout=0.0),
     "seed": NetworkConfig(network="seed", dropout=0.0),
     "resnet18": NetworkConfig(network="resnet18", dropout=0.0),
@@ -27,7 +31,7 @@ CONFIGS = {
 }
 
 
-def build(name: str, seed: int = 0) -> nn.Module:
+def build(name: str, seed: int = 0) -> FaceNetwork:
     network = build_network(CONFIGS[name], 7)
     initialize(network, torch.Generator().manual_seed(seed))
     return network
@@ -67,6 +71,31 @@ def test_one_batch_can_be_learned_by_heart(name: str, faces: Dataset) -> None:
         optimizer.step()
 
     assert accuracy == 1
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["as trained", "turned around"])
+@pytest.mark.parametrize("name", [*NETWORKS, "paired"])
+def test_norms_melt_into_convolutions(name: str, faces: Dataset, *, turned: bool) -> None:
+    network = build(name).eval()
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features, generator=generator)
+            module.running_var = torch.rand(module.num_features, generator=generator) + 0.2
+            with torch.no_grad():
+                module.weight.uniform_(-1 if turned else 0.2, 1, generator=generator)
+                module.bias.uniform_(-1, 1, generator=generator)
+    pixels = to_pixels(torch.from_numpy(faces.images[:8]))
+
+    simple = simplify(network)
+
+    with torch.inference_mode():
+        expected, found = network(pixels), simple(pixels)
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    norms = [module for module in simple.modules() if isinstance(module, nn.BatchNorm2d)]
+    if name in {"cnn", "paired", "separable"}:
+        # One stays behind each pooling whose channels it may turn around.
+        assert len(norms) == (2 if turned else 0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -12,18 +12,23 @@ from fercli.cli._options import DataOption, ForceOption, ModelArgument
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images
 from fercli.cli._tables import print_pairs
-from fercli.errors import DatasetNotFoundError
+from fercli.errors import ConfigError, DatasetNotFoundError
 from fercli.results import to_json
 from fercli.storage import check_output
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fercli.export import ParityImages
+    from fercli.data import Dataset
+    from fercli.export import ParityImages, QuantizationImages
+    from fercli.models import ModelFile
+    from fercli.results import ExportResult
 
 __all__ = ["add_to"]
 
 _N_PARITY: Final = 256
+_CHOSEN_BY: Final = ("public", "validation")
+"""Splits that may be looked at before a model is final."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,11 +46,19 @@ def export_command(
     fp16: Annotated[
         bool, typer.Option("--fp16", help="Store weights in half precision: half the size.")
     ] = False,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8", help="Compute in eight bits: a quarter of the size, and several times faster."
+        ),
+    ] = False,
     data: DataOption = None,
     target: Annotated[
         Path | None,
         typer.Option(
-            "--output", metavar="FILE", help="Default: model.onnx, or model-fp16.onnx, here."
+            "--output",
+            metavar="FILE",
+            help="Default: model.onnx, model-fp16.onnx or model-int8.onnx, here.",
         ),
     ] = None,
     force: ForceOption = False,
@@ -56,23 +69,35 @@ def export_command(
     torch's probabilities within 1e-4 and the same labels on the parity images: those of --data,
     else of the prepared default, else 256 drawn faces.
 
+    --int8 reads the ranges of values off training images, so it needs a dataset, and tells what it
+    cost and brought on others: labels that stay, accuracy, and speed on this machine. It writes
+    nothing where less than 95 % of the labels stay or more than half a point of accuracy is lost.
+
     Exit status: 0 done, 2 the output is already there, 3 data missing, 4 model missing or refused,
     6 the two disagree.
 
     Examples:
       fer export --onnx
       fer export runs/fast --onnx --output face.onnx
+      fer export runs/fast --int8 --data synthetic
       fer export runs/fast --fp16 --data synthetic:1000 --force
     """
-    from fercli.export import export_model
     from fercli.models import find_model
 
-    path = target or Path("model-fp16.onnx" if fp16 else "model.onnx")
+    if fp16 and int8:
+        message = "--fp16 and --int8 are two ways to store weights: choose one"
+        raise ConfigError(message)
+    kind = "-fp16" if fp16 else "-int8" if int8 else ""
+    path = target or Path(f"model{kind}.onnx")
     found = find_model(model)
     check_output(path, force=force)
     if found.assumed:
         output.note(f"model: {found.origin}")
-    result = export_model(found, path, _choose_parity_images(output, data), half=fp16)
+    result = (
+        _export_int8(output, found, path, data)
+        if int8
+        else _export(output, found, path, data, half=fp16)
+    )
 
     def show(console: Console) -> None:
         size = f"{result.size_bytes:,} bytes, opset {result.opset}"
@@ -81,6 +106,7 @@ def export_command(
             pairs["largest difference"] = f"{result.max_abs_difference:.2g} of a probability"
             pairs["labels agree"] = f"{result.label_agreement:.2%}"
             pairs["checked on"] = f"{result.n_checked:,} images of {result.parity_images}"
+            pairs |= _describe_quantized(result)
         else:
             pairs["checked"] = "a copy of an ONNX model, its digest compared"
         print_pairs(console, pairs)
@@ -88,19 +114,72 @@ def export_command(
     return Outcome(to_json(result), show)
 
 
-def _choose_parity_images(output: Output, data: str | None) -> ParityImages:
-    """Return public images of the data, or train's where it has none, else drawn faces."""
-    from fercli.data import build_synthetic, load_data
-    from fercli.export import ParityImages
+def _export(
+    output: Output, model: ModelFile, path: Path, data: str | None, *, half: bool
+) -> ExportResult:
+    from fercli.data import build_synthetic
+    from fercli.export import ParityImages, export_model
 
     try:
-        with watch_images(output, "reading the dataset") as on_progress:
-            dataset = load_data(data, on_progress, output.warn)
+        parity = _choose_parity_images(_load(output, data))
     except DatasetNotFoundError:
         if data is not None:
             raise
-        return ParityImages(build_synthetic(_N_PARITY).images, f"synthetic:{_N_PARITY}")
-    splits = ("public", "validation", "train", *dataset.split_names)
+        parity = ParityImages(build_synthetic(_N_PARITY).images, f"synthetic:{_N_PARITY}")
+    return export_model(model, path, parity, half=half)
+
+
+def _export_int8(output: Output, model: ModelFile, path: Path, data: str | None) -> ExportResult:
+    from fercli.export import export_quantized
+    from fercli.models import read_metadata
+
+    dataset = _load(output, data)
+    subject = _choose_quantization_images(dataset, tuple(read_metadata(model)["labels"]))
+    output.note("quantizing; this takes some seconds")
+    return export_quantized(model, path, _choose_parity_images(dataset), subject)
+
+
+def _load(output: Output, data: str | None) -> Dataset:
+    from fercli.data import load_data
+
+    with watch_images(output, "reading the dataset") as on_progress:
+        return load_data(data, on_progress, output.warn)
+
+
+def _choose_parity_images(dataset: Dataset) -> ParityImages:
+    """Return images of the split that chose, or of train where there is none."""
+    from fercli.export import ParityImages
+
+    splits = (*_CHOSEN_BY, "train", *dataset.split_names)
     split = next(name for name in splits if dataset.find_split(name) is not None)
     images = dataset.select(split).images[:_N_PARITY]
     return ParityImages(images, f"{dataset.source}, {split}")
+
+
+def _choose_quantization_images(dataset: Dataset, labels: tuple[str, ...]) -> QuantizationImages:
+    """Return training images, and others to judge by: those that chose, else a tenth of train."""
+    import numpy as np
+
+    from fercli.data import map_labels
+    from fercli.export import QuantizationImages
+
+    train = dataset.select("train")
+    held_out = np.arange(len(train.labels)) % 10 == 0
+    split = next((name for name in _CHOSEN_BY if dataset.find_split(name) is not None), None)
+    judged = dataset.select(split) if split else train.take(held_out)
+    return QuantizationImages(
+        calibration=train.images if split else train.images[~held_out],
+        images=judged.images,
+        labels=map_labels(judged.labels, dataset.label_names, labels),
+        source=f"{dataset.source}, {split or 'a tenth of train'}",
+    )
+
+
+def _describe_quantized(result: ExportResult) -> dict[str, str]:
+    if result.accuracy is None or result.accuracy_before is None:
+        return {}
+    before, after = result.images_per_s_before or 0, result.images_per_s or 0
+    return {
+        "accuracy": f"{result.accuracy:.2%}, before {result.accuracy_before:.2%}",
+        "speed here": f"{after:,.0f} images/s, before {before:,.0f}: {after / before:.1f} times",
+    }

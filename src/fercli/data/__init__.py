@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fercli.data.dataset import Dataset, Subset, build_dataset, open_dataset, save_dataset
+from fercli.data.mapping import map_labels
 from fercli.data.sources import (
     LoadedSource,
     check_source,
@@ -23,6 +24,7 @@ __all__ = [
     "find_warnings",
     "load_data",
     "load_source",
+    "map_labels",
     "open_dataset",
     "parse_synthetic",
     "save_dataset",

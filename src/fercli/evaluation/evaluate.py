@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fercli.errors import ModelFileError
+from fercli.data import map_labels
 from fercli.evaluation.protocol import check_labeling, find_seen, judge_split, score_unseen
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
 from fercli.metrics import (
@@ -138,25 +138,6 @@ def describe_scores(result: EvaluationResult) -> dict[str, Any]:
         "deduplicated": unseen and to_json(unseen),
         "per_class": {label: to_json(one) for label, one in result.scores.per_class.items()},
     }
-
-
-def map_labels(
-    labels: NDArray[np.uint8], names: tuple[str, ...], wanted: tuple[str, ...]
-) -> NDArray[np.uint8]:
-    """Return label numbers in another order; orders may differ, names may not.
-
-    Args:
-        labels: `[N]`, indices into `names`.
-        names: The dataset's.
-        wanted: The model's.
-
-    Raises:
-        ModelFileError: The names differ.
-    """
-    if set(names) != set(wanted):
-        message = f"the model knows {', '.join(wanted)}; the dataset has {', '.join(names)}"
-        raise ModelFileError(message, hint="evaluate it on a dataset with its own labels")
-    return np.array([wanted.index(name) for name in names], dtype=np.uint8)[labels]
 
 
 def _list_confusions(scores: Scores, names: tuple[str, ...]) -> list[Confusion]:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from fercli.export.export import TOLERANCE, ParityImages, export_model
+from fercli.export.export import TOLERANCE, ParityImages, export_model, export_quantized
+from fercli.export.quantize import QuantizationImages
 
-__all__ = ["TOLERANCE", "ParityImages", "export_model"]
+__all__ = [
+    "TOLERANCE",
+    "ParityImages",
+    "QuantizationImages",
+    "export_model",
+    "export_quantized",
+]

@@ -6,16 +6,18 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
 from fercli.errors import ConfigError, ModelFileError, VerificationError
-from fercli.export.graph import OPSET, build_onnx, round_to_half
+from fercli.export.graph import build_onnx, round_to_half
+from fercli.export.quantize import QuantizationImages, quantize
 from fercli.inference import predict_in_batches
 from fercli.inference.onnx import OnnxRuntime
 from fercli.models import ModelFile, load_network
+from fercli.networks.folding import simplify
 from fercli.networks.runtime import TorchRuntime
 from fercli.results import ExportResult
 from fercli.runs import RunFolder, read_scores
@@ -24,7 +26,10 @@ from fercli.storage import digest_file, open_atomically
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TOLERANCE", "ParityImages", "export_model"]
+    from fercli.inference import Runtime
+    from fercli.networks import FaceNetwork
+
+__all__ = ["TOLERANCE", "ParityImages", "export_model", "export_quantized"]
 
 TOLERANCE: Final = 1e-4
 """Largest difference of a probability between torch and onnxruntime that is let pass."""
@@ -64,37 +69,106 @@ def export_model(
             message = "--fp16 needs the trained weights, and this model is ONNX already"
             raise ConfigError(message, hint="export from the run or its model.safetensors")
         return _copy(model, output)
-    network, metadata = load_network(model.path)
-    if model.run is not None:
-        # The file travels without its run, and should say all the same how it scored.
-        metadata = {**metadata, "scores": read_scores(RunFolder(model.run))}
-    content = build_onnx(network, metadata, half=half)
-    if half:
-        round_to_half(network)
-    runtime = TorchRuntime(network, tuple(metadata["labels"]), torch.device("cpu"), metadata)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft.onnx"
-        draft.write_bytes(content)
-        expected = predict_in_batches(runtime, parity.images)
-        found = predict_in_batches(OnnxRuntime(draft), parity.images)
-    difference = float(np.abs(expected - found).max())
-    agreement = float((expected.argmax(1) == found.argmax(1)).mean())
-    _check_parity(difference, agreement)
+        difference, agreement = _build(model, draft, parity, half=half)
+        content = draft.read_bytes()
     with open_atomically(output) as stream:
         stream.write(content)
     return ExportResult(
-        model=model.title,
-        output=str(output),
-        format="onnx",
-        opset=OPSET,
-        size_bytes=output.stat().st_size,
-        sha256=digest_file(output),
         max_abs_difference=difference,
         label_agreement=agreement,
         n_checked=len(parity.images),
         parity_images=parity.source,
         quantized="fp16" if half else None,
+        **_describe_file(model, output),
     )
+
+
+def export_quantized(
+    model: ModelFile, output: Path, parity: ParityImages, subject: QuantizationImages
+) -> ExportResult:
+    """Export a model as ONNX whose convolutions compute in eight bits.
+
+    Args:
+        model: What to export; of an ONNX file the weights are taken as they are there.
+        output: Where to.
+        parity: What to compare the fp32 form on, before it is quantized.
+        subject: What ranges are read off, and what the result is judged by.
+
+    Raises:
+        VerificationError: Too many labels change or too much accuracy is lost; no file is left.
+        ModelFileError: The model is damaged.
+        ConfigError: It is in eight bits already.
+    """
+    if model.is_onnx and OnnxRuntime(model.path).metadata.get("quantized") == "int8":
+        message = f"{model.title} is in eight bits already"
+        raise ConfigError(message, hint="without --int8 it is copied")
+    with tempfile.TemporaryDirectory() as folder:
+        source = model.path if model.is_onnx else Path(folder) / "draft.onnx"
+        if not model.is_onnx:
+            _build(model, source, parity, half=False)
+        quantized = quantize(source, subject)
+    with open_atomically(output) as stream:
+        stream.write(quantized.content)
+    return ExportResult(
+        max_abs_difference=quantized.max_abs_difference,
+        label_agreement=quantized.label_agreement,
+        n_checked=len(subject.images),
+        parity_images=subject.source,
+        quantized="int8",
+        accuracy=quantized.accuracy,
+        accuracy_before=quantized.accuracy_before,
+        images_per_s=quantized.images_per_s,
+        images_per_s_before=quantized.images_per_s_before,
+        **_describe_file(model, output),
+    )
+
+
+def _build(
+    model: ModelFile, target: Path, parity: ParityImages, *, half: bool
+) -> tuple[float, float]:
+    """Write an ONNX model, compare it with torch, and return the two measures of it."""
+    network, metadata = load_network(model.path)
+    if model.run is not None:
+        # The file travels without its run, and should say all the same how it scored.
+        metadata = {**metadata, "scores": read_scores(RunFolder(model.run))}
+    simple = simplify(network)
+    target.write_bytes(build_onnx(simple, metadata, half=half))
+    expected = predict_in_batches(_run_on_cpu(network, metadata), parity.images)
+    if half:
+        # What rounding changes is meant to change; what came before it is not.
+        _check_parity(*_compare(expected, _run_on_cpu(simple, metadata), parity))
+        round_to_half(simple)
+        expected = predict_in_batches(_run_on_cpu(simple, metadata), parity.images)
+    measures = _compare(expected, OnnxRuntime(target), parity)
+    _check_parity(*measures)
+    return measures
+
+
+def _describe_file(model: ModelFile, output: Path) -> dict[str, Any]:
+    """Return what is said of every exported file."""
+    return {
+        "model": model.title,
+        "output": str(output),
+        "format": "onnx",
+        "opset": _read_opset(output),
+        "size_bytes": output.stat().st_size,
+        "sha256": digest_file(output),
+    }
+
+
+def _run_on_cpu(network: FaceNetwork, metadata: dict[str, Any]) -> TorchRuntime:
+    return TorchRuntime(network, tuple(metadata["labels"]), torch.device("cpu"), metadata)
+
+
+def _compare(
+    expected: NDArray[np.float32], runtime: Runtime, parity: ParityImages
+) -> tuple[float, float]:
+    """Return the largest difference of a probability, and the share of labels that are equal."""
+    found = predict_in_batches(runtime, parity.images)
+    difference = float(np.abs(expected - found).max())
+    return difference, float((expected.argmax(1) == found.argmax(1)).mean())
 
 
 def _check_parity(difference: float, agreement: float) -> None:
@@ -111,22 +185,16 @@ def _copy(model: ModelFile, output: Path) -> ExportResult:
     runtime = OnnxRuntime(model.path)
     with open_atomically(output) as stream, model.path.open("rb") as source:
         shutil.copyfileobj(source, stream)
-    digest = digest_file(output)
-    if digest != digest_file(model.path):
+    if digest_file(output) != digest_file(model.path):
         message = f"the copy {output} differs from {model.path}"
         raise ModelFileError(message)
     return ExportResult(
-        model=model.title,
-        output=str(output),
-        format="onnx",
-        opset=_read_opset(output),
-        size_bytes=output.stat().st_size,
-        sha256=digest,
         max_abs_difference=None,
         label_agreement=None,
         n_checked=0,
         parity_images=None,
         quantized=runtime.metadata.get("quantized"),
+        **_describe_file(model, output),
     )
 
 

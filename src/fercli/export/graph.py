@@ -46,7 +46,7 @@ def build_onnx(network: FaceNetwork, metadata: dict[str, Any], *, half: bool = F
     """Return an ONNX model.
 
     Args:
-        network: Trained, on the CPU; put in evaluation mode.
+        network: Trained, on the CPU; put in evaluation mode. See `simplify`.
         metadata: The model's JSON object, stored in the file; `temperature` is built in.
         half: Store weights in half precision; they are computed with in fp32.
 
@@ -70,8 +70,8 @@ def build_onnx(network: FaceNetwork, metadata: dict[str, Any], *, half: bool = F
             (example,),
             dynamo=True,
             verbose=False,
-            # Folding norms into convolutions would make other weights than those rounded below.
-            optimize=not half,
+            # Melting norms that are left would make other weights than those rounded below.
+            optimize=not (half and _has_norms(network)),
             opset_version=OPSET,
             external_data=False,
             input_names=["images"],
@@ -83,7 +83,7 @@ def build_onnx(network: FaceNetwork, metadata: dict[str, Any], *, half: bool = F
         raise RuntimeError(message)
     model = program.model_proto
     if half:
-        _store_half(model, {f"network.{name}" for name in _name_halved(network)})
+        _store_half(model)
     _strip_notes(model)
     onnx.helper.set_model_props(
         model, {METADATA_KEY: json.dumps({**metadata, "quantized": "fp16" if half else None})}
@@ -96,32 +96,32 @@ def build_onnx(network: FaceNetwork, metadata: dict[str, Any], *, half: bool = F
 def round_to_half(network: FaceNetwork) -> None:
     """Round, in place, the weights that `build_onnx(half=True)` stores in half precision."""
     with torch.no_grad():
-        for name in _name_halved(network):
-            parameter = network.get_parameter(name)
-            parameter.copy_(parameter.half().float())
+        for parameter in network.parameters():
+            # Of convolutions and dense layers; norms and biases weigh nothing.
+            if parameter.ndim > 1:
+                parameter.copy_(parameter.half().float())
 
 
-def _name_halved(network: FaceNetwork) -> list[str]:
-    """Return the weights of convolutions and dense layers; norms and biases weigh nothing."""
-    return [name for name, parameter in network.named_parameters() if parameter.ndim > 1]
+def _has_norms(network: FaceNetwork) -> bool:
+    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
-def _store_half(model: Any, names: set[str]) -> None:  # noqa: ANN401  # onnx ships no types
-    """Replace fp32 weights by fp16 ones and a cast, which runtimes fold when they load."""
+def _store_half(model: Any) -> None:  # noqa: ANN401  # onnx ships no types
+    """Replace fp32 weights by fp16 ones and a cast, which runtimes fold when they load.
+
+    The exporter may have turned and joined weights already, which rounding does not mind.
+    """
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
     for tensor in model.graph.initializer:
         name = tensor.name
-        if name not in names:
-            continue
         array = numpy_helper.to_array(tensor)
+        if array.dtype != np.float32 or array.ndim < 2:
+            continue
         tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}_fp16"))
         casts.append(helper.make_node("Cast", [f"{name}_fp16"], [name], to=TensorProto.FLOAT))
-    if len(casts) != len(names):
-        message = "the exporter renamed weights: they cannot be stored in half precision"
-        raise RuntimeError(message)
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)

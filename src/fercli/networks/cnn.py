@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fercli.networks.folding import can_swap, fold_norm
 from fercli.networks.mirror import PairedConv2d, fold_pairs, pool_pairs, unfold_pairs
 from fercli.networks.whitening import compute_filters, compute_paired_filters
 
@@ -109,9 +110,22 @@ class _Stage(nn.Module):
         for norm in self.norms:
             norm.get_parameter("weight").requires_grad_(config.norm_scale)
 
+    def fold_norms(self) -> None:
+        """Melt the norms into the convolutions, for evaluation; in place."""
+        for index, (convolve, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            # The first follows its pooling.
+            if isinstance(convolve, nn.Conv2d) and (index > 0 or can_swap(norm)):
+                self.convolutions[index] = fold_norm(convolve, norm)
+                self.norms[index] = nn.Identity()
+        self.paired = self.paired and isinstance(self.norms[0], nn.BatchNorm2d)
+
     def forward(self, maps: Tensor) -> Tensor:
         for index, (convolve, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             convolved = convolve(maps)
+            if index == 0 and isinstance(norm, nn.Identity):
+                # Runtimes join the two to the convolution in this order, and in eight bits.
+                maps = functional.max_pool2d(functional.relu(convolved), 2)
+                continue
             if index == 0:
                 convolved = functional.max_pool2d(convolved, 2)
             convolved = fold_pairs(convolved) if self.paired else convolved

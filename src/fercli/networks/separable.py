@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fercli.networks.cnn import RegularizedCNN
+from fercli.networks.folding import can_swap, fold_norm
 
 if TYPE_CHECKING:
     from fercli.config import NetworkConfig
@@ -47,9 +48,17 @@ class _Separable(nn.Module):
         super().__init__()
         self.halves = halves
         self.alone = nn.Conv2d(before, before, 3, padding=1, groups=before, bias=False)
-        self.alone_norm = nn.BatchNorm2d(before)
+        self.alone_norm: nn.Module = nn.BatchNorm2d(before)
         self.across = nn.Conv2d(before, after, 1, bias=False)
-        self.across_norm = nn.BatchNorm2d(after)
+        self.across_norm: nn.Module = nn.BatchNorm2d(after)
+
+    def fold_norms(self) -> None:
+        """Melt the norms into the convolutions, for evaluation; in place."""
+        self.alone = fold_norm(self.alone, self.alone_norm)
+        self.alone_norm = nn.Identity()
+        if not self.halves or can_swap(self.across_norm):
+            self.across = fold_norm(self.across, self.across_norm)
+            self.across_norm = nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
         mixed = self.across(self.alone_norm(self.alone(maps)))

@@ -24,7 +24,8 @@ class ExportResult:
     sha256: str
     """Digest of the file."""
     max_abs_difference: float | None
-    """Largest difference of a probability between torch and ONNX; None for a copy."""
+    """Largest difference of a probability between torch and ONNX, or between the model and its
+    form in eight bits; None for a copy."""
     label_agreement: float | None
     """Share of images with equal labels; None for a copy."""
     n_checked: int
@@ -32,4 +33,12 @@ class ExportResult:
     parity_images: str | None
     """Where they came from."""
     quantized: str | None
-    """`fp16` for weights stored in half precision, else None."""
+    """`fp16` for weights stored in half precision, `int8` for eight bits, else None."""
+    accuracy: float | None = None
+    """Share of right labels in eight bits."""
+    accuracy_before: float | None = None
+    """The same before."""
+    images_per_s: float | None = None
+    """Speed in eight bits on this machine, batches of 64."""
+    images_per_s_before: float | None = None
+    """The same before."""
