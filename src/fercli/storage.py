@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -31,7 +32,9 @@ __all__ = [
     "digest_tensors",
     "load_tensors",
     "map_tensors",
+    "name_partial",
     "open_atomically",
+    "open_stream",
     "open_text_stream",
     "read_tensor_header",
     "remove_others",
@@ -75,11 +78,15 @@ def remove_others(paths: Mapping[str, Path], written: Iterable[str]) -> None:
 
 
 @contextlib.contextmanager
-def open_atomically(path: Path) -> Iterator[BinaryIO]:
+def open_atomically(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its name only when it is complete and on disk.
 
     An exception inside the block removes the temporary file and leaves what was there before.
     Missing parent folders are made.
+
+    Args:
+        path: The file's name when it is whole.
+        durable: Wait until it is on the disk; without, what can be made again is written faster.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -87,28 +94,52 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         with temporary.open("xb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         temporary.replace(path)
     finally:
         # Gone already when it was renamed.
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    if durable:
+        _sync_folder(path.parent)
 
 
 @contextlib.contextmanager
-def open_text_stream(path: Path) -> Iterator[TextIO]:
+def open_text_stream(path: Path, *, start: int = 0) -> Iterator[TextIO]:
     """Open `PATH.partial` for rows of text; it becomes `PATH` when the block ends well.
 
     What was written stays in the partial file when the block ends badly.
+
+    Args:
+        path: The file's name when it is whole.
+        start: How many bytes of a partial file to keep, and to go on behind.
     """
+    with open_stream(path, start=start) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()
+
+
+@contextlib.contextmanager
+def open_stream(path: Path, *, start: int = 0) -> Iterator[BinaryIO]:
+    """Open `PATH.partial` as `open_text_stream` does, for bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="") as stream:
+    partial = name_partial(path)
+    with partial.open("r+b" if start else "wb") as stream:
+        stream.truncate(start)
+        stream.seek(start)
         yield stream
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(path)
     _sync_folder(path.parent)
+
+
+def name_partial(path: Path) -> Path:
+    """Return where a stream lies until it is whole."""
+    return path.with_name(f"{path.name}.partial")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fercli.errors import ImageDecodeError
-from fercli.images import load_face_crop, load_gray, to_face_crop
+from fercli.images import load_face_crop, load_image, to_face_crop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,13 +35,13 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 def test_lossless_formats_give_the_same_pixels(gray: Any, kind: str) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
 
-    found = load_gray(encode(Image.fromarray(gray), kind, **options)).gray
+    found = load_image(encode(Image.fromarray(gray), kind, **options)).gray
 
     assert np.abs(found.astype(int) - gray).max() <= (1 if kind == "WEBP" else 0)
 
 
 def test_jpeg_is_close(gray: Any) -> None:
-    found = load_gray(encode(Image.fromarray(gray), "JPEG", quality=95)).gray
+    found = load_image(encode(Image.fromarray(gray), "JPEG", quality=95)).gray
 
     assert np.abs(found.astype(int) - gray).mean() < 3
 
@@ -50,27 +50,27 @@ def test_sixteen_bits_are_scaled_not_clipped(gray: Any) -> None:
     wide = Image.fromarray(gray.astype(np.uint16) * 257)
 
     for kind in ("PNG", "TIFF"):
-        assert np.array_equal(load_gray(encode(wide, kind)).gray, gray)
+        assert np.array_equal(load_image(encode(wide, kind)).gray, gray)
 
 
 def test_color_modes_give_the_same_pixels(gray: Any) -> None:
     plain = Image.fromarray(gray)
     opaque = plain.convert("RGBA")
 
-    assert np.array_equal(load_gray(encode(plain.convert("RGB"), "PNG")).gray, gray)
-    assert np.array_equal(load_gray(encode(opaque, "PNG")).gray, gray)
-    assert np.array_equal(load_gray(encode(plain.convert("LA"), "PNG")).gray, gray)
-    assert np.array_equal(load_gray(encode(plain.convert("P"), "PNG")).gray, gray)
+    assert np.array_equal(load_image(encode(plain.convert("RGB"), "PNG")).gray, gray)
+    assert np.array_equal(load_image(encode(opaque, "PNG")).gray, gray)
+    assert np.array_equal(load_image(encode(plain.convert("LA"), "PNG")).gray, gray)
+    assert np.array_equal(load_image(encode(plain.convert("P"), "PNG")).gray, gray)
     cmyk = plain.convert("RGB").convert("CMYK")
-    assert np.abs(load_gray(encode(cmyk, "TIFF")).gray.astype(int) - gray).max() <= 1
+    assert np.abs(load_image(encode(cmyk, "TIFF")).gray.astype(int) - gray).max() <= 1
 
 
 def test_transparency_lies_on_white() -> None:
     clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     palette = Image.new("P", (4, 4), 0)
 
-    assert load_gray(encode(clear, "PNG")).gray.min() == 255
-    assert load_gray(encode(palette, "PNG", transparency=0)).gray.min() == 255
+    assert load_image(encode(clear, "PNG")).gray.min() == 255
+    assert load_image(encode(palette, "PNG", transparency=0)).gray.min() == 255
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -82,7 +82,7 @@ def test_orientation_is_applied(gray: Any, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
 
-    found = load_gray(encode(Image.fromarray(turned.copy()), "PNG", exif=exif)).gray
+    found = load_image(encode(Image.fromarray(turned.copy()), "PNG", exif=exif)).gray
 
     assert np.array_equal(found, gray)
 
@@ -92,7 +92,7 @@ def test_the_first_frame_counts(gray: Any) -> None:
 
     for kind in ("GIF", "TIFF"):
         content = encode(frames[0], kind, save_all=True, append_images=frames[1:])
-        decoded = load_gray(content)
+        decoded = load_image(content)
         assert decoded.frames == 2
         assert np.array_equal(decoded.gray, gray)
 
@@ -104,15 +104,15 @@ def test_truncated_files_are_refused(faces: Dataset, kind: str, part: float) -> 
     content = encode(big, kind)
 
     with pytest.raises(ImageDecodeError):
-        load_gray(content[: int(len(content) * part)])
+        load_image(content[: int(len(content) * part)])
 
 
 def test_float_pixels(gray: Any) -> None:
     unit = Image.fromarray((gray / 255).astype(np.float32))
     full = Image.fromarray(gray.astype(np.float32))
 
-    assert np.array_equal(load_gray(encode(unit, "TIFF")).gray, gray)
-    assert np.array_equal(load_gray(encode(full, "TIFF")).gray, gray)
+    assert np.array_equal(load_image(encode(unit, "TIFF")).gray, gray)
+    assert np.array_equal(load_image(encode(full, "TIFF")).gray, gray)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0, 1000.0])
@@ -121,29 +121,29 @@ def test_float_pixels_without_brightness_are_refused(gray: Any, bad: float) -> N
     values[3, 3] = bad
 
     with pytest.raises(ImageDecodeError):
-        load_gray(encode(Image.fromarray(values), "TIFF"))
+        load_image(encode(Image.fromarray(values), "TIFF"))
 
 
 def test_integers_beyond_16_bits_are_refused() -> None:
     image = Image.fromarray(np.full((4, 4), 70_000, dtype=np.int32))
 
     with pytest.raises(ImageDecodeError, match="no defined brightness"):
-        load_gray(encode(image, "TIFF"))
+        load_image(encode(image, "TIFF"))
 
 
 def test_size_is_capped_before_decoding() -> None:
     content = encode(Image.new("L", (200, 100)), "PNG")
 
-    assert load_gray(content, max_pixels=20_000).gray.shape == (100, 200)
+    assert load_image(content, max_pixels=20_000).gray.shape == (100, 200)
     with pytest.raises(ImageDecodeError, match="200x100"):
-        load_gray(content, max_pixels=19_999)
+        load_image(content, max_pixels=19_999)
 
 
 def test_what_a_file_is_its_content_decides(gray: Any, tmp_path: Path) -> None:
     path = tmp_path / "face.jpg"
     path.write_bytes(encode(Image.fromarray(gray), "PNG"))
 
-    assert np.array_equal(load_gray(path).gray, gray)
+    assert np.array_equal(load_image(path).gray, gray)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_a_file_is_its_content_decides(gray: Any, tmp_path: Path) -> None:
 )
 def test_other_formats_are_refused(content: bytes) -> None:
     with pytest.raises(ImageDecodeError):
-        load_gray(content)
+        load_image(content)
 
 
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
 
     for name in ("pipe.png", "loop.png", "missing.png", "."):
         with pytest.raises(ImageDecodeError):
-            load_gray(tmp_path / name)
+            load_image(tmp_path / name)
 
 
 def test_crops(gray: Any) -> None:

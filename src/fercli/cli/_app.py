@@ -16,6 +16,7 @@ from fercli.cli import (
     explain,
     export,
     info,
+    models,
     predict,
     prepare,
     train,
@@ -58,7 +59,7 @@ def root(
       fer train --recipe fast            train in minutes on a laptop
       fer evaluate                       score the newest run
       fer compare runs/a runs/b          two models on the same images
-      fer predict faces/                 tell expressions of a folder of faces
+      fer predict faces/ photo.jpg       tell expressions of faces in crops and photos
       fer explain face.png               where on a face an answer comes from
     """
 
@@ -73,5 +74,13 @@ data = typer.Typer(
 for module in (download, prepare, check):
     module.add_to(data)
 app.add_typer(data, name="data")
+others = typer.Typer(
+    help="List the models and detectors that can be had, and fetch them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+models.add_to(others)
+app.add_typer(others, name="models")
 for module in (train, evaluate, compare, export, predict, explain, info, demo):
     module.add_to(app)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fercli.results import EpochReport
     from fercli.training import StepReport
 
-__all__ = ["watch_bytes", "watch_images", "watch_training"]
+__all__ = ["Report", "watch_bytes", "watch_images", "watch_training"]
 
 _LINE_EVERY_S: Final = 15.0
 

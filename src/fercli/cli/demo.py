@@ -180,10 +180,10 @@ def _export_and_predict(
         Image.fromarray(subset.images[number]).save(paths[-1])
     runtime = OnnxRuntime(onnx)
     table = folder / "predictions.csv"
-    with open_text_stream(table) as stream:
-        write = open_writer("csv", stream, runtime.labels)
-        for row in predict_files(runtime, paths):
-            write(row)
+    with open_text_stream(table) as stream, open_writer("csv", stream, runtime.labels) as write:
+        for prediction in predict_files(runtime, paths):
+            for row in prediction.rows:
+                write(row)
     return {
         "curves": str(run.curves),
         "model": str(onnx),

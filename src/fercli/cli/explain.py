@@ -81,7 +81,7 @@ def explain_command(
     ]
     if problems:
         raise ConfigError(*problems)
-    paths = find_images(images)
+    paths = list(find_images(images))
     targets = [folder / _name_picture(number, path) for number, path in enumerate(paths, 1)]
     check_outputs(folder, (target.name for target in targets), force=force)
     if found.is_onnx:

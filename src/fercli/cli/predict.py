@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,22 +18,25 @@ from fercli.cli._command import register
 from fercli.cli._exit import ExitStatus
 from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
 from fercli.cli._output import Outcome, Output
-from fercli.cli._progress import watch_images
-from fercli.cli._tables import print_table
-from fercli.config import MAX_PIXELS
-from fercli.errors import ConfigError
+from fercli.cli._progress import Report, watch_images
+from fercli.cli._rows import FORMATS, Rows, Target, choose_target, open_rows, print_summary
+from fercli.config import FACES, PredictConfig
+from fercli.errors import ConfigError, ModelNotFoundError
 from fercli.names import safe_name
-from fercli.ranges import find_below, find_outside, find_unknown_choice
 from fercli.results import PredictionRow, PredictResult, to_json
-from fercli.storage import check_output, open_text_stream
+from fercli.storage import check_output
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fercli.inference import FilePrediction, Runtime
+    from fercli.inference.keeper import Keeper
+
 __all__ = ["add_to"]
 
-_PIXELS_PILLOW_TAKES = 178_956_970
-_FORMATS = ("table", "jsonl", "csv")
+_DEFAULTS: Final = PredictConfig()
+_COUNTED_AHEAD: Final = 20_000
+"""Files that are listed before the first is read, so that the time left can be told."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -55,28 +61,66 @@ def predict_command(
             "run under ./runs, else base.",
         ),
     ] = None,
+    faces: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(FACES),
+            help="How faces are found. whole: the image is a face. auto: whole up to 96 pixels, "
+            "else haar.",
+        ),
+    ] = _DEFAULTS.faces,
+    detector_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Weights of yunet. Default: what `fer models fetch yunet` got."
+        ),
+    ] = None,
     row_format: Annotated[
         str | None,
         typer.Option(
             "--format",
-            metavar="|".join(_FORMATS),
+            metavar="|".join(FORMATS),
             help="How to write rows. Default: table, or what --output's name ends in.",
         ),
     ] = None,
     target: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write rows to a file.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Faces per call of the model.")] = 64,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with --output: files that have rows are passed over."),
+    ] = False,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the images with faces framed and named."),
+    ] = None,
+    sort_into: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Copy files into folders named by their largest face."),
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="With --sort-into: links instead of copies.")
+    ] = False,
+    montage: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Write a sheet of the faces with their labels."),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(help="Faces per call of the model.")
+    ] = _DEFAULTS.batch_size,
     min_confidence: Annotated[
         float, typer.Option(help="Below it the label is `uncertain`; probabilities stay.")
-    ] = 0.0,
-    max_pixels: Annotated[int, typer.Option(help="Largest image to decode.")] = MAX_PIXELS,
+    ] = _DEFAULTS.min_confidence,
+    max_pixels: Annotated[
+        int, typer.Option(help="Largest image to decode.")
+    ] = _DEFAULTS.max_pixels,
     device: DeviceOption = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Tell the expression of every face crop in files and folders.
+    """Tell the expression of every face in photos or face crops.
 
-    Each image is taken as one face and gives one row, in order, with all probabilities. A file
+    Images of up to 96 pixels are taken as one face; in others faces are looked for. Each face is a
+    row: file, label, confidence, probabilities, box. A photo without a face is a row, and a file
     that cannot be read is a row with its reason. An ONNX model runs without torch.
 
     Exit status: 0 done, 2 bad options, 3 a path is missing or nothing was found, 4 model missing
@@ -85,63 +129,193 @@ def predict_command(
     Examples:
       fer predict faces/
       fer predict faces/ photo.jpg --model runs/fast --format csv > rows.csv
+      fer predict faces/ --annotate framed/ --montage sheet.png --force
+      fer predict faces/ --sort-into sorted/ --link --force
       ls *.png | fer predict - --model model.onnx --output rows.jsonl
     """
-    from fercli.inference import find_images
+    from fercli.inference import find_images, predict_files
+
+    rows_go = choose_target(row_format, target, json=output.json, resume=resume, force=force)
+    config = PredictConfig(
+        faces=faces,
+        detector_weights=_choose_weights(faces, detector_weights),
+        batch_size=batch_size,
+        min_confidence=min_confidence,
+        max_pixels=max_pixels,
+    )
+    files = find_images(paths, _read_stdin() if "-" in paths else ())
+    wanted = _Wanted(annotate, sort_into, link, montage, force, resume, max_pixels)
+    keepers = _open_keepers(wanted, [PurePath(path) for path in paths])
+    runtime, title = _open_model(output, model, choose_device_name(device))
+    tally = _Tally(runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None)
+    left, total = (files, None) if "-" in paths else _look_ahead(files)
+    started = perf_counter()
+    with (
+        open_rows(rows_go, runtime.labels, shown=not output.json) as rows,
+        _watch(output, rows_go) as on_progress,
+        contextlib.closing(
+            predict_files(runtime, _pass_over(left, rows, tally), config)
+        ) as predictions,
+    ):
+        for prediction in predictions:
+            tally.add(prediction, rows)
+            for keeper in keepers:
+                keeper.add(prediction)
+            on_progress(tally.n_inputs + tally.n_resumed, total)
+    for keeper in keepers:
+        keeper.close()
+    result = tally.conclude(perf_counter() - started, output=target, model=title)
+    return _conclude(output, result, rows_go, keepers)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What else is to be made of the predictions, and how far what is there is respected."""
+
+    annotate: Path | None
+    sort_into: Path | None
+    link: bool
+    montage: Path | None
+    force: bool
+    resume: bool
+    max_pixels: int
+
+
+@dataclass
+class _Tally:
+    """Counts, and rows where they are not written anywhere."""
+
+    labels: tuple[str, ...]
+    rows: list[PredictionRow] | None
+    n_inputs: int = 0
+    n_resumed: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    faces: Counter[str] = field(default_factory=Counter)
+
+    def add(self, prediction: FilePrediction, rows: Rows) -> None:
+        """Count one file and write its rows."""
+        self.n_inputs += 1
+        for row in prediction.rows:
+            self.statuses[row.status] += 1
+            if row.label is not None:
+                self.faces[row.label] += 1
+            if self.rows is not None:
+                self.rows.append(row)
+            rows.write(row)
+
+    def conclude(self, duration_s: float, *, output: Path | None, model: str) -> PredictResult:
+        """Return the result."""
+        statuses = self.statuses
+        return PredictResult(
+            n_inputs=self.n_inputs,
+            n_faces=statuses["ok"],
+            n_no_face=statuses["no_face"],
+            n_skipped=statuses["unreadable"] + statuses["refused"],
+            n_resumed=self.n_resumed,
+            images_per_s=self.n_inputs / duration_s,
+            output=str(output) if output else None,
+            model=model,
+            # The model's order, then what is no label of it.
+            labels={name: self.faces[name] for name in dict.fromkeys([*self.labels, *self.faces])},
+            rows=self.rows,
+        )
+
+
+def _choose_weights(faces: str, given: Path | None) -> Path | None:
+    """Return the weights that the detector needs, if it needs any."""
+    if given is not None and not given.is_file():
+        message = f"there are no weights at {given}"
+        raise ModelNotFoundError(message, hint="fer models fetch yunet")
+    if faces != "yunet" or given is not None:
+        return given
+    from fercli.detectors import find_weights
+
+    return find_weights("yunet")
+
+
+def _open_keepers(wanted: _Wanted, roots: list[PurePath]) -> list[Keeper]:
+    """Return what takes the predictions beside the rows."""
+    if wanted.link and wanted.sort_into is None:
+        message = "--link says how files are sorted: give --sort-into DIR with it"
+        raise ConfigError(message)
+    if not (wanted.annotate or wanted.sort_into or wanted.montage):
+        return []
+    from fercli.inference.folders import OutputFolder, Sorter
+    from fercli.inference.pictures import Annotator, Montage
+
+    def open_folder(path: Path) -> OutputFolder:
+        return OutputFolder(path, roots, force=wanted.force, keep=wanted.resume)
+
+    keepers: list[Keeper] = []
+    if wanted.annotate is not None:
+        folder = open_folder(wanted.annotate)
+        keepers.append(Annotator(folder, max_pixels=wanted.max_pixels))
+    if wanted.sort_into is not None:
+        keepers.append(Sorter(open_folder(wanted.sort_into), link=wanted.link))
+    if wanted.montage is not None:
+        if wanted.montage.suffix.lower() != ".png":
+            message = f"--montage {wanted.montage} does not end in .png"
+            raise ConfigError(message)
+        check_output(wanted.montage, force=wanted.force)
+        keepers.append(Montage(wanted.montage))
+    return keepers
+
+
+def _open_model(output: Output, model: str | None, device: str) -> tuple[Runtime, str]:
+    """Return the model ready to run, and what to call it."""
     from fercli.models import find_model, open_runtime
 
-    kind = _choose_format(output, row_format, target)
-    _check_numbers(batch_size, min_confidence, max_pixels)
-    files = find_images(paths, _read_stdin() if "-" in paths else ())
-    if target is not None:
-        check_output(target, force=force)
-    where = choose_device_name(device)
-    found = find_model(model, prefer_onnx=where in {"auto", "cpu"})
+    found = find_model(model, prefer_onnx=device in {"auto", "cpu"})
     if found.assumed:
         output.note(f"model: {found.origin}")
-    runtime = open_runtime(found, device=where)
-
-    from fercli.inference import predict_files
-
-    started = perf_counter()
-    keep = kind == "table"
-    kept: list[PredictionRow] = []
-    counts = dict.fromkeys(("ok", "no_face", "unreadable", "refused"), 0)
-    with (
-        _open_sink(kind, target, runtime.labels) as write,
-        watch_images(output, "predicting") as on_progress,
-    ):
-        rows = predict_files(
-            runtime,
-            files,
-            batch_size=batch_size,
-            min_confidence=min_confidence,
-            max_pixels=max_pixels,
-        )
-        for number, row in enumerate(rows, start=1):
-            counts[row.status] += 1
-            write(row)
-            if keep:
-                kept.append(row)
-            on_progress(number, len(files))
-    result = PredictResult(
-        n_inputs=len(files),
-        n_faces=counts["ok"],
-        n_no_face=counts["no_face"],
-        n_skipped=counts["unreadable"] + counts["refused"],
-        images_per_s=len(files) / (perf_counter() - started),
-        output=str(target) if target else None,
-        model=found.title,
-        rows=kept if keep else None,
-    )
-    return _conclude(output, result, kind)
+    return open_runtime(found, device=device), found.title
 
 
-def _conclude(output: Output, result: PredictResult, kind: str) -> Outcome:
+def _look_ahead(files: Iterator[Path]) -> tuple[Iterable[Path], int | None]:
+    """Return the files, and their number where they are few enough to be listed at once."""
+    first = list(itertools.islice(files, _COUNTED_AHEAD))
+    if len(first) < _COUNTED_AHEAD:
+        return first, len(first)
+    return itertools.chain(first, files), None
+
+
+def _pass_over(files: Iterable[Path], rows: Rows, tally: _Tally) -> Iterator[Path]:
+    """Yield the files that have no rows yet."""
+    if not rows.done:
+        yield from files
+        return
+    from fercli.inference.writers import key_path
+
+    for path in files:
+        if key_path(str(path)) in rows.done:
+            tally.n_resumed += 1
+        else:
+            yield path
+
+
+@contextlib.contextmanager
+def _watch(output: Output, target: Target) -> Iterator[Report]:
+    """Show progress, unless the rows themselves run over the same terminal."""
+    if target.path is None and not output.json and sys.stdout.isatty():
+        yield lambda _done, _total: None
+        return
+    with watch_images(output, "predicting") as report:
+        yield report
+
+
+def _conclude(
+    output: Output, result: PredictResult, target: Target, keepers: list[Keeper]
+) -> Outcome:
+    passed = f"{result.n_resumed:,} had their rows, " if result.n_resumed else ""
     output.note(
-        f"{result.n_inputs:,} files: {result.n_faces:,} faces, {result.n_skipped:,} skipped, "
+        f"{result.n_inputs:,} files: {passed}{result.n_faces:,} faces, "
+        f"{result.n_no_face:,} without a face, {result.n_skipped:,} skipped, "
         f"{result.images_per_s:,.0f} files/s"
     )
+    for keeper in keepers:
+        output.note(keeper.describe())
+    if result.n_no_face > result.n_faces:
+        output.note("if these are pictures of one face each: --faces whole takes them as they are")
     errors = []
     if result.n_skipped:
         message = f"{result.n_skipped} of {result.n_inputs} files could not be read"
@@ -153,81 +327,16 @@ def _conclude(output: Output, result: PredictResult, kind: str) -> Outcome:
         del data["rows"]
 
     def show(console: Console) -> None:
-        if kind == "table":
-            _print_table(console, result.rows or [])
-        elif result.output:
-            console.print(f"rows written to {safe_name(result.output)}")
+        if result.output:
+            console.print(f"rows written to {safe_name(result.output)}", soft_wrap=True)
+        if result.output or target.kind == "table":
+            print_summary(console, result.labels)
 
     status = ExitStatus.PARTIAL if result.n_skipped else ExitStatus.DONE
     return Outcome(data, show, status, errors)
-
-
-def _choose_format(output: Output, row_format: str | None, target: Path | None) -> str:
-    """Return the format asked for, or the one that the output's name says."""
-    problems = find_unknown_choice("format", row_format or "table", _FORMATS)
-    kind = row_format or "table"
-    if target is not None and row_format is None:
-        kind = target.suffix.lstrip(".").lower()
-        if kind not in _FORMATS[1:]:
-            problems.append(f"--output {target} does not end in .jsonl or .csv: give --format")
-    if target is not None and row_format == "table":
-        problems.append("a table cannot be written to a file: give --format jsonl or csv")
-    if output.json and row_format in _FORMATS[1:] and target is None:
-        problems.append("--json with --format needs --output: both would write to stdout")
-    if problems:
-        raise ConfigError(*problems)
-    return kind
-
-
-def _check_numbers(batch_size: int, min_confidence: float, max_pixels: int) -> None:
-    problems = [
-        *find_below("batch_size", batch_size, 1),
-        *find_outside("min_confidence", min_confidence, 0, 1),
-        *find_outside("max_pixels", max_pixels, 1, _PIXELS_PILLOW_TAKES),
-    ]
-    if problems:
-        raise ConfigError(*problems)
 
 
 def _read_stdin() -> Iterator[str]:
     # Bytes that are not UTF-8 come through as they are in file names.
     for line in sys.stdin.buffer:
         yield line.decode("utf-8", "surrogateescape")
-
-
-@contextlib.contextmanager
-def _open_sink(
-    kind: str, target: Path | None, labels: tuple[str, ...]
-) -> Iterator[Callable[[PredictionRow], None]]:
-    """Yield where rows go: nowhere yet (a table is shown at the end), stdout or a file."""
-    if kind == "table":
-        yield lambda _row: None
-        return
-    from fercli.inference import open_writer
-
-    if target is None:
-        yield open_writer(kind, sys.stdout, labels)
-        sys.stdout.flush()
-        return
-    with open_text_stream(target) as stream:
-        yield open_writer(kind, stream, labels)
-
-
-def _print_table(console: Console, rows: list[PredictionRow]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    table.add_column("file", overflow="fold")
-    table.add_column("expression")
-    table.add_column("confidence", justify="right")
-    table.add_column("also likely")
-    for row in rows:
-        name = Text(safe_name(row.path))
-        if row.probabilities is None:
-            table.add_row(name, Text(row.status), "", Text(safe_name(row.reason or "")))
-            continue
-        ranked = sorted(row.probabilities.items(), key=lambda item: -item[1])
-        likely = ", ".join(f"{label} {share:.0%}" for label, share in ranked[1:3])
-        table.add_row(name, Text(row.label or ""), f"{row.confidence:.1%}", Text(likely))
-    print_table(console, table)

@@ -1,4 +1,4 @@
-"""What a training can be told, as frozen dataclasses that check themselves.
+"""What a training, and a prediction, can be told, as frozen dataclasses that check themselves.
 
 Every default lives here, once: recipes state what they change, the command line only what the
 user typed. One dataclass per concern, each in a module of its own, keeps them readable;
@@ -7,13 +7,13 @@ user typed. One dataclass per concern, each in a module of its own, keeps them r
 
 from __future__ import annotations
 
-from typing import Final
-
 from fercli.config.augment import FLIPS, AugmentConfig
 from fercli.config.distillation import DistillationConfig
+from fercli.config.limits import MAX_PIXELS
 from fercli.config.loss import BALANCES, LossConfig
 from fercli.config.network import NETWORKS, STEMS, NetworkConfig
 from fercli.config.optimizer import AVERAGES, OPTIMIZERS, SCHEDULES, OptimizerConfig
+from fercli.config.predict import FACES, PredictConfig
 from fercli.config.train import (
     DEFAULTS,
     DEVICES,
@@ -29,6 +29,7 @@ __all__ = [
     "BALANCES",
     "DEFAULTS",
     "DEVICES",
+    "FACES",
     "FLIPS",
     "MAX_PIXELS",
     "NETWORKS",
@@ -41,11 +42,9 @@ __all__ = [
     "LossConfig",
     "NetworkConfig",
     "OptimizerConfig",
+    "PredictConfig",
     "TrainConfig",
     "TransferConfig",
     "find_batch_misfit",
     "is_device_name",
 ]
-
-MAX_PIXELS: Final = 100_000_000
-"""Largest image that is decoded, in pixels; 100 megapixels are 100 MB of grey."""

@@ -6,6 +6,19 @@ One way for every command, so that training, evaluation and prediction cannot di
 from __future__ import annotations
 
 from fercli.images.crop import SIDE_PX, load_face_crop, to_face_crop
-from fercli.images.decode import SUFFIXES, DecodedImage, load_gray
+from fercli.images.decode import SUFFIXES, DecodedImage, convert_image, load_image
+from fercli.images.faces import WHOLE_UP_TO_PX, Face, FaceFinder, cut_face
 
-__all__ = ["SIDE_PX", "SUFFIXES", "DecodedImage", "load_face_crop", "load_gray", "to_face_crop"]
+__all__ = [
+    "SIDE_PX",
+    "SUFFIXES",
+    "WHOLE_UP_TO_PX",
+    "DecodedImage",
+    "Face",
+    "FaceFinder",
+    "convert_image",
+    "cut_face",
+    "load_face_crop",
+    "load_image",
+    "to_face_crop",
+]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fercli.config import MAX_PIXELS
-from fercli.images.decode import DecodedImage, load_gray
+from fercli.images.decode import DecodedImage, load_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +54,7 @@ def load_face_crop(
         The crop, `[48, 48]` uint8, and the image it was made from.
 
     Raises:
-        ImageDecodeError: As in `load_gray`.
+        ImageDecodeError: As in `load_image`.
     """
-    decoded = load_gray(source, max_pixels=max_pixels)
+    decoded = load_image(source, max_pixels=max_pixels)
     return to_face_crop(decoded.gray), decoded

@@ -1,4 +1,4 @@
-"""Decode an image file into grey pixels.
+"""Decode an image file into pixels, grey first of all.
 
 The format is decided by content, the name means nothing. Only six formats are offered to Pillow,
 so its rarer (and more often exploited) codecs never run. Every way of storing the same picture
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["MAX_FILE_BYTES", "SUFFIXES", "DecodedImage", "load_gray"]
+__all__ = ["MAX_FILE_BYTES", "SUFFIXES", "DecodedImage", "convert_image", "load_image"]
 
 FORMATS: Final = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 SUFFIXES: Final = frozenset(
@@ -50,14 +50,19 @@ class DecodedImage:
     """[H, W], 0-255."""
     frames: int
     """Frames in the file; `gray` is the first."""
+    rgb: NDArray[np.uint8] | None = None
+    """[H, W, 3], 0-255, where color was asked for."""
 
 
-def load_gray(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Decode an image file, or its bytes, into grey.
+def load_image(
+    source: Path | bytes, *, max_pixels: int = MAX_PIXELS, color: bool = False
+) -> DecodedImage:
+    """Decode an image file, or its bytes, into grey, and into color where that is asked for.
 
     Args:
         source: A path (regular files only, links to them included) or a file's whole content.
         max_pixels: Largest width times height that is decoded.
+        color: Keep the colors, too.
 
     Raises:
         ImageDecodeError: Not a regular file, not one of the six formats, truncated, too large,
@@ -66,7 +71,7 @@ def load_gray(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedI
     """
     try:
         content = source if isinstance(source, bytes) else _read_regular_file(source)
-        return _decode(io.BytesIO(content), max_pixels)
+        return _decode(io.BytesIO(content), max_pixels, color=color)
     except FercliError:
         raise
     except Exception as reason:
@@ -94,8 +99,26 @@ def _read_regular_file(path: Path) -> bytes:
         return stream.read(MAX_FILE_BYTES + 1)
 
 
-def _decode(stream: BinaryIO, max_pixels: int) -> DecodedImage:
-    from PIL import Image, ImageOps
+def convert_image(image: Image.Image, *, frames: int = 1, color: bool = False) -> DecodedImage:
+    """Return an opened image, upright, as pixels.
+
+    Raises:
+        ImageDecodeError: Its pixels have no defined brightness.
+    """
+    from PIL import ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    gray = _read_scalars(upright)
+    if gray is not None:
+        return DecodedImage(gray, frames, np.stack([gray] * 3, axis=2) if color else None)
+    shown = _lay_on_white(upright)
+    gray = np.array(shown.convert("L"), dtype=np.uint8)
+    rgb = np.array(shown.convert("RGB"), dtype=np.uint8) if color else None
+    return DecodedImage(gray, frames, rgb)
+
+
+def _decode(stream: BinaryIO, max_pixels: int, *, color: bool) -> DecodedImage:
+    from PIL import Image
 
     with warnings.catch_warnings():
         # Our own cap replaces Pillow's warning; other warnings are about metadata we do not use.
@@ -108,27 +131,31 @@ def _decode(stream: BinaryIO, max_pixels: int) -> DecodedImage:
             frames = int(getattr(image, "n_frames", 1))
             image.seek(0)
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return DecodedImage(gray=_to_gray(upright), frames=frames)
+            return convert_image(image, frames=frames, color=color)
 
 
-def _to_gray(image: Image.Image) -> NDArray[np.uint8]:
-    """Return [H, W] brightness, ITU-R 601 weights for colour."""
-    from PIL import Image
-
+def _read_scalars(image: Image.Image) -> NDArray[np.uint8] | None:
+    """Return [H, W] brightness of an image of numbers that are not bytes, None for others."""
     if image.mode in _SIXTEEN_BIT:
         return _scale(np.asarray(image), 65535)
     if image.mode == "I":
         return _scale_integers(np.asarray(image))
     if image.mode == "F":
         return _scale_floats(np.asarray(image))
+    return None
+
+
+def _lay_on_white(image: Image.Image) -> Image.Image:
+    """Return an image of bytes, grey or in colors, whose grey is by ITU-R 601 weights."""
+    from PIL import Image
+
     if image.mode in _TRANSPARENT or "transparency" in image.info:
         colored = image.convert("RGBA")
         page = Image.new("RGBA", colored.size, "white")
         image = Image.alpha_composite(page, colored)
     if image.mode not in {"L", "1"}:
         image = image.convert("RGB")
-    return np.array(image.convert("L"), dtype=np.uint8)
+    return image
 
 
 def _scale(values: NDArray[np.generic], full: int) -> NDArray[np.uint8]:

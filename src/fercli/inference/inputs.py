@@ -1,61 +1,81 @@
-"""From what was typed after `fer predict` to a list of files."""
+"""From what was typed after `fer predict` to files, one at a time, however many there are."""
 
 from __future__ import annotations
 
 import glob
+import itertools
 import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePath
 
 from fercli.errors import InputNotFoundError
 from fercli.images import SUFFIXES
 
-__all__ = ["find_images"]
+__all__ = ["find_images", "name_within"]
 
 
-def find_images(paths: Iterable[str], stdin: Iterable[str] = ()) -> list[Path]:
+def find_images(paths: Sequence[str], stdin: Iterable[str] = ()) -> Iterator[Path]:
     """Return the files to look at, in the order asked for, each folder's sorted.
+
+    They are found as they are asked for: a million of them are never held at once.
 
     Args:
         paths: Files (whatever their name), folders (searched recursively for names that images
             have, dot files and linked folders left out), patterns with `*`, `?` or `[`, or `-`.
-        stdin: Lines of paths, used for `-`.
+        stdin: Lines of paths, used for `-`; a path that is not there comes all the same.
 
     Raises:
         InputNotFoundError: A path is missing, or nothing was found at all.
     """
-    found: list[Path] = []
     for text in paths:
-        if text == "-":
-            for line in stdin:
-                found.extend(_expand(line.rstrip("\r\n")))
-        else:
-            found.extend(_expand(text))
-    if not found:
+        if text != "-":
+            _check_there(text)
+    found = itertools.chain.from_iterable(_expand(text, stdin) for text in paths)
+    first = next(found, None)
+    if first is None:
         message = f"no images found in {', '.join(map(repr, paths))}"
         raise InputNotFoundError(message)
-    return found
+    return itertools.chain([first], found)
 
 
-def _expand(text: str) -> Iterator[Path]:
-    """Yield the files of one word; a blank line of stdin has none."""
-    path = Path(text)
-    if not text:
+def name_within(path: Path, roots: Iterable[PurePath]) -> PurePath:
+    """Return a file's name below the first of some folders that holds it, else its own name."""
+    for root in roots:
+        if path.is_relative_to(root):
+            return path.relative_to(root)
+    return PurePath(path.name)
+
+
+def _check_there(text: str) -> None:
+    if not text or os.path.lexists(text):  # noqa: TID251  # pathlib cannot ask about a broken link
         return
-    if path.is_dir():
-        yield from _search(path)
-    elif os.path.lexists(path):  # noqa: TID251  # pathlib cannot ask about a broken link itself
-        yield path
-    elif glob.has_magic(text):
-        matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207  # relative as typed
-        if not matches:
+    if glob.has_magic(text):
+        if next(glob.iglob(text, recursive=True), None) is None:  # noqa: PTH207  # as typed
             message = f"nothing matches {text!r}"
             raise InputNotFoundError(message)
-        for match in matches:
-            yield from _expand(match)
+        return
+    message = f"there is no file or folder {text!r}"
+    raise InputNotFoundError(message)
+
+
+def _expand(text: str, stdin: Iterable[str]) -> Iterator[Path]:
+    """Yield the files of one word; a blank line of stdin has none."""
+    if text == "-":
+        for line in stdin:
+            yield from _expand_path(line.rstrip("\r\n"))
+    elif glob.has_magic(text) and not os.path.lexists(text):  # noqa: TID251  # as above
+        for match in sorted(glob.glob(text, recursive=True)):  # noqa: PTH207  # relative as typed
+            yield from _expand_path(match)
     else:
-        message = f"there is no file or folder {text!r}"
-        raise InputNotFoundError(message)
+        yield from _expand_path(text)
+
+
+def _expand_path(text: str) -> Iterator[Path]:
+    path = Path(text)
+    if text and path.is_dir():
+        yield from _search(path)
+    elif text:
+        yield path
 
 
 def _search(folder: Path) -> Iterator[Path]:
@@ -63,7 +83,16 @@ def _search(folder: Path) -> Iterator[Path]:
     for root, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                yield Path(root) / name
-    # A folder that cannot be searched is named as what cannot be read, not passed over.
-    yield from (Path(error.filename) for error in closed)
+            if not name.startswith(".") and _has_image_suffix(name):
+                yield Path(root, name)
+        # A folder that cannot be searched is named as what cannot be read, not passed over.
+        while closed:
+            yield Path(closed.pop(0).filename)
+    while closed:
+        yield Path(closed.pop(0).filename)
+
+
+def _has_image_suffix(name: str) -> bool:
+    """Tell what a name ends in; making a path of each of a million names would take seconds."""
+    stem, dot, suffix = name.rpartition(".")
+    return bool(stem) and f"{dot}{suffix.lower()}" in SUFFIXES

@@ -1,17 +1,28 @@
-"""From files to rows of probabilities, in batches, one bad file never ending the rest."""
+"""From files to rows of probabilities, one bad file never ending the rest.
+
+Files are read, and faces looked for, in as many threads as there are processors, while the model
+works on the faces found before: Pillow, OpenCV and onnxruntime all let go of Python's lock. Files
+travel in small parcels, whose size depends on the files alone, so that rows, and which faces share
+a call of the model, are the same in every run. Only a few parcels are under way at a time: memory
+does not grow with the list.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+import os
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.config import MAX_PIXELS
+from fercli.config import PredictConfig
 from fercli.errors import ImageDecodeError, ImageRefusedError
-from fercli.images import load_face_crop
+from fercli.images import DecodedImage, Face, FaceFinder, cut_face, load_image
 from fercli.inference.runtime import predict_checked
 from fercli.results import PredictionRow
 
@@ -20,18 +31,34 @@ if TYPE_CHECKING:
 
     from fercli.inference.runtime import Runtime
 
-__all__ = ["UNCERTAIN", "predict_files"]
+__all__ = ["UNCERTAIN", "FilePrediction", "describe_faces", "predict_files"]
 
 UNCERTAIN: Final = "uncertain"
 """Label of a face whose best probability is below the threshold."""
+_PARCEL_BYTES: Final = 1 << 20
+"""A parcel ends with the file that fills it: about 500 face crops, or one or two photos."""
+
+
+@dataclass(frozen=True)
+class FilePrediction:
+    """What was said of one file."""
+
+    path: Path
+    """The file."""
+    rows: tuple[PredictionRow, ...]
+    """One per face, largest first; one without a face where there is none."""
+    crops: NDArray[np.uint8]
+    """[F, 48, 48], the faces as the model saw them."""
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A file, with its crop or the reason why there is none."""
+    """A file with the faces found in it, or the reason why it has none."""
 
     path: Path
-    crop: NDArray[np.uint8] | None
+    crops: tuple[NDArray[np.uint8], ...] = ()
+    faces: tuple[Face, ...] = ()
+    detector: str | None = None
     reason: str | None = None
     refused: bool = False
     width: int | None = None
@@ -40,73 +67,164 @@ class _Loaded:
 
 
 def predict_files(
-    runtime: Runtime,
-    paths: Iterable[Path],
-    *,
-    batch_size: int = 64,
-    min_confidence: float = 0.0,
-    max_pixels: int = MAX_PIXELS,
-) -> Iterator[PredictionRow]:
-    """Yield one row per file, in order; each image is taken as one whole face.
+    runtime: Runtime, paths: Iterable[Path], config: PredictConfig | None = None
+) -> Generator[FilePrediction, None, None]:
+    """Yield what is said of each file, in order.
 
     Args:
         runtime: The model.
-        paths: Image files.
-        batch_size: Faces per call of the model.
-        min_confidence: Below it the label is `uncertain`; the probabilities stay.
-        max_pixels: Largest image that is decoded.
+        paths: Image files; taken only a little ahead of what is yielded.
+        config: What to look for; the defaults where it is None.
+
+    Raises:
+        ModelFileError: The weights of the detector, or the model, are damaged.
+        DependencyMissingError: OpenCV is needed and cannot be imported.
     """
-    batch: list[_Loaded] = []
+    config = config or PredictConfig()
+    finder = FaceFinder(config.faces, config.detector_weights)
+    # Closed in step with this generator: nothing is read for somebody who has gone.
+    with contextlib.closing(_load_ahead(paths, finder, config)) as parcels:
+        for parcel in parcels:
+            yield from _predict_parcel(runtime, parcel, config)
+
+
+def describe_faces(
+    probabilities: NDArray[np.float32], labels: tuple[str, ...], min_confidence: float
+) -> list[tuple[str, float, dict[str, float]]]:
+    """Return label, confidence and probabilities by name for each row of `[N, K]`."""
+    described = []
+    for row in probabilities:
+        best = int(row.argmax())
+        confidence = float(row[best])
+        label = labels[best] if confidence >= min_confidence else UNCERTAIN
+        described.append((label, confidence, dict(zip(labels, map(float, row), strict=True))))
+    return described
+
+
+def _load_ahead(
+    paths: Iterable[Path], finder: FaceFinder, config: PredictConfig
+) -> Generator[list[_Loaded], None, None]:
+    """Yield loaded parcels in order, the next ones being loaded meanwhile."""
+
+    def load(parcel: list[Path]) -> list[_Loaded]:
+        return [_load(path, finder, config.max_pixels) for path in parcel]
+
+    n_threads = _count_processors()
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="fer-load") as pool:
+        under_way: deque[Future[list[_Loaded]]] = deque()
+        try:
+            for parcel in _pack(paths, config.batch_size):
+                under_way.append(pool.submit(load, parcel))
+                if len(under_way) > 2 * n_threads:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _count_processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _pack(paths: Iterable[Path], most: int) -> Iterator[list[Path]]:
+    """Yield files in parcels: at most so many, and of so many bytes."""
+    parcel: list[Path] = []
+    n_bytes = 0
     for path in paths:
-        batch.append(_load(path, max_pixels))
-        if len(batch) >= batch_size:
-            yield from _predict_batch(runtime, batch, min_confidence)
-            batch = []
-    if batch:
-        yield from _predict_batch(runtime, batch, min_confidence)
+        parcel.append(path)
+        n_bytes += _measure(path)
+        if len(parcel) >= most or n_bytes >= _PARCEL_BYTES:
+            yield parcel
+            parcel, n_bytes = [], 0
+    if parcel:
+        yield parcel
 
 
-def _load(path: Path, max_pixels: int) -> _Loaded:
+def _measure(path: Path) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return path.stat().st_size
+    return 0
+
+
+def _load(path: Path, finder: FaceFinder, max_pixels: int) -> _Loaded:
     try:
-        crop, decoded = load_face_crop(path, max_pixels=max_pixels)
+        image = load_image(path, max_pixels=max_pixels, color=finder.needs_color)
     except ImageDecodeError as reason:
         refused = isinstance(reason, ImageRefusedError)
-        return _Loaded(path, None, reason=reason.message, refused=refused)
-    height, width = decoded.gray.shape
-    return _Loaded(path, crop, width=width, height=height, frames=decoded.frames)
+        return _Loaded(path, reason=reason.message, refused=refused)
+    return _find_faces(path, image, finder)
 
 
-def _predict_batch(
-    runtime: Runtime, batch: list[_Loaded], min_confidence: float
-) -> Iterator[PredictionRow]:
-    crops = [loaded.crop for loaded in batch if loaded.crop is not None]
-    probabilities = iter(predict_checked(runtime, np.stack(crops)) if crops else ())
-    for loaded in batch:
-        if loaded.crop is None:
-            status = "refused" if loaded.refused else "unreadable"
-            yield PredictionRow(path=str(loaded.path), status=status, reason=loaded.reason)
-        else:
-            yield _build_row(loaded, next(probabilities), runtime.labels, min_confidence)
+def _find_faces(path: Path, image: DecodedImage, finder: FaceFinder) -> _Loaded:
+    detector, faces = finder.find(image)
+    height, width = image.gray.shape
+    return _Loaded(
+        path,
+        crops=tuple(cut_face(image, face, detector) for face in faces),
+        faces=tuple(faces),
+        detector=detector,
+        width=width,
+        height=height,
+        frames=image.frames,
+    )
 
 
-def _build_row(
-    loaded: _Loaded,
-    probabilities: NDArray[np.float32],
-    labels: tuple[str, ...],
-    min_confidence: float,
-) -> PredictionRow:
-    best = int(probabilities.argmax())
-    confidence = float(probabilities[best])
-    return PredictionRow(
-        path=str(loaded.path),
-        status="ok",
-        face=0,
-        box=(0, 0, loaded.width or 0, loaded.height or 0),
-        confidence=confidence,
-        label=labels[best] if confidence >= min_confidence else UNCERTAIN,
-        probabilities=dict(zip(labels, map(float, probabilities), strict=True)),
-        image_width=loaded.width,
-        image_height=loaded.height,
-        detector="whole",
-        frames=loaded.frames,
+def _predict_parcel(
+    runtime: Runtime, parcel: list[_Loaded], config: PredictConfig
+) -> Iterator[FilePrediction]:
+    crops = [crop for loaded in parcel for crop in loaded.crops]
+    starts = range(0, len(crops), config.batch_size)
+    batches = [np.stack(crops[at : at + config.batch_size]) for at in starts]
+    answers = [
+        answer
+        for batch in batches
+        for answer in describe_faces(
+            predict_checked(runtime, batch), runtime.labels, config.min_confidence
+        )
+    ]
+    at = 0
+    for loaded in parcel:
+        count = len(loaded.crops)
+        yield FilePrediction(
+            loaded.path,
+            _build_rows(loaded, answers[at : at + count]),
+            np.stack(loaded.crops) if count else np.empty((0, 48, 48), dtype=np.uint8),
+        )
+        at += count
+
+
+def _build_rows(
+    loaded: _Loaded, answers: list[tuple[str, float, dict[str, float]]]
+) -> tuple[PredictionRow, ...]:
+    path = str(loaded.path)
+    if loaded.reason is not None:
+        status = "refused" if loaded.refused else "unreadable"
+        return (PredictionRow(path=path, status=status, reason=loaded.reason),)
+    shared = {
+        "path": path,
+        "image_width": loaded.width,
+        "image_height": loaded.height,
+        "detector": loaded.detector,
+        "frames": loaded.frames,
+    }
+    if not answers:
+        reason = f"{loaded.detector} finds no face"
+        return (PredictionRow(status="no_face", reason=reason, **shared),)  # type: ignore[arg-type]  # mypy takes the values for one type
+    return tuple(
+        PredictionRow(
+            status="ok",
+            face=index,
+            box=(face.x, face.y, face.width, face.height),
+            label=label,
+            confidence=confidence,
+            probabilities=probabilities,
+            **shared,  # type: ignore[arg-type]  # as above
+        )
+        for index, (face, (label, confidence, probabilities)) in enumerate(
+            zip(loaded.faces, answers, strict=True)
+        )
     )

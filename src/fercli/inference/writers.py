@@ -1,4 +1,4 @@
-"""Rows of predictions as JSON Lines or CSV, full precision.
+"""Rows of predictions as JSON Lines, CSV or Parquet, full precision.
 
 CSV uses the standard library's writer: no data frame is needed to write lines one by one, and
 `fer predict` stays light.
@@ -6,42 +6,147 @@ CSV uses the standard library's writer: no data frame is needed to write lines o
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-from collections.abc import Callable, Sequence
-from typing import IO, Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from fercli.results import PredictionRow, to_json
+from fercli.errors import DataError, DependencyMissingError
+from fercli.results import PredictionRow
 
-__all__ = ["open_writer"]
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["FORMATS", "STREAMED", "import_pyarrow", "key_path", "open_writer", "read_written"]
+
+STREAMED: Final = ("jsonl", "csv")
+"""Formats of lines, which may go to stdout and be gone on with."""
+FORMATS: Final = (*STREAMED, "parquet")
 
 _BOX: Final = ("box_x", "box_y", "box_width", "box_height")
+_ROWS_AT_ONCE: Final = 8192
+"""Rows in a row group of Parquet, which is what is held of a file."""
+
+Write = Callable[[PredictionRow], None]
 
 
+@contextlib.contextmanager
 def open_writer(
-    kind: str, stream: IO[str], labels: Sequence[str]
-) -> Callable[[PredictionRow], None]:
-    """Return a function that writes a row to a stream.
+    kind: str, stream: IO[Any], labels: Sequence[str], *, header: bool = True
+) -> Iterator[Write]:
+    """Yield a function that writes a row to a stream.
 
     Args:
-        kind: `jsonl` or `csv`; a CSV's header is written at once.
-        stream: Text, opened with `newline=""`.
-        labels: The model's labels, one CSV column `p_<label>` each.
+        kind: One of `FORMATS`.
+        stream: Text, opened with `newline=""`; binary for `parquet`.
+        labels: The model's labels, one column `p_<label>` each.
+        header: Whether a CSV begins with its header; it is written at once.
+
+    Raises:
+        DependencyMissingError: Parquet without pyarrow.
     """
-    if kind == "jsonl":
+    if kind == "parquet":
+        with _open_parquet(stream, labels) as write:
+            yield write
+    elif kind == "csv":
+        yield _start_csv(stream, labels, header=header)
+    else:
+        # Escapes keep names with line breaks, or bytes that are not UTF-8, on their line.
+        yield lambda row: _write_json_line(stream, row)
 
-        def write_line(row: PredictionRow) -> None:
-            # Escapes keep names with line breaks, or bytes that are not UTF-8, on their line.
-            stream.write(json.dumps(to_json(row), ensure_ascii=True) + "\n")
 
-        return write_line
+def key_path(path: str) -> str:
+    """Return a path as every format can hold it: bytes that are not UTF-8 as their codes."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def read_written(
+    path: Path, kind: str, labels: Sequence[str], *, finished: bool
+) -> tuple[set[str], int]:
+    """Return which inputs have all their rows in a file, and how many bytes those rows take.
+
+    Args:
+        path: Rows that `open_writer` wrote, of `jsonl` or `csv`; a torn last line is overlooked.
+        kind: Which of them.
+        labels: The model's labels.
+        finished: Whether the file was finished; else the last input may have had more faces, and
+            its rows do not count.
+
+    Returns:
+        Paths, as `key_path` gives them, and the position where rows go on.
+
+    Raises:
+        DataError: There is something else in the file, or rows of a model with other labels.
+    """
+    read = _read_csv if kind == "csv" else _read_json_lines
+    done: set[str] = set()
+    latest: str | None = None
+    start = end = 0
+    with path.open("rb") as stream:
+        for name, next_end in read(path, stream, labels):
+            if name != latest:
+                if latest is not None:
+                    done.add(latest)
+                latest, start = name, end
+            end = next_end
+    if finished or not latest:
+        start = end
+        done.update([latest] if latest else [])
+    return done, start
+
+
+def import_pyarrow() -> ModuleType:
+    """Return pyarrow.
+
+    Raises:
+        DependencyMissingError: It is not there.
+    """
+    try:
+        import pyarrow  # noqa: ICN001  # under its own name, here alone
+        import pyarrow.parquet
+    except ImportError as reason:
+        message = f"pyarrow, which writes Parquet, cannot be imported ({reason})"
+        raise DependencyMissingError(message, hint="pip install 'fercli[parquet]'") from reason
+    module: ModuleType = pyarrow
+    return module
+
+
+def _write_json_line(stream: IO[str], row: PredictionRow) -> None:
+    stream.write(json.dumps(vars(row), ensure_ascii=True) + "\n")
+
+
+def _start_csv(stream: IO[str], labels: Sequence[str], *, header: bool) -> Write:
     writer = csv.DictWriter(stream, _name_columns(labels), lineterminator="\n")
-    writer.writeheader()
+    if header:
+        writer.writeheader()
+    return lambda row: writer.writerow(_flatten(row, labels))
 
-    def write_record(row: PredictionRow) -> None:
-        writer.writerow(_flatten(row, labels))
 
-    return write_record
+@contextlib.contextmanager
+def _open_parquet(stream: IO[Any], labels: Sequence[str]) -> Iterator[Write]:
+    arrow = import_pyarrow()
+    types = {"face": arrow.int32(), "frames": arrow.int32(), "confidence": arrow.float64()}
+    types |= dict.fromkeys((*_BOX, "image_width", "image_height"), arrow.int32())
+    types |= {f"p_{label}": arrow.float64() for label in labels}
+    columns = [(name, types.get(name, arrow.string())) for name in _name_columns(labels)]
+    schema = arrow.schema(columns)
+    held: list[dict[str, Any]] = []
+    with arrow.parquet.ParquetWriter(stream, schema) as writer:
+
+        def write(row: PredictionRow) -> None:
+            held.append(_flatten(row, labels))
+            if len(held) >= _ROWS_AT_ONCE:
+                flush()
+
+        def flush() -> None:
+            writer.write_table(arrow.Table.from_pylist(held, schema=schema))
+            held.clear()
+
+        yield write
+        if held:
+            flush()
 
 
 def _name_columns(labels: Sequence[str]) -> list[str]:
@@ -57,11 +162,62 @@ def _name_columns(labels: Sequence[str]) -> list[str]:
 
 
 def _flatten(row: PredictionRow, labels: Sequence[str]) -> dict[str, Any]:
-    values = to_json(row)
+    values = dict(vars(row))
     box = values.pop("box") or (None,) * 4
     probabilities = values.pop("probabilities") or {}
     values.update(zip(_BOX, box, strict=True))
     values.update({f"p_{label}": probabilities.get(label) for label in labels})
-    # A name that is not UTF-8 would end the writing; its odd bytes are shown as \xNN instead.
-    values["path"] = values["path"].encode("utf-8", "backslashreplace").decode()
+    # A name that is not UTF-8 would end the writing.
+    values["path"] = key_path(values["path"])
     return values
+
+
+def _read_json_lines(
+    path: Path, stream: IO[bytes], labels: Sequence[str]
+) -> Iterator[tuple[str, int]]:
+    """Yield the path of each row, and where the row ends."""
+    end = 0
+    for number, line in enumerate(_whole_lines(stream), start=1):
+        try:
+            row = json.loads(line)
+            name, probabilities = row["path"], row["probabilities"]
+        except (ValueError, KeyError, TypeError) as reason:
+            raise _refuse(path, number) from reason
+        if probabilities is not None and list(probabilities) != list(labels):
+            raise _refuse(path, number)
+        end += len(line)
+        yield key_path(name), end
+
+
+def _read_csv(path: Path, stream: IO[bytes], labels: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield the path of each record, and where the record ends."""
+    columns = _name_columns(labels)
+    end = 0
+
+    def decode() -> Iterator[str]:
+        nonlocal end
+        for line in _whole_lines(stream):
+            end += len(line)
+            yield line.decode("utf-8", "replace")
+
+    records = csv.reader(decode(), strict=True)
+    number = 0
+    try:
+        for number, record in enumerate(records):
+            if len(record) != len(columns) or (number == 0 and record != columns):
+                raise _refuse(path, number + 1)
+            yield record[0] if number else "", end
+    except csv.Error as reason:
+        # A name may hold a line break: the last record can be torn although its line is whole.
+        if next(decode(), None) is not None:
+            raise _refuse(path, number + 2) from reason
+
+
+def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield lines, but for a last one that was never finished."""
+    return (line for line in stream if line.endswith(b"\n"))
+
+
+def _refuse(path: Path, number: int) -> DataError:
+    message = f"line {number} of {path} is no row of a model with these labels"
+    return DataError(message, hint="without --resume, and with --force, it is written anew")

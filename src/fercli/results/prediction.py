@@ -49,11 +49,15 @@ class PredictResult:
     """Files without a face."""
     n_skipped: int
     """Files that could not be used."""
+    n_resumed: int = 0
+    """Files that had their rows already, beside those looked at."""
     images_per_s: float
     """Files over the whole time, reading included."""
     output: str | None
     """Where rows were written, if to a file."""
     model: str
     """Path of the model."""
+    labels: dict[str, int]
+    """Faces per label, `uncertain` among them."""
     rows: list[PredictionRow] | None = None
     """The rows, when they were not written to a file."""

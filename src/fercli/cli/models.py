@@ -1,0 +1,133 @@
+"""`fer models`: the models and detectors that can be had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fercli.cli._command import register
+from fercli.cli._output import Outcome, Output
+from fercli.cli._progress import watch_bytes
+from fercli.cli._tables import print_pairs, print_table
+from fercli.detectors import DETECTORS, DetectorWeights
+from fercli.errors import ConfigError, DownloadError
+from fercli.names import safe_name
+from fercli.ranges import find_unknown_choice
+from fercli.storage import digest_file
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["add_to"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to an app."""
+    register(app, "list", group="models")(list_command)
+    register(app, "fetch", group="models")(fetch_command)
+
+
+def list_command(output: Output) -> Outcome:  # noqa: ARG001  # nothing to say on the way
+    """List the models that come with fercli and the face detectors, with their digests.
+
+    Exit status: 0.
+
+    Examples:
+      fer models list
+    """
+    from fercli.models import find_model, list_bundled
+
+    rows: list[dict[str, Any]] = []
+    for name in list_bundled():
+        file = find_model(name).path
+        rows.append(_describe(name, "expressions", "comes with fercli", file, digest_file(file)))
+    rows.append(_describe("haar", "faces", "comes with OpenCV", None, None))
+    for weights in DETECTORS.values():
+        path = weights.path if weights.path.is_file() else None
+        state = "fetched" if path else f"to be had: fer models fetch {weights.name}"
+        if path is not None and digest_file(path) != weights.sha256:
+            state = f"damaged: remove {path} and fetch it again"
+        row = _describe(weights.name, "faces", state, path, weights.sha256)
+        rows.append({**row, "license": weights.license, "url": weights.url})
+
+    def show(console: Console) -> None:
+        from rich.table import Table
+
+        table = Table()
+        for column in ("name", "finds", "state", "sha256"):
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            cells = (row["name"], row["finds"], row["state"], row["sha256"] or "")
+            table.add_row(*map(safe_name, cells))
+        print_table(console, table)
+
+    return Outcome({"models": rows}, show)
+
+
+def fetch_command(
+    output: Output,
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As `fer models list` names it.")],
+) -> Outcome:
+    """Download a face detector's weights; a file whose sha256 is not the known one is not kept.
+
+    Exit status: 0 done or already there, 2 unknown name, 3 it cannot be had or is not what it
+    should be, 5 no space.
+
+    Examples:
+      fer models fetch yunet
+    """
+    problems = find_unknown_choice("detector", name, DETECTORS)
+    if problems:
+        raise ConfigError(*problems, hint="everything else comes with fercli or OpenCV")
+    weights = DETECTORS[name]
+    was_there = _fetch(output, weights)
+    data = {
+        "name": name,
+        "path": str(weights.path),
+        "sha256": weights.sha256,
+        "size_bytes": weights.n_bytes,
+        "was_there": was_there,
+    }
+
+    def show(console: Console) -> None:
+        state = "it was there" if was_there else "downloaded"
+        pairs = {name: state, "kept at": str(weights.path), "sha256": weights.sha256}
+        print_pairs(console, pairs)
+
+    return Outcome(data, show)
+
+
+def _fetch(output: Output, weights: DetectorWeights) -> bool:
+    """Download weights, and tell whether they were there already."""
+    from fercli.download import download
+
+    try:
+        with watch_bytes(output, f"downloading {weights.name}") as on_progress:
+            downloaded = download(
+                weights.url,
+                weights.path.parent,
+                sha256=weights.sha256,
+                on_progress=on_progress,
+                note=output.note,
+            )
+    except DownloadError as reason:
+        hint = f"get {weights.url} by hand, and give it to predict: --detector-weights FILE"
+        raise DownloadError(reason.message, hint=hint) from reason
+    return downloaded.was_there
+
+
+def _describe(
+    name: str, finds: str, state: str, path: Path | None, sha256: str | None
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "finds": finds,
+        "state": state,
+        "path": str(path) if path else None,
+        "sha256": sha256,
+        "license": None,
+        "url": None,
+    }

@@ -1,0 +1,252 @@
+"""Find the faces in a photo, and cut them out as FER2013's were cut.
+
+FER2013's images were themselves found by OpenCV's cascade, so `haar` is the default: its boxes are,
+but for two hundredths, FER2013's frames (docs/explanation/log.md). `yunet` finds more, turned and
+covered faces too, and its boxes are fitted to those frames.
+
+A detector object belongs to one thread: OpenCV's are not safe to share. OpenCV's own threads are
+off, since files are worked on side by side, and the order of what they find would depend on them.
+
+Shape legend: H, W are the height and width of the upright image in pixels.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from fercli.errors import DependencyMissingError, ModelFileError
+from fercli.images.crop import SIDE_PX, to_face_crop
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fercli.images.decode import DecodedImage
+
+__all__ = ["WHOLE_UP_TO_PX", "Face", "FaceFinder", "cut_face"]
+
+WHOLE_UP_TO_PX: Final = 96
+"""An image whose longer side is at most this is taken as a face by `auto`; twice FER2013's."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in an image, as its detector framed it; pixels of the upright image."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class _Framing:
+    """How a detector's box becomes FER2013's frame.
+
+    Source: medians over detections in FER2013's training images, `benchmarks/face_crops.py`.
+    """
+
+    size: float
+    """Side of the frame over the square root of the box's area."""
+    down: float
+    """Its center below the box's, in sides of the frame."""
+
+
+_FRAMINGS: Final = {
+    "whole": _Framing(1.0, 0.0),
+    "haar": _Framing(1.02, 0.0),
+    "yunet": _Framing(1.14, 0.02),
+}
+
+
+class _Detector(Protocol):
+    """Finds faces with one library; not to be shared between threads."""
+
+    color: bool
+
+    def detect(self, image: DecodedImage) -> list[Face]:
+        """Return the faces in any order."""
+
+
+class FaceFinder:
+    """Finds faces the way that was asked for; may be used by several threads.
+
+    Args:
+        kind: One of `config.FACES`.
+        weights: Of `yunet`.
+
+    Raises:
+        DependencyMissingError: OpenCV cannot be imported, or has no cascades.
+        ModelFileError: The weights cannot be read.
+    """
+
+    def __init__(self, kind: str, weights: Path | None = None) -> None:
+        self._kind = kind
+        self._weights = weights
+        self._local = threading.local()
+        if kind == "yunet":
+            # Now rather than at the first photo: what is wrong with the weights is said at once.
+            self._open(kind)
+
+    @property
+    def needs_color(self) -> bool:
+        """Whether images are wanted with their colors."""
+        return self._kind == "yunet"
+
+    def find(self, image: DecodedImage) -> tuple[str, list[Face]]:
+        """Return how it was looked for faces, and the faces, largest first.
+
+        Raises:
+            DependencyMissingError: As in the constructor, for `auto` and `haar` at the first photo.
+        """
+        height, width = image.gray.shape
+        kind = self._kind
+        if kind == "auto":
+            kind = "whole" if max(height, width) <= WHOLE_UP_TO_PX else "haar"
+        if kind == "whole":
+            return kind, [Face(0, 0, width, height)]
+        faces = self._open(kind).detect(image)
+        return kind, sorted(faces, key=lambda face: (-face.width * face.height, face.x, face.y))
+
+    def _open(self, kind: str) -> _Detector:
+        """Return this thread's detector."""
+        found: _Detector | None = getattr(self._local, kind, None)
+        if found is None:
+            found = _Yunet(self._weights) if kind == "yunet" else _Haar()
+            setattr(self._local, kind, found)
+        return found
+
+
+def cut_face(image: DecodedImage, face: Face, detector: str) -> NDArray[np.uint8]:
+    """Return a face as a face crop, `[48, 48]` uint8.
+
+    The frame is a square; where it leaves the image, the pixels of the edge go on.
+
+    Args:
+        image: Where the face is.
+        face: Its box.
+        detector: Who framed it: `whole`, `haar` or `yunet`.
+    """
+    if detector == "whole":
+        return to_face_crop(image.gray)
+    from PIL import Image
+
+    framing = _FRAMINGS[detector]
+    side = framing.size * (face.width * face.height) ** 0.5
+    left = face.x + face.width / 2 - side / 2
+    top = face.y + face.height / 2 + framing.down * side - side / 2
+    corners = np.array([left, top, left + side, top + side])
+    height, width = image.gray.shape
+    limits = np.array([width, height])
+    low = np.floor(corners[:2]).astype(int)
+    high = np.ceil(corners[2:]).astype(int)
+    inside_low, inside_high = np.clip(low, 0, limits - 1), np.clip(high, 1, limits)
+    pixels = image.gray[inside_low[1] : inside_high[1], inside_low[0] : inside_high[0]]
+    before, after = inside_low - low, high - inside_high
+    pixels = np.pad(pixels, ((before[1], after[1]), (before[0], after[0])), mode="edge")
+    box = tuple(float(value) for value in (corners.reshape(2, 2) - low).reshape(-1))
+    resized = Image.fromarray(np.ascontiguousarray(pixels)).resize(
+        (SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR, box=(box[0], box[1], box[2], box[3])
+    )
+    return np.asarray(resized, dtype=np.uint8)
+
+
+class _Haar:
+    """OpenCV's cascade for frontal faces, which comes with it."""
+
+    color = False
+    _SIDE_PX: Final = 1024
+    """Longer side of what is searched: a face of 48 pixels in a photo of 1,920 is still 25."""
+    _LEAST_PX: Final = 24
+    """The cascade's own window."""
+
+    def __init__(self) -> None:
+        cv2 = _import_cv2()
+        if not hasattr(cv2, "CascadeClassifier"):
+            message = f"OpenCV {cv2.__version__} has no cascades"
+            hint = "pip install 'opencv-python-headless<5', or give --faces yunet"
+            raise DependencyMissingError(message, hint=hint)
+        path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
+        self._cv2 = cv2
+        self._cascade = cv2.CascadeClassifier(str(path))
+        if self._cascade.empty():
+            message = f"OpenCV's cascade cannot be read from {path}"
+            raise DependencyMissingError(message, hint="pip install 'opencv-python-headless<5'")
+
+    def detect(self, image: DecodedImage) -> list[Face]:
+        small, scale = _shrink(self._cv2, image.gray, self._SIDE_PX)
+        boxes = self._cascade.detectMultiScale(
+            small, scaleFactor=1.1, minNeighbors=5, minSize=(self._LEAST_PX, self._LEAST_PX)
+        )
+        return [_enlarge(box, scale, image) for box in boxes]
+
+
+class _Yunet:
+    """OpenCV's small face network, by weights that are fetched.
+
+    Source:
+        Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023; it finds faces of
+        about 10 to 300 pixels, hence the size of what is searched (OpenCV Zoo's page of it).
+    """
+
+    color = True
+    _SIDE_PX: Final = 640
+    _SCORE: Final = 0.8
+    _OVERLAP: Final = 0.3
+    _MOST: Final = 5000
+
+    def __init__(self, weights: Path | None) -> None:
+        cv2 = _import_cv2()
+        self._cv2 = cv2
+        try:
+            self._network: Any = cv2.FaceDetectorYN.create(
+                str(weights), "", (320, 320), self._SCORE, self._OVERLAP, self._MOST
+            )
+            self._network.detect(np.zeros((320, 320, 3), dtype=np.uint8))
+        except (cv2.error, AttributeError) as reason:
+            message = f"{weights} cannot be used as weights of yunet"
+            raise ModelFileError(message, hint="fer models fetch yunet") from reason
+
+    def detect(self, image: DecodedImage) -> list[Face]:
+        if image.rgb is None:
+            raise TypeError(image)
+        small, scale = _shrink(self._cv2, image.rgb, self._SIDE_PX)
+        self._network.setInputSize((small.shape[1], small.shape[0]))
+        found = self._network.detect(np.ascontiguousarray(small[:, :, ::-1]))[1]
+        boxes = [] if found is None else found[:, :4]
+        return [_enlarge(box, scale, image) for box in boxes]
+
+
+def _import_cv2() -> Any:  # noqa: ANN401  # untyped library
+    try:
+        import cv2
+    except ImportError as reason:
+        message = f"OpenCV cannot be imported ({reason})"
+        hint = "pip install 'opencv-python-headless<5'; face crops need none: --faces whole"
+        raise DependencyMissingError(message, hint=hint) from reason
+    cv2.setNumThreads(1)
+    return cv2
+
+
+def _shrink(cv2: Any, pixels: NDArray[np.uint8], side_px: int) -> tuple[NDArray[np.uint8], float]:  # noqa: ANN401  # untyped library
+    """Return an image whose longer side is at most `side_px`, and how much larger it was."""
+    height, width = pixels.shape[:2]
+    scale = max(height, width) / side_px
+    if scale <= 1:
+        return pixels, 1.0
+    size = (max(1, round(width / scale)), max(1, round(height / scale)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), scale
+
+
+def _enlarge(box: Any, scale: float, image: DecodedImage) -> Face:  # noqa: ANN401  # four numbers
+    """Return a box in pixels of the image, kept inside of it and at least a pixel large."""
+    height, width = image.gray.shape
+    x, y, across, down = (float(value) * scale for value in box)
+    left, top = min(max(round(x), 0), width - 1), min(max(round(y), 0), height - 1)
+    right = min(max(round(x + across), left + 1), width)
+    bottom = min(max(round(y + down), top + 1), height)
+    return Face(left, top, right - left, bottom - top)
