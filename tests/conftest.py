@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +146,52 @@ def face_files(faces: Dataset, tmp_path: Path) -> Path:
     for number in range(5):
         Image.fromarray(faces.images[number]).save(folder / f"face-{number}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An astronaut, 512 x 512 in color: a face that may be used, which scikit-image brings."""
+    from skimage import data
+
+    path = tmp_path_factory.mktemp("photos") / "astronaut.png"
+    Image.fromarray(data.astronaut()).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def yunet_weights() -> Path:
+    """Weights of YuNet, where the machine has them."""
+    path = os.environ.get("FERCLI_YUNET")
+    if not path:
+        pytest.skip("FERCLI_YUNET is unset")
+    return Path(path)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[dict[str, bytes]], str]]:
+    """Serve some contents by path, and return the address."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start_server(contents: dict[str, bytes]) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                content = contents.get(self.path)
+                self.send_response(404 if content is None else 200)
+                self.send_header("Content-Length", str(len(content or b"")))
+                self.end_headers()
+                self.wfile.write(content or b"")
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start_server
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 def write_table(

@@ -3,16 +3,27 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import Result
 
+from fercli.config import PredictConfig
 from fercli.emotions import LABELS
+from fercli.images import load_image
+from fercli.inference import FilePrediction, predict_files
+from fercli.inference.folders import OutputFolder, Sorter
+from fercli.inference.onnx import OnnxRuntime
+from fercli.results import PredictionRow
 
 if TYPE_CHECKING:
+    from fercli.data import Dataset
     from fercli.runs import RunFolder
 
 Run = Callable[..., Result]
@@ -109,8 +120,254 @@ def test_refusals(run: Run, trained: RunFolder, face_files: Path, tmp_path: Path
     assert run("predict", face_files, "--batch-size", 0).exit_code == 2
     assert run("predict", face_files, "--output", "rows.txt").exit_code == 2
     assert run("predict", face_files, "--json", "--format", "csv").exit_code == 2
+    assert run("predict", face_files, "--faces", "dlib").exit_code == 2
+    assert run("predict", face_files, "--format", "parquet").exit_code == 2
+    assert run("predict", face_files, "--resume").exit_code == 2
+    assert run("predict", face_files, "--resume", "--output", "a.parquet").exit_code == 2
+    assert run("predict", face_files, "--link").exit_code == 2
+    assert run("predict", face_files, "--montage", "sheet.jpg").exit_code == 2
+    assert run("predict", face_files, "--annotate", face_files / "face-0.png").exit_code == 2
+    assert run("predict", face_files, "--detector-weights", "x.onnx").exit_code == 4
+    assert run("predict", face_files, "--faces", "yunet").exit_code == 4
     result = run("predict", face_files, "--model", trained.onnx, "--device", "cuda:99")
     assert result.exit_code == 5
+
+
+def test_photos_by_each_detector(
+    run: Run, run_json: RunJson, trained: RunFolder, photo: Path, tmp_path: Path
+) -> None:
+    Image.new("L", (300, 200), 128).save(tmp_path / "wall.png")
+
+    data = run_json("predict", photo, tmp_path / "wall.png", "--model", trained.onnx)["data"]
+    whole = run_json("predict", photo, "--model", trained.onnx, "--faces", "whole")["data"]
+    table = run("predict", photo, tmp_path / "wall.png", "--model", trained.onnx)
+
+    (face, wall) = data["rows"]
+    assert (face["status"], face["detector"], face["face"]) == ("ok", "haar", 0)
+    assert (face["image_width"], face["image_height"]) == (512, 512)
+    assert 150 < face["box"][0] < 200
+    assert (wall["status"], wall["detector"], wall["label"]) == ("no_face", "haar", None)
+    assert (data["n_faces"], data["n_no_face"], data["n_skipped"]) == (1, 1, 0)
+    assert whole["rows"][0]["box"] == [0, 0, 512, 512]
+    assert "no_face" in table.stdout
+    assert "100.0%" in table.stdout
+
+
+def test_yunet(run_json: RunJson, trained: RunFolder, photo: Path, yunet_weights: Path) -> None:
+    words = ["predict", photo, "--model", trained.onnx, "--faces", "yunet"]
+
+    data = run_json(*words, "--detector-weights", yunet_weights)["data"]
+
+    (row,) = data["rows"]
+    assert row["detector"] == "yunet"
+    assert 150 < row["box"][0] < 200
+
+
+def test_pictures_and_sorted_folders(
+    run: Run, trained: RunFolder, face_files: Path, photo: Path
+) -> None:
+    (face_files / "deep").mkdir()
+    (face_files / "deep" / "face-0.png").write_bytes((face_files / "face-0.png").read_bytes())
+    (face_files / "text.jpg").write_text("hello")
+    Image.new("L", (300, 200), 128).save(face_files / "wall.bmp")
+    words = [
+        "predict", face_files, photo, photo, "--model", trained.onnx, "--annotate", "framed",
+        "--sort-into", "sorted", "--montage", "sheet.png",
+    ]  # fmt: skip
+
+    result = run(*words)
+
+    assert result.exit_code == 7
+    framed = sorted(str(path.relative_to("framed")) for path in Path("framed").rglob("*.*"))
+    assert framed == sorted(
+        ["astronaut-2.png", "astronaut.png", "deep/face-0.png", "wall.bmp.jpg",
+         *(f"face-{number}.png" for number in range(5))]
+    )  # fmt: skip
+    assert min(load_image(Path("framed/face-1.png")).gray.shape) >= 240
+    original = load_image(photo).gray.astype(int)
+    changed = np.abs(load_image(Path("framed/astronaut.png")).gray.astype(int) - original)
+    assert changed.shape == (512, 512)
+    assert changed.max() > 0
+    assert changed[200:].max() == 0
+    stored = sorted(path.name for path in Path("sorted").rglob("*.*"))
+    assert stored == sorted(
+        ["astronaut.png", "astronaut-2.png", "face-0.png", "wall.bmp",
+         *(f"face-{number}.png" for number in range(5))]
+    )  # fmt: skip
+    assert Path("sorted/no_face/wall.bmp").read_bytes() == (face_files / "wall.bmp").read_bytes()
+    assert load_image(Path("sheet.png")).gray.shape[1] > 200
+    assert run(*words).exit_code == 2
+    assert run(*words, "--force").exit_code == 7
+    assert sorted(path.name for path in Path("sorted").rglob("*.*")) == stored
+
+
+def test_links(run: Run, trained: RunFolder, face_files: Path) -> None:
+    words = ["predict", face_files, "--model", trained.onnx, "--sort-into", "sorted", "--link"]
+
+    assert run(*words).exit_code == 0
+    assert run(*words, "--force").exit_code == 0
+
+    links = list(Path("sorted").rglob("*.png"))
+    assert len(links) == 5
+    assert all(link.is_symlink() and link.resolve().parent == face_files for link in links)
+
+
+def test_a_label_is_no_way_out_of_the_folder(tmp_path: Path) -> None:
+    row = PredictionRow(path="a.png", status="ok", label="../../../etc")
+    (tmp_path / "a.png").write_bytes(b"x")
+    sorter = Sorter(OutputFolder(tmp_path / "out", [tmp_path]))
+
+    sorter.add(FilePrediction(tmp_path / "a.png", (row,), np.empty((0, 48, 48), np.uint8)))
+
+    (stored,) = (tmp_path / "out").rglob("a.png")
+    assert stored.parent.parent == tmp_path / "out"
+
+
+def test_parquet(run: Run, trained: RunFolder, face_files: Path) -> None:
+    import pyarrow.parquet
+
+    (face_files / "text.jpg").write_text("hello")
+    words = ["predict", face_files, "--model", trained.onnx, "--output"]
+
+    assert run(*words, "rows.parquet").exit_code == 7
+    assert run(*words, "rows.csv").exit_code == 7
+
+    table = pyarrow.parquet.read_table("rows.parquet").to_pylist()
+    with Path("rows.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(table) == 6
+    for found, row in zip(table, rows, strict=True):
+        assert {key: "" if value is None else str(value) for key, value in found.items()} == row
+
+
+def test_parquet_without_its_extra(
+    run: Run, trained: RunFolder, face_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    result = run("predict", face_files, "--model", trained.onnx, "--output", "rows.parquet")
+
+    assert result.exit_code == 5
+    assert "fercli[parquet]" in result.stderr
+    assert list(Path().glob("rows*")) == []
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_resume_ends_where_an_uninterrupted_run_ends(
+    run: Run, trained: RunFolder, face_files: Path, kind: str
+) -> None:
+    (face_files / 'odd "name,\nof two lines.png').write_bytes(
+        (face_files / "face-1.png").read_bytes()
+    )
+    (face_files / "text.jpg").write_text("hello")
+    words = ["predict", face_files, "--model", trained.onnx, "--batch-size", 1, "--output"]
+    run(*words, f"whole.{kind}")
+    content = Path(f"whole.{kind}").read_bytes()
+    ends = [0, 1, *range(30, len(content), 97), len(content) - 1, len(content)]
+
+    for end in ends:
+        Path(f"torn.{kind}").unlink(missing_ok=True)
+        Path(f"torn.{kind}.partial").write_bytes(content[:end])
+        assert run(*words, f"torn.{kind}", "--resume").exit_code in {0, 7}
+        assert Path(f"torn.{kind}").read_bytes() == content, end
+        assert not Path(f"torn.{kind}.partial").exists()
+
+
+def test_resume_passes_over_what_has_rows(
+    run_json: RunJson, run: Run, trained: RunFolder, face_files: Path
+) -> None:
+    words = ["predict", face_files, "--model", trained.onnx, "--output", "rows.jsonl", "--resume"]
+    first = run_json(*words)["data"]
+    (face_files / "zz.png").write_bytes((face_files / "face-0.png").read_bytes())
+
+    second, third = run_json(*words)["data"], run_json(*words)["data"]
+
+    assert (first["n_inputs"], first["n_resumed"]) == (5, 0)
+    assert (second["n_inputs"], second["n_resumed"]) == (1, 5)
+    assert (third["n_inputs"], third["n_resumed"]) == (0, 6)
+    assert len(Path("rows.jsonl").read_text().splitlines()) == 6
+    assert run(*words[:-1]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"hello\n", b'{"path": "a"}\n', b'{"path": "a", "probabilities": {"cat": 1}}\n', b"[1]\n"],
+)
+def test_what_is_no_file_of_rows_is_not_gone_on_with(
+    run: Run, trained: RunFolder, face_files: Path, content: bytes
+) -> None:
+    words = ["predict", face_files, "--model", trained.onnx, "--resume", "--output"]
+    for kind in ("csv", "jsonl"):
+        Path(f"rows.{kind}").write_bytes(content)
+
+        assert run(*words, f"rows.{kind}").exit_code == 3
+        assert Path(f"rows.{kind}").read_bytes() == content
+
+
+def test_a_path_of_stdin_that_is_not_there_is_a_row(
+    run: Run, trained: RunFolder, face_files: Path
+) -> None:
+    listed = f"{face_files}/face-0.png\nmissing.png\n\n{face_files}/face-1.png\n"
+
+    result = run("predict", "-", "--model", trained.onnx, "--format", "jsonl", stdin=listed)
+
+    assert result.exit_code == 7
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [row["status"] for row in rows] == ["ok", "unreadable", "ok"]
+    assert run("predict", "-", stdin="").exit_code == 3
+
+
+def test_files_are_found_and_read_only_as_they_are_needed(
+    trained: RunFolder, face_files: Path
+) -> None:
+    asked = 0
+
+    def list_forever() -> Iterator[Path]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield face_files / "face-0.png"
+
+    predictions = predict_files(
+        OnnxRuntime(trained.onnx), list_forever(), PredictConfig(batch_size=8)
+    )
+    for _ in range(20):
+        next(predictions)
+    predictions.close()
+
+    assert asked <= 8 * (3 + 2 * (os.cpu_count() or 1) + 1)
+
+
+def test_rows_do_not_depend_on_the_threads(
+    trained: RunFolder, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(150)]
+    for number, path in enumerate(paths):
+        Image.fromarray(faces.images[number]).save(path)
+    runtime = OnnxRuntime(trained.onnx)
+
+    found = []
+    for n_threads in (1, 2, 7):
+        monkeypatch.setattr("fercli.inference.predict._count_processors", lambda n=n_threads: n)
+        found.append([prediction.rows for prediction in predict_files(runtime, paths)])
+
+    assert found[0] == found[1] == found[2]
+    assert [rows[0].path for rows in found[0]] == list(map(str, paths))
+
+
+def test_a_reader_that_leaves_ends_it_quietly(trained: RunFolder, face_files: Path) -> None:
+    listed = "\n".join([str(face_files / "face-0.png")] * 3000)
+    command = f"{sys.executable} -m fercli predict - --model {trained.onnx} --format csv | head -2"
+
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        input=listed, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 2
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stderr
 
 
 def test_hostile_names_reach_no_terminal(run: Run, trained: RunFolder, face_files: Path) -> None:

@@ -41,7 +41,7 @@ def find_images(paths: Sequence[str], stdin: Iterable[str] = ()) -> Iterator[Pat
 def name_within(path: Path, roots: Iterable[PurePath]) -> PurePath:
     """Return a file's name below the first of some folders that holds it, else its own name."""
     for root in roots:
-        if path.is_relative_to(root):
+        if path != root and path.is_relative_to(root):
             return path.relative_to(root)
     return PurePath(path.name)
 

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fercli.errors import ModelFileError
+from fercli.images import DecodedImage, Face, FaceFinder, cut_face, load_image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def take(gray: NDArray[np.uint8]) -> DecodedImage:
+    return DecodedImage(gray, 1)
+
+
+def test_haar_finds_the_astronaut(photo: Path) -> None:
+    image = load_image(photo)
+
+    detector, faces = FaceFinder("auto").find(image)
+
+    assert detector == "haar"
+    (face,) = faces
+    # Where her face is, by eye: centered near (225, 113), some 95 pixels wide.
+    assert abs(face.x + face.width / 2 - 225) < 15
+    assert abs(face.y + face.height / 2 - 113) < 15
+    assert 80 < face.width < 120
+    crop = cut_face(image, face, detector)
+    assert crop.shape == (48, 48)
+    assert crop.dtype == np.uint8
+
+
+def test_faces_are_the_same_however_large_the_photo(photo: Path) -> None:
+    picture = Image.open(photo).convert("L")
+    finder = FaceFinder("haar")
+    crops = []
+    for factor in (1, 2, 5):
+        side = 512 * factor
+        image = take(np.asarray(picture.resize((side, side), Image.Resampling.LANCZOS)))
+        (face,) = finder.find(image)[1]
+        assert abs(face.x / factor - 177) < 12
+        crops.append(cut_face(image, face, "haar").astype(int))
+
+    assert np.abs(crops[0] - crops[1]).mean() < 16
+    assert np.abs(crops[0] - crops[2]).mean() < 16
+
+
+def test_largest_face_comes_first(photo: Path) -> None:
+    picture = Image.open(photo).convert("L")
+    sheet = Image.new("L", (900, 520), 128)
+    sheet.paste(picture.resize((256, 256)), (0, 0))
+    sheet.paste(picture, (380, 0))
+
+    faces = FaceFinder("haar").find(take(np.asarray(sheet)))[1]
+
+    assert [round(face.width / 50) for face in faces] == [2, 1]
+
+
+@pytest.mark.parametrize(("size", "detector"), [((96, 96), "whole"), ((97, 40), "haar")])
+def test_auto_takes_small_images_as_faces(size: tuple[int, int], detector: str) -> None:
+    image = take(np.full(size, 90, dtype=np.uint8))
+
+    found, faces = FaceFinder("auto").find(image)
+
+    assert found == detector
+    assert len(faces) == (1 if detector == "whole" else 0)
+
+
+@pytest.mark.parametrize("kind", ["auto", "haar"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (3000, 2), (97, 97)])
+def test_odd_shapes_hold_no_face(kind: str, shape: tuple[int, int]) -> None:
+    faces = FaceFinder(kind).find(take(np.zeros(shape, dtype=np.uint8)))[1]
+
+    assert len(faces) <= 1
+
+
+def test_a_whole_image_is_its_own_crop() -> None:
+    gray = np.arange(48 * 48, dtype=np.uint64).reshape(48, 48).astype(np.uint8)
+
+    assert np.array_equal(cut_face(take(gray), Face(0, 0, 48, 48), "whole"), gray)
+
+
+@pytest.mark.parametrize("x", [-20, 0, 30, 70])
+@pytest.mark.parametrize("y", [-20, 0, 30, 70])
+def test_edges_go_on_where_a_frame_leaves_the_image(x: int, y: int) -> None:
+    gray = np.tile(np.arange(80, dtype=np.uint8), (80, 1))
+    face = Face(max(x, 0), max(y, 0), 10 + min(x, 0) // 4, 10 + min(y, 0) // 4)
+
+    crop = cut_face(take(gray), face, "haar")
+
+    assert crop.shape == (48, 48)
+    # Brightness is the column: it rises from left to right and stays within the image's.
+    assert (np.diff(crop.astype(int), axis=1) >= 0).all()
+    assert np.ptp(crop, axis=0).max() == 0
+
+
+def test_a_frame_is_cut_where_it_says() -> None:
+    gray = np.add.outer(np.arange(200) % 100, np.arange(300) % 120).astype(np.uint8)
+
+    crop = cut_face(take(gray), Face(100, 40, 96, 96), "haar")
+
+    side = 96 * 1.04
+    left, top = 148 - side / 2, 88 - side / 2
+    picture = Image.fromarray(gray)
+    box = (left, top, left + side, top + side)
+    expected = picture.resize((48, 48), Image.Resampling.BILINEAR, box=box)
+    # The same frame, counted from another corner, is rounded in another way.
+    assert np.abs(crop.astype(int) - np.asarray(expected).astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", None])
+def test_weights_that_are_none_are_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "weights.onnx"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(ModelFileError, match="weights"):
+        FaceFinder("yunet", path)
+
+
+def test_another_network_is_no_detector(tmp_path: Path, make_foreign: Any) -> None:
+    make_foreign(tmp_path / "other.onnx", [1, 3, 320, 320], 7)
+
+    with pytest.raises(ModelFileError):
+        FaceFinder("yunet", tmp_path / "other.onnx")
+
+
+def test_yunet_finds_the_astronaut(photo: Path, yunet_weights: Path) -> None:
+    finder = FaceFinder("yunet", yunet_weights)
+    image = load_image(photo, color=finder.needs_color)
+
+    detector, (face, *others) = finder.find(image)
+
+    assert others == []
+    assert abs(face.x + face.width / 2 - 225) < 15
+    haar = cut_face(image, FaceFinder("haar").find(image)[1][0], "haar").astype(int)
+    yunet = cut_face(image, face, detector).astype(int)
+    assert np.abs(haar - yunet).mean() < 40
