@@ -50,7 +50,9 @@ def main() -> None:
     for split in ("train", "public"):
         subset = dataset.select(split)
         count = min(options.n, len(subset.labels))
-        chosen[split] = subset.take(np.sort(generator.choice(len(subset.labels), count, False)))
+        chosen[split] = subset.take(
+            np.sort(generator.choice(len(subset.labels), count, replace=False))
+        )
     finders = {"haar": FaceFinder("haar")}
     if options.weights:
         finders["yunet"] = FaceFinder("yunet", options.weights)

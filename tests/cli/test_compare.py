@@ -159,6 +159,26 @@ def test_a_foreign_model_gets_the_pixels_that_were_described(
     assert answers == pytest.approx(powers / powers.sum(axis=1, keepdims=True), abs=1e-5)
 
 
+def test_each_foreign_model_is_read_as_was_said_of_it(
+    run_json: RunJson, dataset_path: Path, make_foreign: MakeForeign
+) -> None:
+    make_foreign(Path("a.onnx"), ["N", 1, 48, 48], 7)
+    make_foreign(Path("b.onnx"), ["N", 1, 64, 64], 8)
+
+    def score(*words: object) -> list[float]:
+        models = run_json("compare", *words, "--data", dataset_path)["data"]["models"]
+        return [model["scores"]["accuracy"] for model in models]
+
+    both = score(
+        "a.onnx", "b.onnx", "--labels", "fer2013", "--labels", "b.onnx=ferplus",
+        "--input", "b.onnx=0-255",
+    )  # fmt: skip
+
+    assert both[0] == score("a.onnx", "a.onnx", "--labels", "fer2013")[0]
+    alone = score("b.onnx", "b.onnx", "--labels", "ferplus", "--input", "0-255")
+    assert both[1] == alone[0]
+
+
 def test_bad_words_about_foreign_models(
     run: Run, trained: RunFolder, dataset_path: Path, make_foreign: MakeForeign
 ) -> None:
@@ -171,6 +191,8 @@ def test_bad_words_about_foreign_models(
     assert run(*words, "--labels", "happy,happy").exit_code == 2
     assert run(*words, "--labels", "fer2013", "--input", "0-2").exit_code == 2
     assert run(*words, "--labels", "a,b,c,d,e,f,g").exit_code == 4
+    assert run(*words, "--labels", "other.onnx=fer2013").exit_code == 2
+    assert run(*words, "--labels", "fer2013", "--input", "foreign.onnx=0-2").exit_code == 2
     flat = ["compare", trained.onnx, "flat.onnx", "--data", dataset_path, "--labels", "fer2013"]
     assert run(*flat).exit_code == 4
     assert run(*words, "--split", "validation", "--labels", "fer2013").exit_code == 3

@@ -291,6 +291,28 @@ def test_both_forms_of_a_model_give_the_same_report(
             assert float(one[f"p_{name}"]) == pytest.approx(float(other[f"p_{name}"]), abs=1e-4)
 
 
+def test_eight_bits_give_the_same_report_within_what_export_allows(
+    run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    data = ["--data", dataset_path]
+    run_json("export", trained.path, "--int8", *data)
+    words = ["--split", "public", *data]
+
+    fp32 = run_json("evaluate", trained.onnx, *words, "--output", "fp32")["data"]
+    int8 = run_json("evaluate", "model-int8.onnx", *words, "--output", "int8")["data"]
+    pair = run_json("compare", trained.onnx, "model-int8.onnx", *words)["data"]["pairs"][0]
+
+    assert set(fp32) == set(int8)
+    assert int8["accuracy"] >= fp32["accuracy"] - 0.005
+    agreed = [
+        one["predicted"] == other["predicted"]
+        for one, other in zip(read_rows(Path("fp32")), read_rows(Path("int8")), strict=True)
+    ]
+    assert np.mean(agreed) >= 0.95
+    assert pair["difference"] == pytest.approx(int8["accuracy"] - fp32["accuracy"])
+    assert Path("int8/report.html").exists()
+
+
 def test_a_score_on_the_split_that_chose_is_called_selection(
     run: Run, run_json: RunJson, trained: RunFolder, dataset_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ from fercli.cli import (
     explain,
     export,
     info,
+    models,
     predict,
     prepare,
     train,
@@ -47,6 +48,8 @@ COMMANDS = {
     "explain": explain.explain_command,
     "export": export.export_command,
     "predict": predict.predict_command,
+    "models list": models.list_command,
+    "models fetch": models.fetch_command,
     "info": info.info_command,
     "demo": demo.demo_command,
 }
@@ -58,7 +61,8 @@ HOW_TO = {
     "data download": "download.md", "data prepare": "prepare.md", "data check": "check.md",
     "train": "train.md",
     "evaluate": "evaluate.md", "compare": "compare.md", "explain": "explain.md",
-    "export": "export.md", "predict": "predict.md", "info": "info.md", "demo": "demo.md",
+    "export": "export.md", "predict": "predict.md", "models list": "models.md",
+    "models fetch": "models.md", "info": "info.md", "demo": "demo.md",
 }  # fmt: skip
 
 
@@ -92,7 +96,7 @@ def write_votes(path: Path, table_rows: list[tuple[object, object, str]]) -> Non
 
 
 @pytest.fixture
-def models(trained: RunFolder, make_foreign: Callable[..., object], tmp_path: Path) -> Path:
+def named_models(trained: RunFolder, make_foreign: Callable[..., object], tmp_path: Path) -> Path:
     """Runs and models under the names that examples use."""
     for name in ("fast", "standard", "ensemble"):
         shutil.copytree(trained.path, tmp_path / "runs" / name)
@@ -104,7 +108,7 @@ def models(trained: RunFolder, make_foreign: Callable[..., object], tmp_path: Pa
 
 @pytest.fixture
 def workplace(
-    models: Path,
+    named_models: Path,
     face_files: Path,
     dataset_path: Path,
     image_folder: Path,
@@ -112,7 +116,7 @@ def workplace(
     make_table: Callable[..., Path],
 ) -> Path:
     """A folder in which every example makes sense: sources, faces, runs, a model, a default."""
-    tmp_path = models
+    tmp_path = named_models
     table = make_table(tmp_path / "fer2013.csv", table_rows)
     (tmp_path / "fer2013.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
     shutil.make_archive(str(tmp_path / "archive"), "zip", image_folder)
@@ -169,6 +173,17 @@ def test_examples_run(
     # The tiny model of the tests need not be as good as an example requires.
     allowed = {0, 6} if "--require" in example else {0}
     assert result.exit_code in allowed, result.output
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()])
+def test_programs_run(page: Path, workplace: Path, dataset_path: Path) -> None:
+    (workplace / "home").mkdir()
+    shutil.copy(dataset_path, workplace / "home" / "fer2013.safetensors")
+    shutil.copy(workplace / "one.png", workplace / "crop.png")
+    names: dict[str, object] = {}
+
+    for program in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        exec(compile(program, str(page), "exec"), names)  # noqa: S102  # our own pages
 
 
 def test_readme_has_two_commands_first() -> None:

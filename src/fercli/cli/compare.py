@@ -53,20 +53,22 @@ def compare_command(
     data: DataOption = None,
     split: SplitOption = None,
     labels: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="NAME,NAME,...|fer2013|ferplus|folders",
-            help="What the outputs of an ONNX file mean that fercli did not export.",
+            metavar="[MODEL=]NAME,NAME,...|fer2013|ferplus|folders",
+            help="What the outputs of ONNX files mean that fercli did not export; of one of them "
+            "with its name before it, as typed.",
         ),
     ] = None,
     scaling: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             "--input",
-            metavar="0-255|0-1|-1-1|imagenet",
-            help="How such a file wants its pixels; size and channels it says itself.",
+            metavar="[MODEL=]0-255|0-1|-1-1|imagenet",
+            help="How such files want their pixels; size and channels they say themselves. "
+            "Default: 0-1.",
         ),
-    ] = "0-1",
+    ] = None,
     device: DeviceOption = None,
     folder: OutputFolderOption = None,
     force: ForceOption = False,
@@ -84,7 +86,7 @@ def compare_command(
     Examples:
       fer compare runs/fast runs/standard
       fer compare runs/fast runs/standard --split public --output comparison
-      fer compare runs/fast other.onnx --labels ferplus --input 0-255
+      fer compare runs/fast other.onnx --labels ferplus --input other.onnx=0-255
     """
     from fercli.data import load_data
     from fercli.evaluation import (
@@ -94,13 +96,9 @@ def compare_command(
         compare,
         write_comparison,
     )
-    from fercli.inference.foreign import SCALINGS, parse_labels
 
     names = check_names(models)
-    if problems := find_unknown_choice("input", scaling, SCALINGS):
-        raise ConfigError(*problems)
-    order = parse_labels(labels) if labels else None
-    how = _How(choose_device_name(device), order, scaling)
+    how = _read_how(models, labels or [], scaling or [], choose_device_name(device))
     check_outputs(folder, COMPARISON_FILES.values(), force=force)
     with watch_images(output, "reading the dataset") as on_progress:
         dataset = load_data(data, on_progress, output.warn)
@@ -125,10 +123,42 @@ class _How:
 
     device: str
     """Where they run."""
-    order: tuple[str, ...] | None
-    """Labels of models that fercli did not export; None refuses those."""
-    scaling: str
+    orders: dict[str, tuple[str, ...]]
+    """Labels of models that fercli did not export, by what was typed; others are refused."""
+    scalings: dict[str, str]
     """Of their pixels."""
+
+
+def _read_how(models: list[str], labels: list[str], scaling: list[str], device: str) -> _How:
+    """Read what was said of models that fercli did not export."""
+    from fercli.inference.foreign import SCALINGS, parse_labels
+
+    scalings = dict.fromkeys(models, "0-1") | _assign(models, scaling)
+    problems = [
+        problem
+        for value in dict.fromkeys(scalings.values())
+        for problem in find_unknown_choice("input", value, SCALINGS)
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    words = _assign(models, labels)
+    return _How(device, {spec: parse_labels(text) for spec, text in words.items()}, scalings)
+
+
+def _assign(models: list[str], values: list[str]) -> dict[str, str]:
+    """Return each model's value; `MODEL=VALUE` is of one of them, whatever is said of all."""
+    assigned: dict[str, str] = {}
+    of_one: dict[str, str] = {}
+    for text in values:
+        spec, equals, value = text.rpartition("=")
+        if not equals:
+            assigned |= dict.fromkeys(models, text)
+        elif spec in models:
+            of_one[spec] = value
+        else:
+            message = f"{text}: {spec} is none of the models that are compared"
+            raise ConfigError(message)
+    return assigned | of_one
 
 
 def _open(output: Output, name: str, spec: str, dataset: Dataset, how: _How) -> Candidate:
@@ -139,7 +169,7 @@ def _open(output: Output, name: str, spec: str, dataset: Dataset, how: _How) -> 
     from fercli.models import find_model, open_runtime
 
     model = find_model(spec)
-    order = how.order
+    order = how.orders.get(spec)
     if not model.is_onnx or is_exported(model.path):
         return Candidate(name, model, open_runtime(model, device=how.device))
     if order is None:
@@ -148,7 +178,7 @@ def _open(output: Output, name: str, spec: str, dataset: Dataset, how: _How) -> 
     if how.device not in {"auto", "cpu"}:
         message = f"{spec} was not exported by fercli, and such models run on the CPU only"
         raise DeviceUnavailableError(message, hint="use --device cpu")
-    runtime = ForeignRuntime(model.path, order, how.scaling)
+    runtime = ForeignRuntime(model.path, order, how.scalings[spec])
     extra = tuple(label for label in order if label not in dataset.label_names)
     if not extra or not set(dataset.label_names) <= set(order):
         return Candidate(name, model, runtime)

@@ -36,6 +36,7 @@ def list_command(output: Output) -> Outcome:  # noqa: ARG001  # nothing to say o
 
     Examples:
       fer models list
+      fer models list --json
     """
     from fercli.models import find_model, list_bundled
 
@@ -78,6 +79,7 @@ def fetch_command(
 
     Examples:
       fer models fetch yunet
+      fer models fetch yunet --json
     """
     problems = find_unknown_choice("detector", name, DETECTORS)
     if problems:
