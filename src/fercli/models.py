@@ -130,12 +130,13 @@ def list_bundled() -> list[str]:
     return sorted(path.stem for path in _ASSETS.glob("*.onnx"))
 
 
-def open_runtime(model: ModelFile, *, device: str = "auto") -> Runtime:
+def open_runtime(model: ModelFile, *, device: str = "auto", n_threads: int = 0) -> Runtime:
     """Open a model.
 
     Args:
         model: What `find_model` found.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        n_threads: Of one call of an ONNX model on the CPU, 0 for one per core.
 
     Raises:
         ModelFileError: The file is damaged or not a fercli model.
@@ -144,7 +145,7 @@ def open_runtime(model: ModelFile, *, device: str = "auto") -> Runtime:
     if model.is_onnx:
         from fercli.inference.onnx import OnnxRuntime
 
-        return OnnxRuntime(model.path, device=device)
+        return OnnxRuntime(model.path, device=device, n_threads=n_threads)
     from fercli.networks.devices import choose_device
     from fercli.networks.runtime import TorchRuntime
 

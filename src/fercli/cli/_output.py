@@ -118,8 +118,12 @@ class Output:
     @contextlib.contextmanager
     def progress(self, *, unit: str) -> Iterator[Progress | None]:
         """Show progress bars on stderr inside the block; None where there is no terminal."""
+        # Asked without Rich, whose import takes a tenth of a second.
+        if self.verbosity < 0 or not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR")):
+            yield None
+            return
         console = self.build_console(stderr=True)
-        if self.verbosity < 0 or not console.is_terminal:
+        if not console.is_terminal:
             yield None
             return
         from rich.progress import (

@@ -146,7 +146,7 @@ def predict_command(
     files = find_images(paths, _read_stdin() if "-" in paths else ())
     wanted = _Wanted(annotate, sort_into, link, montage, force, resume, max_pixels)
     keepers = _open_keepers(wanted, [PurePath(path) for path in paths])
-    runtime, title = _open_model(output, model, choose_device_name(device))
+    runtime, title, parallel = _open_model(output, model, choose_device_name(device))
     tally = _Tally(runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None)
     left, total = (files, None) if "-" in paths else _look_ahead(files)
     started = perf_counter()
@@ -154,7 +154,7 @@ def predict_command(
         open_rows(rows_go, runtime.labels, shown=not output.json) as rows,
         _watch(output, rows_go) as on_progress,
         contextlib.closing(
-            predict_files(runtime, _pass_over(left, rows, tally), config)
+            predict_files(runtime, _pass_over(left, rows, tally), config, parallel=parallel)
         ) as predictions,
     ):
         for prediction in predictions:
@@ -261,14 +261,16 @@ def _open_keepers(wanted: _Wanted, roots: list[PurePath]) -> list[Keeper]:
     return keepers
 
 
-def _open_model(output: Output, model: str | None, device: str) -> tuple[Runtime, str]:
-    """Return the model ready to run, and what to call it."""
+def _open_model(output: Output, model: str | None, device: str) -> tuple[Runtime, str, bool]:
+    """Return the model ready to run, what to call it, and whether threads may share it."""
     from fercli.models import find_model, open_runtime
 
-    found = find_model(model, prefer_onnx=device in {"auto", "cpu"})
+    on_cpu = device in {"auto", "cpu"}
+    found = find_model(model, prefer_onnx=on_cpu)
     if found.assumed:
         output.note(f"model: {found.origin}")
-    return open_runtime(found, device=device), found.title
+    runtime = open_runtime(found, device=device, n_threads=1)
+    return runtime, found.title, found.is_onnx and on_cpu
 
 
 def _look_ahead(files: Iterator[Path]) -> tuple[Iterable[Path], int | None]:

@@ -11,6 +11,7 @@ Shape legend: H, W are the height and width of the upright image in pixels.
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import stat
@@ -107,7 +108,9 @@ def convert_image(image: Image.Image, *, frames: int = 1, color: bool = False) -
     """
     from PIL import ImageOps
 
-    upright = ImageOps.exif_transpose(image)
+    # A JPEG says by these whether it is turned; looking further takes as long as decoding it.
+    is_plain = image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}
+    upright = image if is_plain else ImageOps.exif_transpose(image)
     gray = _read_scalars(upright)
     if gray is not None:
         return DecodedImage(gray, frames, np.stack([gray] * 3, axis=2) if color else None)
@@ -120,18 +123,25 @@ def convert_image(image: Image.Image, *, frames: int = 1, color: bool = False) -
 def _decode(stream: BinaryIO, max_pixels: int, *, color: bool) -> DecodedImage:
     from PIL import Image
 
-    with warnings.catch_warnings():
-        # Our own cap replaces Pillow's warning; other warnings are about metadata we do not use.
-        warnings.simplefilter("ignore")
-        with Image.open(stream, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                message = f"{width}x{height} is more than {max_pixels} pixels"
-                raise ImageRefusedError(message)
-            frames = int(getattr(image, "n_frames", 1))
-            image.seek(0)
-            image.load()
-            return convert_image(image, frames=frames, color=color)
+    _silence_pillow()
+    with Image.open(stream, formats=FORMATS) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            message = f"{width}x{height} is more than {max_pixels} pixels"
+            raise ImageRefusedError(message)
+        frames = int(getattr(image, "n_frames", 1))
+        image.seek(0)
+        image.load()
+        return convert_image(image, frames=frames, color=color)
+
+
+@functools.cache
+def _silence_pillow() -> None:
+    """Ignore Pillow's warnings from now on: of metadata that is not used, and of sizes, our cap's.
+
+    Once and for all, since filters that are put back belong to one thread only.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _read_scalars(image: Image.Image) -> NDArray[np.uint8] | None:

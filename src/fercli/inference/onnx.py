@@ -30,6 +30,8 @@ class OnnxRuntime:
     Args:
         path: The model file.
         device: `auto` and `cpu` run on the CPU, `cuda` needs an onnxruntime built for it.
+        n_threads: Threads of one call on the CPU, 0 for one per core; with 1 several threads that
+            call it get in each other's way least.
 
     Raises:
         ModelFileError: It does not load, or is not a model that fercli exported.
@@ -37,8 +39,8 @@ class OnnxRuntime:
         DependencyMissingError: onnxruntime cannot be imported.
     """
 
-    def __init__(self, path: Path, *, device: str = "auto") -> None:
-        self._session = open_session(path, device)
+    def __init__(self, path: Path, *, device: str = "auto", n_threads: int = 0) -> None:
+        self._session = open_session(path, device, n_threads=n_threads)
         self.metadata = _read_metadata(path, self._session)
         self.device = "cpu" if device == "auto" else device
         self.labels: tuple[str, ...] = tuple(self.metadata["labels"])
@@ -49,8 +51,8 @@ class OnnxRuntime:
         return run_session(self._session, ["probabilities"], feeds)
 
 
-def open_session(path: Path, device: str) -> Any:  # noqa: ANN401  # untyped library
-    """Return an onnxruntime session of any ONNX file.
+def open_session(path: Path, device: str, *, n_threads: int = 0) -> Any:  # noqa: ANN401  # untyped library
+    """Return an onnxruntime session of any ONNX file; see `OnnxRuntime`.
 
     Raises:
         ModelFileError: It does not load.
@@ -66,6 +68,7 @@ def open_session(path: Path, device: str) -> Any:  # noqa: ANN401  # untyped lib
     options = onnxruntime.SessionOptions()
     # Its warnings go to file descriptor 2 past every setting of ours; errors are raised.
     options.log_severity_level = 3
+    options.intra_op_num_threads = n_threads
     try:
         # Without this it prints to stdout when a model does not load.
         session = onnxruntime.InferenceSession(

@@ -1,10 +1,11 @@
 """From files to rows of probabilities, one bad file never ending the rest.
 
-Files are read, and faces looked for, in as many threads as there are processors, while the model
-works on the faces found before: Pillow, OpenCV and onnxruntime all let go of Python's lock. Files
-travel in small parcels, whose size depends on the files alone, so that rows, and which faces share
-a call of the model, are the same in every run. Only a few parcels are under way at a time: memory
-does not grow with the list.
+Files are read, and faces looked for, in as many threads as there are processors: Pillow, OpenCV and
+onnxruntime all let go of Python's lock. An ONNX model on the CPU is called in these threads, each
+call on one core; other models work on what was read while the threads go on. Files travel in small
+parcels, whose size depends on the files alone, so that rows, and which faces share a call of the
+model, are the same in every run. Only a few parcels are under way at a time: memory does not grow
+with the list.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -67,7 +68,11 @@ class _Loaded:
 
 
 def predict_files(
-    runtime: Runtime, paths: Iterable[Path], config: PredictConfig | None = None
+    runtime: Runtime,
+    paths: Iterable[Path],
+    config: PredictConfig | None = None,
+    *,
+    parallel: bool = False,
 ) -> Generator[FilePrediction, None, None]:
     """Yield what is said of each file, in order.
 
@@ -75,6 +80,8 @@ def predict_files(
         runtime: The model.
         paths: Image files; taken only a little ahead of what is yielded.
         config: What to look for; the defaults where it is None.
+        parallel: Call the model in the threads that read, too; for one that takes such calls and
+            computes each on one core, which keeps all cores busier than one call on all of them.
 
     Raises:
         ModelFileError: The weights of the detector, or the model, are damaged.
@@ -82,10 +89,19 @@ def predict_files(
     """
     config = config or PredictConfig()
     finder = FaceFinder(config.faces, config.detector_weights)
+
+    def load(parcel: list[Path]) -> list[_Loaded]:
+        return [_load(path, finder, config.max_pixels) for path in parcel]
+
+    def answer(loaded: list[_Loaded]) -> list[FilePrediction]:
+        return list(_predict_parcel(runtime, loaded, config))
+
+    work = (lambda parcel: answer(load(parcel))) if parallel else load
+    finish = (lambda done: done) if parallel else answer
     # Closed in step with this generator: nothing is read for somebody who has gone.
-    with contextlib.closing(_load_ahead(paths, finder, config)) as parcels:
-        for parcel in parcels:
-            yield from _predict_parcel(runtime, parcel, config)
+    with contextlib.closing(_work_ahead(_pack(paths, config.batch_size), work)) as done:
+        for parcel in done:
+            yield from finish(parcel)
 
 
 def describe_faces(
@@ -101,20 +117,16 @@ def describe_faces(
     return described
 
 
-def _load_ahead(
-    paths: Iterable[Path], finder: FaceFinder, config: PredictConfig
-) -> Generator[list[_Loaded], None, None]:
-    """Yield loaded parcels in order, the next ones being loaded meanwhile."""
-
-    def load(parcel: list[Path]) -> list[_Loaded]:
-        return [_load(path, finder, config.max_pixels) for path in parcel]
-
+def _work_ahead(
+    parcels: Iterable[list[Path]], work: Callable[[list[Path]], list[Any]]
+) -> Generator[list[Any], None, None]:
+    """Yield what becomes of parcels, in order; the next ones are worked on meanwhile."""
     n_threads = _count_processors()
     with ThreadPoolExecutor(n_threads, thread_name_prefix="fer-load") as pool:
-        under_way: deque[Future[list[_Loaded]]] = deque()
+        under_way: deque[Future[list[Any]]] = deque()
         try:
-            for parcel in _pack(paths, config.batch_size):
-                under_way.append(pool.submit(load, parcel))
+            for parcel in parcels:
+                under_way.append(pool.submit(work, parcel))
                 if len(under_way) > 2 * n_threads:
                     yield under_way.popleft().result()
             while under_way:
