@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from _report import add_write_option, measure, print_header, publish
+from _report import add_write_option, print_header, publish
 from PIL import Image
 
 from fercli.data import load_data, map_labels
@@ -62,12 +62,8 @@ def main() -> None:
     with publish("face crops", write=options.write):
         print_header("faces found in FER2013's own images, and what is cut out of them")
         for name, finder in finders.items():
-            with measure() as spent:
-                boxes = [find_one(finder, image) for image in chosen["train"].images]
+            boxes = [find_one(finder, image) for image in chosen["train"].images]
             describe_boxes(name, [box for box in boxes if box is not None], len(boxes))
-            print(
-                f"  {len(boxes) / spent.wall_s:,.0f} images of {2 * _SIDE} x {2 * _SIDE} a second"
-            )
             score(name, finder, runtime, public.images, labels)
     if options.sheet:
         draw_sheet(options.sheet, chosen["train"].images, finders)

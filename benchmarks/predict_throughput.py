@@ -72,14 +72,15 @@ def main() -> None:
     add_write_option(parser)
     options = parser.parse_args()
     parts = options.part or list(PARTS)
-    with tempfile.TemporaryDirectory() as name, publish("predicting", write=options.write):
-        print_header(f"`fer predict` with {options.model}, {options.model.stat().st_size:,} bytes")
+    measures = {"crops": time_crops, "photos": time_photos, "start": time_start, "memory": weigh}
+    size = f"{options.model.stat().st_size:,} bytes"
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         crops = write_crops(folder / "crops", options)
         for part in parts:
-            measure = {"crops": time_crops, "photos": time_photos, "start": time_start,
-                       "memory": weigh}[part]  # fmt: skip
-            measure(folder, crops, options)
+            with publish(f"predicting: {part}", write=options.write):
+                print_header(f"`fer predict` with {options.model}, {size}")
+                measures[part](folder, crops, options)
 
 
 def predict(*words: object, stdin: Path | None = None) -> Ran:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +78,27 @@ def test_odd_shapes_hold_no_face(kind: str, shape: tuple[int, int]) -> None:
     faces = FaceFinder(kind).find(take(np.zeros(shape, dtype=np.uint8)))[1]
 
     assert len(faces) <= 1
+
+
+def test_threads_may_begin_at_once() -> None:
+    code = (
+        "import threading, numpy\n"
+        "from fercli.images import DecodedImage, FaceFinder\n"
+        "finder, start, found = FaceFinder('haar'), threading.Barrier(8), []\n"
+        "image = DecodedImage(numpy.zeros((120, 120), dtype='uint8'), 1)\n"
+        "def work():\n"
+        "    start.wait()\n"
+        "    found.append(finder.find(image))\n"
+        "threads = [threading.Thread(target=work) for _ in range(8)]\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+        "print(len(found))\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "8"
+    assert done.stderr == ""
 
 
 def test_a_whole_image_is_its_own_crop() -> None:

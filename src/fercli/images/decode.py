@@ -89,15 +89,32 @@ def _read_regular_file(path: Path) -> bytes:
         descriptor = os.open(path, flags)
     except OSError as reason:
         raise ImageDecodeError(reason.strerror or str(reason)) from reason
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(stream.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             message = "not a regular file"
             raise ImageRefusedError(message)
         if status.st_size > MAX_FILE_BYTES:
             message = f"larger than {MAX_FILE_BYTES} bytes"
             raise ImageRefusedError(message)
-        return stream.read(MAX_FILE_BYTES + 1)
+        return _read_all(descriptor, status.st_size)
+    finally:
+        os.close(descriptor)
+
+
+def _read_all(descriptor: int, size: int) -> bytes:
+    """Read a file of a size that was just asked for.
+
+    Without a stream object: of a face crop's file it would take longer than the reading, and each
+    of its calls hands Python's lock to another thread.
+    """
+    content = os.read(descriptor, size)
+    while len(content) < size:
+        more = os.read(descriptor, size - len(content))
+        if not more:
+            break
+        content += more
+    return content
 
 
 def convert_image(image: Image.Image, *, frames: int = 1, color: bool = False) -> DecodedImage:

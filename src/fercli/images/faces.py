@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WHOLE_UP_TO_PX", "Face", "FaceFinder", "cut_face"]
 
+_OPENING: Final = threading.Lock()
 WHOLE_UP_TO_PX: Final = 96
 """An image whose longer side is at most this is taken as a face by `auto`; twice FER2013's."""
 
@@ -116,7 +117,9 @@ class FaceFinder:
         """Return this thread's detector."""
         found: _Detector | None = getattr(self._local, kind, None)
         if found is None:
-            found = _Yunet(self._weights) if kind == "yunet" else _Haar()
+            # OpenCV imports itself twice, so that a second thread would see it half imported.
+            with _OPENING:
+                found = _Yunet(self._weights) if kind == "yunet" else _Haar()
             setattr(self._local, kind, found)
         return found
 

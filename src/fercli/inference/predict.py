@@ -37,7 +37,9 @@ __all__ = ["UNCERTAIN", "FilePrediction", "describe_faces", "predict_files"]
 UNCERTAIN: Final = "uncertain"
 """Label of a face whose best probability is below the threshold."""
 _PARCEL_BYTES: Final = 1 << 20
-"""A parcel ends with the file that fills it: about 500 face crops, or one or two photos."""
+"""A parcel ends with the file that fills it: about 500 face crops, or one photo."""
+_SAMPLED: Final = 8
+"""The size of every so manieth file of a parcel is looked up, and counts for all of them."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,9 @@ def _pack(paths: Iterable[Path], most: int) -> Iterator[list[Path]]:
     parcel: list[Path] = []
     n_bytes = 0
     for path in paths:
+        if len(parcel) % _SAMPLED == 0:
+            n_bytes += _SAMPLED * _measure(path)
         parcel.append(path)
-        n_bytes += _measure(path)
         if len(parcel) >= most or n_bytes >= _PARCEL_BYTES:
             yield parcel
             parcel, n_bytes = [], 0
