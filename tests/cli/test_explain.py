@@ -87,6 +87,21 @@ def test_pictures_and_rows(run: Run, trained: RunFolder, face_files: Path) -> No
     assert "not-an-image" in run(*again, "--force").stdout
 
 
+def test_the_face_of_a_photo_is_explained(
+    run_json: RunJson, trained: RunFolder, photo: Path, tmp_path: Path
+) -> None:
+    Image.new("L", (300, 200), 128).save(tmp_path / "wall.png")
+    words = ["explain", photo, tmp_path / "wall.png", "--model", trained.onnx]
+
+    found, wall = run_json(*words)["data"]["rows"]
+    whole = run_json(*words, "--faces", "whole", "--output", "whole")["data"]["rows"][0]
+    said = run_json("predict", photo, "--model", trained.onnx)["data"]["rows"][0]
+
+    assert (found["status"], wall["status"]) == ("ok", "no_face")
+    assert found["probabilities"] == pytest.approx(said["probabilities"], abs=1e-6)
+    assert whole["probabilities"] != pytest.approx(said["probabilities"], abs=1e-6)
+
+
 def test_an_onnx_says_that_it_has_no_gradients(
     run: Run, trained: RunFolder, face_files: Path
 ) -> None:

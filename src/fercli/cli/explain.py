@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -21,9 +21,13 @@ from fercli.storage import check_outputs
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fercli.images import FaceFinder
     from fercli.inference import Runtime
 
 __all__ = ["add_to"]
+
+_FACES: Final = ("auto", "whole", "haar")
+"""Detectors that need no weights of their own."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,7 +38,8 @@ def add_to(app: typer.Typer) -> None:
 def explain_command(
     output: Output,
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Face crops, folders or patterns.")
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Face crops or photos, folders or patterns."),
     ],
     *,
     folder: Annotated[
@@ -48,6 +53,10 @@ def explain_command(
             "finished run under ./runs, else base.",
         ),
     ] = None,
+    faces: Annotated[
+        str,
+        typer.Option(metavar="|".join(_FACES), help="How the face is found, as predict does."),
+    ] = "auto",
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="LABEL", help="Ask about this label too; may be given again."),
@@ -58,8 +67,8 @@ def explain_command(
     """Show where on a face an answer comes from, one picture per image.
 
     Red parts lower the label's probability when they are covered, blue ones raise it. A run or a
-    .safetensors also shows Grad-CAM; an ONNX file has no gradients. Each image is taken as one
-    whole face. The maps speak of the model, not of the person.
+    .safetensors also shows Grad-CAM; an ONNX file has no gradients. Of a photo the largest face is
+    taken. The maps speak of the model, not of the person.
 
     Exit status: 0 done, 2 bad options, 3 no images, 4 model missing or refused, 5 no such device,
     7 some images could not be read.
@@ -68,9 +77,13 @@ def explain_command(
       fer explain faces/
       fer explain faces/ --model runs/fast --label sad --output maps
     """
+    from fercli.images import FaceFinder
     from fercli.inference.inputs import find_images
     from fercli.models import find_model, open_runtime
 
+    if problems := find_unknown_choice("faces", faces, _FACES):
+        raise ConfigError(*problems)
+    finder = FaceFinder(faces)
     found = find_model(model)
     if found.assumed:
         output.note(f"model: {found.origin}")
@@ -87,9 +100,10 @@ def explain_command(
     if found.is_onnx:
         output.note("an ONNX file has no gradients: occlusion maps only, no Grad-CAM")
     rows = [
-        _explain(runtime, path, target, asked) for path, target in zip(paths, targets, strict=True)
+        _explain(runtime, path, target, asked, finder)
+        for path, target in zip(paths, targets, strict=True)
     ]
-    skipped = [row for row in rows if row["status"] != "ok"]
+    skipped = [row for row in rows if row["status"] in {"unreadable", "refused"}]
     methods = ["occlusion"] if found.is_onnx else ["occlusion", "grad-cam"]
     data = {
         "model": found.title, "methods": methods, "n_inputs": len(rows),
@@ -108,20 +122,26 @@ def _name_picture(number: int, path: Path) -> str:
     return f"{number:04}-{re.sub(r'[^A-Za-z0-9_.-]', '_', path.stem)[:60]}.png"
 
 
-def _explain(runtime: Runtime, path: Path, target: Path, asked: tuple[str, ...]) -> dict[str, Any]:
+def _explain(
+    runtime: Runtime, path: Path, target: Path, asked: tuple[str, ...], finder: FaceFinder
+) -> dict[str, Any]:
     """Write one picture and return its row; a file that cannot be read gets one as well."""
     from fercli.evaluation import draw_explanation, explain
-    from fercli.images import load_face_crop
+    from fercli.images import cut_face, load_image
 
     row: dict[str, Any] = {
         "path": str(path), "status": "ok", "reason": None, "label": None, "confidence": None,
         "probabilities": None, "output": None,
     }  # fmt: skip
     try:
-        face, _ = load_face_crop(path)
+        image = load_image(path)
     except ImageDecodeError as reason:
         status = "refused" if isinstance(reason, ImageRefusedError) else "unreadable"
         return {**row, "status": status, "reason": reason.message}
+    detector, boxes = finder.find(image)
+    if not boxes:
+        return {**row, "status": "no_face", "reason": f"{detector} finds no face"}
+    face = cut_face(image, boxes[0], detector)
     explanation = explain(runtime, face, asked)
     draw_explanation(target, face, explanation)
     return {

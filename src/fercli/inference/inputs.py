@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from fercli.errors import InputNotFoundError
-from fercli.images import SUFFIXES
 
 __all__ = ["find_images", "name_within"]
 
@@ -20,8 +19,9 @@ def find_images(paths: Sequence[str], stdin: Iterable[str] = ()) -> Iterator[Pat
     They are found as they are asked for: a million of them are never held at once.
 
     Args:
-        paths: Files (whatever their name), folders (searched recursively for names that images
-            have, dot files and linked folders left out), patterns with `*`, `?` or `[`, or `-`.
+        paths: Files, folders (all that is in them and below, but for dot files and linked
+            folders), patterns with `*`, `?` or `[`, or `-`. Names say nothing: what is no image
+            becomes a row that says so.
         stdin: Lines of paths, used for `-`; a path that is not there comes all the same.
 
     Raises:
@@ -83,16 +83,10 @@ def _search(folder: Path) -> Iterator[Path]:
     for root, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and _has_image_suffix(name):
+            if not name.startswith("."):
                 yield Path(root, name)
         # A folder that cannot be searched is named as what cannot be read, not passed over.
         while closed:
             yield Path(closed.pop(0).filename)
     while closed:
         yield Path(closed.pop(0).filename)
-
-
-def _has_image_suffix(name: str) -> bool:
-    """Tell what a name ends in; making a path of each of a million names would take seconds."""
-    stem, dot, suffix = name.rpartition(".")
-    return bool(stem) and f"{dot}{suffix.lower()}" in SUFFIXES
