@@ -304,6 +304,23 @@ def test_what_is_no_file_of_rows_is_not_gone_on_with(
         assert Path(f"rows.{kind}").read_bytes() == content
 
 
+def test_outputs_among_the_inputs_are_not_taken_for_inputs(
+    run_json: RunJson, trained: RunFolder, face_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(face_files)
+    Path("rows.csv.partial").write_text("")
+    words = [
+        "predict", ".", "--model", trained.onnx, "--output", "rows.csv", "--annotate", "framed",
+        "--sort-into", face_files / "sorted", "--montage", "sheet.png",
+    ]  # fmt: skip
+
+    first = run_json(*words)["data"]
+    second = run_json(*words, "--force")["data"]
+
+    assert first["n_inputs"] == second["n_inputs"] == 5
+    assert run_json("predict", ".", "--model", trained.onnx, status=7)["data"]["n_inputs"] > 5
+
+
 def test_a_path_of_stdin_that_is_not_there_is_a_row(
     run: Run, trained: RunFolder, face_files: Path
 ) -> None:

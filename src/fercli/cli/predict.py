@@ -24,7 +24,7 @@ from fercli.config import FACES, PredictConfig
 from fercli.errors import ConfigError, ModelNotFoundError
 from fercli.names import safe_name
 from fercli.results import PredictionRow, PredictResult, to_json
-from fercli.storage import check_output
+from fercli.storage import check_output, name_partial
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -143,7 +143,11 @@ def predict_command(
         min_confidence=min_confidence,
         max_pixels=max_pixels,
     )
-    files = find_images(paths, _read_stdin() if "-" in paths else ())
+    files = find_images(
+        paths,
+        _read_stdin() if "-" in paths else (),
+        _list_outputs(target, annotate, sort_into, montage),
+    )
     wanted = _Wanted(annotate, sort_into, link, montage, force, resume, max_pixels)
     keepers = _open_keepers(wanted, [PurePath(path) for path in paths])
     runtime, title, parallel = _open_model(output, model, choose_device_name(device))
@@ -231,6 +235,12 @@ def _choose_weights(faces: str, given: Path | None) -> Path | None:
     from fercli.detectors import find_weights
 
     return find_weights("yunet")
+
+
+def _list_outputs(target: Path | None, *others: Path | None) -> list[Path]:
+    """Return what is going to be written, which no search is to take for an input."""
+    rows = [] if target is None else [target, name_partial(target)]
+    return rows + [path for path in others if path is not None]
 
 
 def _open_keepers(wanted: _Wanted, roots: list[PurePath]) -> list[Keeper]:

@@ -13,7 +13,9 @@ from fercli.errors import InputNotFoundError
 __all__ = ["find_images", "name_within"]
 
 
-def find_images(paths: Sequence[str], stdin: Iterable[str] = ()) -> Iterator[Path]:
+def find_images(
+    paths: Sequence[str], stdin: Iterable[str] = (), outputs: Iterable[Path] = ()
+) -> Iterator[Path]:
     """Return the files to look at, in the order asked for, each folder's sorted.
 
     They are found as they are asked for: a million of them are never held at once.
@@ -23,6 +25,7 @@ def find_images(paths: Sequence[str], stdin: Iterable[str] = ()) -> Iterator[Pat
             folders), patterns with `*`, `?` or `[`, or `-`. Names say nothing: what is no image
             becomes a row that says so.
         stdin: Lines of paths, used for `-`; a path that is not there comes all the same.
+        outputs: Files and folders that are being written; a folder's search leaves them out.
 
     Raises:
         InputNotFoundError: A path is missing, or nothing was found at all.
@@ -30,7 +33,8 @@ def find_images(paths: Sequence[str], stdin: Iterable[str] = ()) -> Iterator[Pat
     for text in paths:
         if text != "-":
             _check_there(text)
-    found = itertools.chain.from_iterable(_expand(text, stdin) for text in paths)
+    left_out = {_locate(path) for path in outputs}
+    found = itertools.chain.from_iterable(_expand(text, stdin, left_out) for text in paths)
     first = next(found, None)
     if first is None:
         message = f"no images found in {', '.join(map(repr, paths))}"
@@ -58,32 +62,45 @@ def _check_there(text: str) -> None:
     raise InputNotFoundError(message)
 
 
-def _expand(text: str, stdin: Iterable[str]) -> Iterator[Path]:
+def _locate(path: Path | str) -> Path:
+    """Return where a path is, its folders' links followed."""
+    path = Path(path).absolute()
+    return path.parent.resolve() / path.name
+
+
+def _expand(text: str, stdin: Iterable[str], left_out: set[Path]) -> Iterator[Path]:
     """Yield the files of one word; a blank line of stdin has none."""
     if text == "-":
         for line in stdin:
-            yield from _expand_path(line.rstrip("\r\n"))
+            yield from _expand_path(line.rstrip("\r\n"), left_out)
     elif glob.has_magic(text) and not os.path.lexists(text):  # noqa: TID251  # as above
         for match in sorted(glob.glob(text, recursive=True)):  # noqa: PTH207  # relative as typed
-            yield from _expand_path(match)
+            yield from _expand_path(match, left_out)
     else:
-        yield from _expand_path(text)
+        yield from _expand_path(text, left_out)
 
 
-def _expand_path(text: str) -> Iterator[Path]:
+def _expand_path(text: str, left_out: set[Path]) -> Iterator[Path]:
     path = Path(text)
     if text and path.is_dir():
-        yield from _search(path)
+        yield from _search(path, left_out)
     elif text:
         yield path
 
 
-def _search(folder: Path) -> Iterator[Path]:
+def _search(folder: Path, left_out: set[Path]) -> Iterator[Path]:
     closed: list[OSError] = []
+    names = {path.name for path in left_out}
+
+    def is_wanted(root: str, name: str) -> bool:
+        if name.startswith("."):
+            return False
+        return name not in names or _locate(Path(root, name)) not in left_out
+
     for root, folders, files in os.walk(folder, onerror=closed.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if is_wanted(root, name))
         for name in sorted(files):
-            if not name.startswith("."):
+            if is_wanted(root, name):
                 yield Path(root, name)
         # A folder that cannot be searched is named as what cannot be read, not passed over.
         while closed:
