@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fercli.config import PredictConfig
+from fercli.errors import ImageDecodeError
 from fercli.images import DecodedImage, FaceFinder, convert_image, cut_face, load_image
 from fercli.inference.predict import describe_faces
 from fercli.inference.runtime import predict_in_batches
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["FacePrediction", "Model", "load"]
 
 _FACES_AT_ONCE: Final = 64
+_CHANNELS: Final = frozenset({1, 3, 4})
+"""Of one image: grey, colors, colors and opacity. As the last of three sizes they mean channels."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,9 @@ class Model:
         9
 
         Args:
-            images: One image or several: a path; a Pillow image; uint8 `[H, W]` in grey,
-                `[H, W, 3]` in red, green, blue, or many of a size, `[N, H, W]` or `[N, H, W, 3]`.
+            images: One image or several: a path; a Pillow image; uint8 `[H, W]` or `[H, W, 1]` in
+                grey, `[H, W, 3]` in red, green, blue, `[H, W, 4]` with opacity; or many of a size,
+                `[N, H, W]` or `[N, H, W, 3]`.
                 They are taken one after the other, so a generator of millions is fine.
             faces: `auto`, `whole`, `haar` or `yunet`, as `fer predict --faces`.
             min_confidence: Below it the label is `uncertain`, in [0, 1].
@@ -156,8 +160,12 @@ class Model:
         crops: list[NDArray[np.uint8]] = []
         waiting: list[tuple[int, tuple[int, int, int, int], str]] = []
         for index, picture in enumerate(_list_pictures(images)):
-            image = _decode(picture, color=finder.needs_color)
-            detector, boxes = finder.find(image)
+            try:
+                image = _decode(picture, color=finder.needs_color)
+                detector, boxes = finder.find(image)
+            except ImageDecodeError as reason:
+                message = f"{_name(index, picture)}: {reason.message}"
+                raise type(reason)(message) from reason
             for box in boxes:
                 crops.append(cut_face(image, box, detector))
                 waiting.append((index, (box.x, box.y, box.width, box.height), detector))
@@ -208,12 +216,18 @@ class Model:
 def _list_pictures(images: Picture | Iterable[Picture]) -> Iterator[Picture]:
     """Yield images, whether one was given or many."""
     if isinstance(images, np.ndarray):
-        is_one = images.ndim == 2 or (images.ndim == 3 and images.shape[2] == 3)
+        is_one = images.ndim == 2 or (images.ndim == 3 and images.shape[2] in _CHANNELS)
         yield from [images] if is_one else images
     elif isinstance(images, str | Path) or hasattr(images, "__fspath__") or _is_pillow(images):
         yield images  # type: ignore[misc]  # one picture, as was just asked
     else:
         yield from images  # type: ignore[misc]  # not one, so many
+
+
+def _name(index: int, picture: Picture) -> str:
+    """Return what to call an image that cannot be used."""
+    is_path = isinstance(picture, str) or hasattr(picture, "__fspath__")
+    return f"image {index}, {picture}" if is_path else f"image {index}"
 
 
 def _decode(picture: Picture, *, color: bool) -> DecodedImage:
@@ -228,8 +242,10 @@ def _decode(picture: Picture, *, color: bool) -> DecodedImage:
 
 
 def _take_array(array: NDArray[np.uint8], *, color: bool) -> DecodedImage:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
     is_gray = array.ndim == 2
-    if array.dtype != np.uint8 or not (is_gray or (array.ndim == 3 and array.shape[2] == 3)):
+    if array.dtype != np.uint8 or not (is_gray or (array.ndim == 3 and array.shape[2] in {3, 4})):
         message = (
             f"an image is uint8 [H, W] or [H, W, 3], 0-255, not {array.dtype} {list(array.shape)}"
         )

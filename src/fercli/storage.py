@@ -51,8 +51,11 @@ def check_output(path: Path, *, force: bool) -> None:
     """Refuse to overwrite.
 
     Raises:
-        OutputExistsError: `path` is there and `force` is not set.
+        OutputExistsError: `path` is there and `force` is not set, or it is no file.
     """
+    if path.exists() and not path.is_file():
+        message = f"{path} is no file that could be overwritten"
+        raise OutputExistsError(message, hint="name another")
     if path.exists() and not force:
         message = f"{path} is already there"
         raise OutputExistsError(message, hint="give --force to overwrite it, or another --output")
@@ -78,15 +81,11 @@ def remove_others(paths: Mapping[str, Path], written: Iterable[str]) -> None:
 
 
 @contextlib.contextmanager
-def open_atomically(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its name only when it is complete and on disk.
 
     An exception inside the block removes the temporary file and leaves what was there before.
     Missing parent folders are made.
-
-    Args:
-        path: The file's name when it is whole.
-        durable: Wait until it is on the disk; without, what can be made again is written faster.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -94,14 +93,12 @@ def open_atomically(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         with temporary.open("xb") as stream:
             yield stream
             stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
+            os.fsync(stream.fileno())
         temporary.replace(path)
     finally:
         # Gone already when it was renamed.
         temporary.unlink(missing_ok=True)
-    if durable:
-        _sync_folder(path.parent)
+    _sync_folder(path.parent)
 
 
 @contextlib.contextmanager

@@ -223,6 +223,152 @@ def test_a_label_is_no_way_out_of_the_folder(tmp_path: Path) -> None:
     assert stored.parent.parent == tmp_path / "out"
 
 
+def test_no_input_is_written_over(
+    run: Run, trained: RunFolder, face_files: Path, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in face_files.iterdir()}
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "x.png").write_bytes(before[face_files / "face-0.png"])
+    (tmp_path / "x.png").write_bytes(before[face_files / "face-1.png"])
+    words = ["--model", trained.onnx, "--force"]
+
+    for option in ("--annotate", "--sort-into"):
+        for folder in (face_files, tmp_path):
+            result = run("predict", face_files, *words, option, folder)
+            assert result.exit_code == 2
+            assert "written over" in result.stderr
+    listed = "".join(f"{path}\n" for path in sorted(before))
+    run("predict", "-", *words, "--annotate", face_files, stdin=listed)
+    os.chdir(tmp_path / "in")
+    assert run("predict", ".", "../x.png", *words, "--annotate", "out").exit_code == 0
+
+    assert {path: path.read_bytes() for path in before} == before
+    assert Path("x.png").read_bytes() == before[face_files / "face-0.png"]
+    assert sorted(path.name for path in Path("out").iterdir()) == ["x-2.png", "x.png"]
+
+
+def test_a_resumed_prediction_leaves_no_second_copy(
+    run: Run, trained: RunFolder, face_files: Path
+) -> None:
+    words = [
+        "predict", face_files, "--model", trained.onnx, "--output", "rows.jsonl", "--annotate",
+        "framed", "--sort-into", "sorted",
+    ]  # fmt: skip
+    run(*words)
+    rows = Path("rows.jsonl").read_bytes()
+    Path("rows.jsonl").unlink()
+    Path("rows.jsonl.partial").write_bytes(rows[: len(rows) // 2])
+
+    assert run(*words, "--resume").exit_code == 0
+
+    assert len(list(Path("framed").rglob("*.png"))) == 5
+    assert len(list(Path("sorted").rglob("*.png"))) == 5
+    assert run(*words, "--resume", "--montage", "sheet.png").exit_code == 2
+
+
+def test_a_name_that_cannot_be_written_costs_its_file_alone(
+    run: Run, run_json: RunJson, trained: RunFolder, face_files: Path
+) -> None:
+    content = (face_files / "face-0.png").read_bytes()
+    (face_files / f"{'x' * 250}.png").write_bytes(content)
+    (face_files / "face-1.png").rename(face_files / "a.gif")
+    (face_files / "p" / "a.gif").mkdir(parents=True)
+    (face_files / "p" / "a.gif" / "b.png").write_bytes(content)
+    listed = f"{face_files}/face-0.png\n{'y' * 5000}\n{face_files}/face-2.png\n"
+    words = ["--model", trained.onnx, "--sort-into", "sorted", "--annotate", "framed"]
+
+    data = run_json("predict", face_files, *words)["data"]
+    result = run("predict", "-", "--model", trained.onnx, "--format", "jsonl", stdin=listed)
+
+    assert data["n_faces"] == 7
+    assert len(list(Path("sorted").rglob("*.*"))) >= 6
+    assert result.exit_code == 7
+    assert [json.loads(line)["status"] for line in result.stdout.splitlines()] == [
+        "ok", "unreadable", "ok"
+    ]  # fmt: skip
+
+
+def test_patterns_name_each_file_once(
+    run_json: RunJson, trained: RunFolder, face_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (face_files / "a" / "b").mkdir(parents=True)
+    (face_files / "a" / "b" / "c.png").write_bytes((face_files / "face-0.png").read_bytes())
+    monkeypatch.chdir(face_files)
+
+    data = run_json("predict", "**", "--model", trained.onnx)["data"]
+    again = run_json("predict", "*", "--model", trained.onnx, "--output", "rows.csv")["data"]
+    third = run_json(
+        "predict", "*", "--model", trained.onnx, "--output", "rows.csv", "--resume"
+    )["data"]  # fmt: skip
+
+    assert data["n_inputs"] == again["n_inputs"] == third["n_resumed"] == 6
+    assert third["n_inputs"] == 0
+
+
+def test_outputs_that_cannot_be_are_refused_at_once(
+    run: Run, trained: RunFolder, face_files: Path
+) -> None:
+    Path("folder.csv").mkdir()
+    Path("folder.png").mkdir()
+    os.mkfifo("pipe.csv")
+    Path("loop").symlink_to("loop")
+    words = ["predict", face_files, "--model", trained.onnx]
+
+    for more in (
+        ["--output", "folder.csv", "--force"], ["--montage", "folder.png", "--force"],
+        ["--output", "pipe.csv", "--resume"],
+        ["--output", "/dev/null", "--format", "csv", "--force"],
+        ["--output", "s.png", "--format", "csv", "--montage", "s.png"],
+    ):  # fmt: skip
+        assert run(*words, *more).exit_code == 2, more
+    assert run(*words, "--output", "loop/x.csv").exit_code == 8
+
+
+def test_a_full_disk_names_the_rows_that_are_kept(trained: RunFolder, face_files: Path) -> None:
+    listed = "\n".join([str(face_files / "face-0.png")] * 300)
+    command = (
+        f"ulimit -f 8; {sys.executable} -m fercli predict - --model {trained.onnx} --output r.jsonl"
+    )
+
+    done = subprocess.run(
+        ["bash", "-c", command], input=listed, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 8
+    assert "r.jsonl.partial" in done.stderr
+    assert "--resume" in done.stderr
+    assert Path("r.jsonl.partial").stat().st_size > 1000
+
+
+def test_closed_streams_are_no_bug(trained: RunFolder, face_files: Path) -> None:
+    fer = f"{sys.executable} -m fercli predict"
+    for command, status in (
+        (f"{fer} - --model {trained.onnx} <&-", 3),
+        (f"{fer} {face_files} --model {trained.onnx} >&-", 0),
+    ):
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "labels", [[1, 2, 3, 4, 5, 6, 7], list("abcabcd"), [*"abcdef", "\ud800"], "abcdefg", 7]
+)
+def test_labels_that_are_none_are_refused(
+    run: Run, trained: RunFolder, face_files: Path, labels: object
+) -> None:
+    import onnx
+
+    model = onnx.load(trained.onnx)
+    metadata = {**json.loads(model.metadata_props[0].value), "labels": labels}
+    onnx.helper.set_model_props(model, {"fercli": json.dumps(metadata)})
+    onnx.save(model, "odd.onnx")
+
+    result = run("predict", face_files, "--model", "odd.onnx")
+
+    assert result.exit_code == 4
+
+
 def test_parquet(run: Run, trained: RunFolder, face_files: Path) -> None:
     import pyarrow.parquet
 
@@ -256,7 +402,7 @@ def test_parquet_without_its_extra(
 def test_resume_ends_where_an_uninterrupted_run_ends(
     run: Run, trained: RunFolder, face_files: Path, kind: str
 ) -> None:
-    (face_files / 'odd "name,\nof two lines.png').write_bytes(
+    (face_files / 'odd "name,\nof\rtwo lines.png').write_bytes(
         (face_files / "face-1.png").read_bytes()
     )
     (face_files / "text.jpg").write_text("hello")
@@ -291,7 +437,15 @@ def test_resume_passes_over_what_has_rows(
 
 @pytest.mark.parametrize(
     "content",
-    [b"hello\n", b'{"path": "a"}\n', b'{"path": "a", "probabilities": {"cat": 1}}\n', b"[1]\n"],
+    [
+        b"hello\n",
+        b'{"path": "a"}\n',
+        b'{"path": "a", "probabilities": {"cat": 1}}\n',
+        b"[1]\n",
+        b'{"path": 5, "probabilities": null}\n',
+        b'{"path": "x", "probabilities": 5}\n',
+        b"[" * 100_000 + b"\n",
+    ],
 )
 def test_what_is_no_file_of_rows_is_not_gone_on_with(
     run: Run, trained: RunFolder, face_files: Path, content: bytes

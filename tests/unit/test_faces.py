@@ -101,6 +101,16 @@ def test_threads_may_begin_at_once() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (3000, 2), (20, 640), (33, 31)])
+def test_yunet_finds_nothing_in_slivers(yunet_weights: Path, shape: tuple[int, int]) -> None:
+    finder = FaceFinder("yunet", yunet_weights)
+    generator = np.random.default_rng(0)
+
+    for _ in range(5):
+        noise = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        assert finder.find(DecodedImage(noise[:, :, 0], 1, noise))[1] == []
+
+
 def test_a_whole_image_is_its_own_crop() -> None:
     gray = np.arange(48 * 48, dtype=np.uint64).reshape(48, 48).astype(np.uint8)
 

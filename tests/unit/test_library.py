@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import doctest
+import io
 import os
 import subprocess
 import sys
@@ -82,9 +83,19 @@ def test_what_is_no_image_is_refused(model: fercli.Model, tmp_path: Path) -> Non
     (tmp_path / "text.png").write_text("hello")
 
     wrongs: tuple[Any, ...] = (
-        np.zeros((48, 48)), np.zeros((2, 48, 48, 4), dtype=np.uint8), [3.5],
+        np.zeros((48, 48)), np.zeros((2, 48, 48, 5), dtype=np.uint8), [3.5],
         np.zeros((0, 5), dtype=np.uint8),
     )  # fmt: skip
+    (tmp_path / "torn.png").write_bytes(_encode_noise()[:3000])
+    with (
+        Image.open(tmp_path / "torn.png") as torn,
+        pytest.raises(ImageDecodeError, match="image 1: "),
+    ):
+        model.predict([np.zeros((48, 48), dtype=np.uint8), torn])
+    with pytest.raises(ImageDecodeError, match="no pixels"):
+        model.predict(Image.new("L", (0, 0)))
+    with pytest.raises(ImageDecodeError, match=r"image 0, .*text\.png: not a"):
+        model.predict([tmp_path / "text.png"])
     for wrong in wrongs:
         with pytest.raises(TypeError, match=r"image|Pillow"):
             model.predict(wrong)
@@ -100,6 +111,23 @@ def test_what_is_no_image_is_refused(model: fercli.Model, tmp_path: Path) -> Non
         fercli.load("nothing")
     with pytest.raises(AttributeError):
         fercli.nothing  # noqa: B018  # that is the point
+
+
+def test_channels_are_no_images(model: fercli.Model, faces: Dataset) -> None:
+    image = faces.images[0]
+    opaque = np.dstack([image, image, image, np.full_like(image, 255)])
+
+    answers = [model.predict(form) for form in (image, image[:, :, None], opaque)]
+
+    assert [len(answer) for answer in answers] == [1, 1, 1]
+    assert answers[0] == answers[1] == answers[2]
+
+
+def _encode_noise() -> bytes:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def test_it_says_what_it_is(model: fercli.Model) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fercli.cli._tables import print_table
-from fercli.errors import ConfigError
+from fercli.errors import ConfigError, RunFailedError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.results import PredictionRow
@@ -46,6 +46,8 @@ class Rows:
 
     write: Write
     """Takes a row."""
+    flush: Callable[[], None] = lambda: None
+    """Hands what was taken to the file, so that nothing else is written before it."""
     done: set[str] = field(default_factory=set)
     """Inputs that have their rows already, as `key_path` gives them."""
 
@@ -67,8 +69,8 @@ def choose_target(
     )
     if problems:
         raise ConfigError(*problems)
-    if path is not None and not resume:
-        check_output(path, force=force)
+    if path is not None:
+        check_output(path, force=force or resume)
     return Target(kind, path, resume)
 
 
@@ -123,10 +125,22 @@ def open_rows(target: Target, labels: tuple[str, ...], *, shown: bool) -> Iterat
     else:
         done, start = _find_written(target, labels) if target.resume else (set(), 0)
         with (
+            _name_kept_rows(name_partial(target.path)),
             open_text_stream(target.path, start=start) as text,
             open_writer(target.kind, text, labels, header=start == 0) as write,
         ):
-            yield Rows(write, done)
+            yield Rows(write, text.flush, done)
+
+
+@contextlib.contextmanager
+def _name_kept_rows(partial: Path) -> Iterator[None]:
+    """Say where the rows are when writing fails, on a full disk for instance."""
+    try:
+        yield
+    except OSError as reason:
+        message = f"{partial}: {reason.strerror or reason}; it keeps the rows so far"
+        hint = "the same command with --resume goes on with it"
+        raise RunFailedError(message, hint=hint) from reason
 
 
 def print_summary(console: Console, labels: Mapping[str, int]) -> None:

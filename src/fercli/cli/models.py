@@ -12,7 +12,7 @@ from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_bytes
 from fercli.cli._tables import print_pairs, print_table
 from fercli.detectors import DETECTORS, DetectorWeights
-from fercli.errors import ConfigError, DownloadError
+from fercli.errors import ConfigError, DownloadError, OutputExistsError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.storage import digest_file
@@ -74,8 +74,8 @@ def fetch_command(
 ) -> Outcome:
     """Download a face detector's weights; a file whose sha256 is not the known one is not kept.
 
-    Exit status: 0 done or already there, 2 unknown name, 3 it cannot be had or is not what it
-    should be, 5 no space.
+    Exit status: 0 done or already there, 2 unknown name or another file in its place, 3 it cannot
+    be had or is not what it should be, 5 no space.
 
     Examples:
       fer models fetch yunet
@@ -115,6 +115,9 @@ def _fetch(output: Output, weights: DetectorWeights) -> bool:
                 on_progress=on_progress,
                 note=output.note,
             )
+    except OutputExistsError as reason:
+        message = f"{weights.path} is there, and is not {weights.name}'s"
+        raise OutputExistsError(message, hint="remove it, and fetch again") from reason
     except DownloadError as reason:
         hint = f"get {weights.url} by hand, and give it to predict: --detector-weights FILE"
         raise DownloadError(reason.message, hint=hint) from reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import sys
 from collections import Counter
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["add_to"]
 
 _DEFAULTS: Final = PredictConfig()
+_HOPELESS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""What would befall every other file, too."""
 _COUNTED_AHEAD: Final = 20_000
 """Files that are listed before the first is read, so that the time left can be told."""
 
@@ -143,13 +146,13 @@ def predict_command(
         min_confidence=min_confidence,
         max_pixels=max_pixels,
     )
+    wanted = _Wanted(annotate, sort_into, link, montage, force, resume, max_pixels)
+    keepers = _open_keepers(wanted, [PurePath(path) for path in paths])
     files = find_images(
         paths,
         _read_stdin() if "-" in paths else (),
         _list_outputs(target, annotate, sort_into, montage),
     )
-    wanted = _Wanted(annotate, sort_into, link, montage, force, resume, max_pixels)
-    keepers = _open_keepers(wanted, [PurePath(path) for path in paths])
     runtime, title, parallel = _open_model(output, model, choose_device_name(device))
     tally = _Tally(runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None)
     left, total = (files, None) if "-" in paths else _look_ahead(files)
@@ -163,11 +166,17 @@ def predict_command(
     ):
         for prediction in predictions:
             tally.add(prediction, rows)
+            if keepers:
+                # A picture without its row would be drawn again under another name.
+                rows.flush()
             for keeper in keepers:
-                keeper.add(prediction)
+                tally.keep(keeper, prediction)
             on_progress(tally.n_inputs + tally.n_resumed, total)
     for keeper in keepers:
         keeper.close()
+    if tally.n_unkept:
+        more = f", nor of {tally.n_unkept - 1:,} others" if tally.n_unkept > 1 else ""
+        output.warn(f"no picture or copy of {tally.unkept}{more}")
     result = tally.conclude(perf_counter() - started, output=target, model=title)
     return _conclude(output, result, rows_go, keepers)
 
@@ -195,6 +204,18 @@ class _Tally:
     n_resumed: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     faces: Counter[str] = field(default_factory=Counter)
+    n_unkept: int = 0
+    unkept: str = ""
+
+    def keep(self, keeper: Keeper, prediction: FilePrediction) -> None:
+        """Hand a file's prediction on; a name that cannot be written costs that file alone."""
+        try:
+            keeper.add(prediction)
+        except OSError as reason:
+            if reason.errno in _HOPELESS:
+                raise
+            self.n_unkept += 1
+            self.unkept = self.unkept or f"{prediction.path}: {reason.strerror or reason}"
 
     def add(self, prediction: FilePrediction, rows: Rows) -> None:
         """Count one file and write its rows."""
@@ -237,17 +258,34 @@ def _choose_weights(faces: str, given: Path | None) -> Path | None:
     return find_weights("yunet")
 
 
+def _check_wanted(wanted: _Wanted) -> None:
+    problems = []
+    if wanted.link and wanted.sort_into is None:
+        problems.append("--link says how files are sorted: give --sort-into DIR with it")
+    if wanted.montage is not None:
+        if wanted.resume:
+            problems.append("--montage shows the faces of one run: leave it out with --resume")
+        if wanted.montage.suffix.lower() != ".png":
+            problems.append(f"--montage {wanted.montage} does not end in .png")
+    if problems:
+        raise ConfigError(*problems)
+    if wanted.montage is not None:
+        check_output(wanted.montage, force=wanted.force)
+
+
 def _list_outputs(target: Path | None, *others: Path | None) -> list[Path]:
     """Return what is going to be written, which no search is to take for an input."""
     rows = [] if target is None else [target, name_partial(target)]
-    return rows + [path for path in others if path is not None]
+    outputs = rows + [path for path in others if path is not None]
+    if len({path.absolute() for path in outputs}) < len(outputs):
+        message = "two outputs have the same name"
+        raise ConfigError(message)
+    return outputs
 
 
 def _open_keepers(wanted: _Wanted, roots: list[PurePath]) -> list[Keeper]:
     """Return what takes the predictions beside the rows."""
-    if wanted.link and wanted.sort_into is None:
-        message = "--link says how files are sorted: give --sort-into DIR with it"
-        raise ConfigError(message)
+    _check_wanted(wanted)
     if not (wanted.annotate or wanted.sort_into or wanted.montage):
         return []
     from fercli.inference.folders import OutputFolder, Sorter
@@ -263,10 +301,6 @@ def _open_keepers(wanted: _Wanted, roots: list[PurePath]) -> list[Keeper]:
     if wanted.sort_into is not None:
         keepers.append(Sorter(open_folder(wanted.sort_into), link=wanted.link))
     if wanted.montage is not None:
-        if wanted.montage.suffix.lower() != ".png":
-            message = f"--montage {wanted.montage} does not end in .png"
-            raise ConfigError(message)
-        check_output(wanted.montage, force=wanted.force)
         keepers.append(Montage(wanted.montage))
     return keepers
 
@@ -350,5 +384,5 @@ def _conclude(
 
 def _read_stdin() -> Iterator[str]:
     # Bytes that are not UTF-8 come through as they are in file names.
-    for line in sys.stdin.buffer:
+    for line in sys.stdin.buffer if sys.stdin else ():
         yield line.decode("utf-8", "surrogateescape")

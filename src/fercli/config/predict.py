@@ -24,7 +24,7 @@ class PredictConfig:
     """`whole` takes an image as one face, `haar` and `yunet` look for faces in it; `auto` takes
     images of up to 96 pixels as faces and looks for them in others with `haar`."""
     detector_weights: Path | None = None
-    """The weights of `yunet`; None for those that were fetched."""
+    """The weights of `yunet`, which needs them; see `fercli.detectors.find_weights`."""
     batch_size: int = 64
     """Faces per call of the model, at least 1."""
     min_confidence: float = 0.0

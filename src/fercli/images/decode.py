@@ -117,12 +117,41 @@ def _read_all(descriptor: int, size: int) -> bytes:
     return content
 
 
-def convert_image(image: Image.Image, *, frames: int = 1, color: bool = False) -> DecodedImage:
-    """Return an opened image, upright, as pixels.
+def convert_image(
+    image: Image.Image, *, max_pixels: int = MAX_PIXELS, color: bool = False
+) -> DecodedImage:
+    """Return an image that somebody opened in Pillow as pixels.
+
+    Args:
+        image: In any mode; what Pillow has not read of it yet is read now.
+        max_pixels: Largest width times height that is taken.
+        color: Keep the colors, too.
 
     Raises:
-        ImageDecodeError: Its pixels have no defined brightness.
+        ImageDecodeError: Truncated, without pixels, too large, or of no defined brightness.
     """
+    try:
+        _check_size(image, max_pixels)
+        return _convert(image, frames=1, color=color)
+    except FercliError:
+        raise
+    except Exception as reason:
+        # As in `load_image`: reading may have been left to us.
+        raise ImageDecodeError(_describe(reason)) from reason
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        message = f"{width}x{height} is more than {max_pixels} pixels"
+        raise ImageRefusedError(message)
+    if not width * height:
+        message = "it has no pixels"
+        raise ImageDecodeError(message)
+
+
+def _convert(image: Image.Image, *, frames: int, color: bool) -> DecodedImage:
+    """Return an opened image, upright, as pixels."""
     from PIL import ImageOps
 
     # A JPEG says by these whether it is turned; looking further takes as long as decoding it.
@@ -142,14 +171,11 @@ def _decode(stream: BinaryIO, max_pixels: int, *, color: bool) -> DecodedImage:
 
     _silence_pillow()
     with Image.open(stream, formats=FORMATS) as image:
-        width, height = image.size
-        if width * height > max_pixels:
-            message = f"{width}x{height} is more than {max_pixels} pixels"
-            raise ImageRefusedError(message)
+        _check_size(image, max_pixels)
         frames = int(getattr(image, "n_frames", 1))
         image.seek(0)
         image.load()
-        return convert_image(image, frames=frames, color=color)
+        return _convert(image, frames=frames, color=color)
 
 
 @functools.cache

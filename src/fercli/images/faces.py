@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from fercli.errors import DependencyMissingError, ModelFileError
+from fercli.errors import (
+    DependencyMissingError,
+    ImageDecodeError,
+    ModelFileError,
+    ModelNotFoundError,
+)
 from fercli.images.crop import SIDE_PX, to_face_crop
 
 if TYPE_CHECKING:
@@ -60,7 +65,7 @@ class _Framing:
 _FRAMINGS: Final = {
     "whole": _Framing(1.0, 0.0),
     "haar": _Framing(1.04, 0.0),
-    "yunet": _Framing(1.13, 0.02),
+    "yunet": _Framing(1.14, 0.02),
 }
 
 
@@ -102,6 +107,7 @@ class FaceFinder:
         """Return how it was looked for faces, and the faces, largest first.
 
         Raises:
+            ImageDecodeError: The detector cannot search the image.
             DependencyMissingError: As in the constructor, for `auto` and `haar` at the first photo.
         """
         height, width = image.gray.shape
@@ -188,9 +194,13 @@ class _Haar:
 
     def detect(self, image: DecodedImage) -> list[Face]:
         small, scale = _shrink(self._cv2, image.gray, self._SIDE_PX)
-        boxes = self._cascade.detectMultiScale(
-            small, scaleFactor=1.1, minNeighbors=5, minSize=(self._LEAST_PX, self._LEAST_PX)
-        )
+        try:
+            boxes = self._cascade.detectMultiScale(
+                small, scaleFactor=1.1, minNeighbors=5, minSize=(self._LEAST_PX, self._LEAST_PX)
+            )
+        except self._cv2.error as reason:
+            message = f"OpenCV cannot search it ({' '.join(str(reason).split())[:100]})"
+            raise ImageDecodeError(message) from reason
         return [_enlarge(box, scale, image) for box in boxes]
 
 
@@ -207,8 +217,13 @@ class _Yunet:
     _SCORE: Final = 0.8
     _OVERLAP: Final = 0.3
     _MOST: Final = 5000
+    _LEAST_PX: Final = 64
+    """Below it the network's coarsest maps have one cell, and it says whatever it said before."""
 
     def __init__(self, weights: Path | None) -> None:
+        if weights is None:
+            message = "yunet needs its weights"
+            raise ModelNotFoundError(message, hint="fer models fetch yunet")
         cv2 = _import_cv2()
         self._cv2 = cv2
         try:
@@ -224,10 +239,18 @@ class _Yunet:
         if image.rgb is None:
             raise TypeError(image)
         small, scale = _shrink(self._cv2, image.rgb, self._SIDE_PX)
+        height, width = small.shape[:2]
+        below, beside = max(0, self._LEAST_PX - height), max(0, self._LEAST_PX - width)
+        small = np.pad(small[:, :, ::-1], ((0, below), (0, beside), (0, 0)))
         self._network.setInputSize((small.shape[1], small.shape[0]))
-        found = self._network.detect(np.ascontiguousarray(small[:, :, ::-1]))[1]
-        boxes = [] if found is None else found[:, :4]
-        return [_enlarge(box, scale, image) for box in boxes]
+        try:
+            found = self._network.detect(np.ascontiguousarray(small))[1]
+        except self._cv2.error as reason:
+            message = f"OpenCV cannot search it ({' '.join(str(reason).split())[:100]})"
+            raise ImageDecodeError(message) from reason
+        boxes = np.empty((0, 4)) if found is None else found[:, :4]
+        is_box = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < (width, height)).all(axis=1)
+        return [_enlarge(box, scale, image) for box in boxes[is_box]]
 
 
 def _import_cv2() -> Any:  # noqa: ANN401  # untyped library

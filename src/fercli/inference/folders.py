@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
+import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from fercli.errors import OutputExistsError
+from fercli.errors import ConfigError, OutputExistsError
 from fercli.inference.inputs import name_within
-from fercli.storage import open_atomically
 
 if TYPE_CHECKING:
     from fercli.inference.predict import FilePrediction
@@ -26,10 +27,11 @@ class OutputFolder:
         path: The folder; made when the first file comes.
         roots: Folders below which inputs keep their subfolders.
         force: Overwrite what an earlier prediction left there.
-        keep: Add to what is there, under other names.
+        keep: Add to what is there, under other names; a file that is there already stays alone.
 
     Raises:
         OutputExistsError: It is a file, or holds something and neither `force` nor `keep` is set.
+        ConfigError: An input lies in it, and could be overwritten.
     """
 
     def __init__(
@@ -38,33 +40,94 @@ class OutputFolder:
         self.path = path
         self._roots = tuple(roots)
         self._force = force
+        self._keep = keep
+        # Of a folder that is overwritten: what is there says nothing about what was just written.
         self._taken: set[PurePath] = set()
+        self._numbers: dict[PurePath, int] = {}
         if path.exists() and not path.is_dir():
             message = f"{path} is a file, and a folder is needed"
             raise OutputExistsError(message, hint="name another folder")
+        place = _locate(path)
+        if path.is_dir() and any(_locate(root).is_relative_to(place) for root in self._roots):
+            message = f"{path} holds what is to be looked at, and would be written over"
+            raise ConfigError(message, hint="name another folder")
         if path.is_dir() and not (force or keep) and any(path.iterdir()):
             message = f"{path} is not empty"
-            raise OutputExistsError(message, hint="give --force to add to it, or name another")
+            raise OutputExistsError(message, hint="--force overwrites what is there")
 
-    def choose(self, source: Path, *, below: str = "", suffix: str | None = None) -> Path:
-        """Return where the file of an input goes; it is taken from then on.
+    def add(
+        self,
+        source: Path,
+        fill: Callable[[BinaryIO], None],
+        *,
+        below: str = "",
+        suffix: str | None = None,
+    ) -> None:
+        """Write the file of an input.
 
         Args:
             source: The input.
+            fill: Writes the content.
             below: A folder in the folder.
-            suffix: The ending that a file must have; added where the input has another.
+            suffix: The ending that the file must have; added where the input has another.
+
+        Raises:
+            OSError: It cannot be written.
         """
+        self.path.mkdir(parents=True, exist_ok=True)
+        # A name of its own: with anything added, the input's could be too long.
+        draft = self.path / f".{secrets.token_hex(8)}.tmp"
+        try:
+            with draft.open("xb") as stream:
+                fill(stream)
+            target = self._choose(
+                source, below, suffix, lambda there: filecmp.cmp(draft, there, shallow=False)
+            )
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def link(self, source: Path, *, below: str) -> None:
+        """Make a symbolic link to an input.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        aim = source.absolute()
+        target = self._choose(
+            source, below, None, lambda there: there.is_symlink() and there.readlink() == aim
+        )
+        target.unlink(missing_ok=True)
+        target.symlink_to(aim)
+
+    def _choose(
+        self, source: Path, below: str, suffix: str | None, is_same: Callable[[Path], bool]
+    ) -> Path:
+        """Return a path that is free, may be overwritten, or holds the same already."""
         name = PurePath(below) / name_within(source, self._roots)
         if suffix is not None and name.suffix.lower() != suffix:
             name = name.with_name(name.name + suffix)
-        chosen, number = name, 1
-        while chosen in self._taken or (not self._force and (self.path / chosen).exists()):
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+        number = self._numbers.get(name, 1)
+        while True:
+            chosen = name if number == 1 else name.with_name(f"{name.stem}-{number}{name.suffix}")
+            target = self.path / chosen
+            if self._is_free(chosen, target, source) or (self._keep and is_same(target)):
+                break
             number += 1
-            chosen = name.with_name(f"{name.stem}-{number}{name.suffix}")
-        self._taken.add(chosen)
-        target = self.path / chosen
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if number > 1:
+            self._numbers[name] = number
+        if self._force:
+            self._taken.add(chosen)
         return target
+
+    def _is_free(self, chosen: PurePath, target: Path, source: Path) -> bool:
+        if not os.path.lexists(target):  # noqa: TID251  # pathlib cannot ask about a broken link
+            return True
+        if not self._force or chosen in self._taken:
+            return False
+        # Never an input, not even by another name.
+        return target.is_symlink() or not target.samefile(source)
 
 
 class Sorter:
@@ -88,22 +151,13 @@ class Sorter:
         if first.status not in {"ok", "no_face"}:
             return
         below = _name_folder(first.label or first.status)
-        target = self._folder.choose(prediction.path, below=below)
-        self._n_files += 1
         if self._link:
-            target.unlink(missing_ok=True)
-            target.symlink_to(prediction.path.absolute())
-            return
-        try:
-            source = prediction.path.open("rb")
-        except OSError:
-            # Gone since its faces were found.
-            return
-        with source, open_atomically(target, durable=False) as copy:
-            shutil.copyfileobj(source, copy)
-            status = os.fstat(source.fileno())
-        # A photo keeps the time at which it was taken.
-        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+            self._folder.link(prediction.path, below=below)
+        else:
+            self._folder.add(
+                prediction.path, lambda copy: _copy(prediction.path, copy), below=below
+            )
+        self._n_files += 1
 
     def close(self) -> None:
         """Do nothing; every file is in its place."""
@@ -113,6 +167,19 @@ class Sorter:
         return f"{self._n_files:,} files sorted into {self._folder.path}"
 
 
+def _copy(path: Path, target: BinaryIO) -> None:
+    """Copy a file, and the time at which a photo was taken."""
+    with path.open("rb") as source:
+        shutil.copyfileobj(source, target)
+        status = os.fstat(source.fileno())
+    target.flush()
+    os.utime(target.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _locate(path: PurePath) -> Path:
+    return Path(os.path.realpath(path))  # noqa: TID251  # pathlib raises on loops of links
+
+
 def _name_folder(label: str) -> str:
     """Return a label as a folder's name; a model's labels are whatever its maker wrote."""
-    return re.sub(r"[^\w-]", "_", label) or "_"
+    return re.sub(r"[^\w-]", "_", label)[:50] or "_"

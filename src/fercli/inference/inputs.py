@@ -18,7 +18,7 @@ def find_images(
 ) -> Iterator[Path]:
     """Return the files to look at, in the order asked for, each folder's sorted.
 
-    They are found as they are asked for: a million of them are never held at once.
+    They are found as they are asked for; what is held are the names of one folder or pattern.
 
     Args:
         paths: Files, folders (all that is in them and below, but for dot files and linked
@@ -45,7 +45,7 @@ def find_images(
 def name_within(path: Path, roots: Iterable[PurePath]) -> PurePath:
     """Return a file's name below the first of some folders that holds it, else its own name."""
     for root in roots:
-        if path != root and path.is_relative_to(root):
+        if path != root and path.is_relative_to(root) and ".." not in path.relative_to(root).parts:
             return path.relative_to(root)
     return PurePath(path.name)
 
@@ -65,7 +65,7 @@ def _check_there(text: str) -> None:
 def _locate(path: Path | str) -> Path:
     """Return where a path is, its folders' links followed."""
     path = Path(path).absolute()
-    return path.parent.resolve() / path.name
+    return Path(os.path.realpath(path.parent), path.name)  # noqa: TID251  # resolve raises on loops
 
 
 def _expand(text: str, stdin: Iterable[str], left_out: set[Path]) -> Iterator[Path]:
@@ -74,7 +74,7 @@ def _expand(text: str, stdin: Iterable[str], left_out: set[Path]) -> Iterator[Pa
         for line in stdin:
             yield from _expand_path(line.rstrip("\r\n"), left_out)
     elif glob.has_magic(text) and not os.path.lexists(text):  # noqa: TID251  # as above
-        for match in sorted(glob.glob(text, recursive=True)):  # noqa: PTH207  # relative as typed
+        for match in _drop_inner(sorted(glob.glob(text, recursive=True))):  # noqa: PTH207  # as typed
             yield from _expand_path(match, left_out)
     else:
         yield from _expand_path(text, left_out)
@@ -82,10 +82,24 @@ def _expand(text: str, stdin: Iterable[str], left_out: set[Path]) -> Iterator[Pa
 
 def _expand_path(text: str, left_out: set[Path]) -> Iterator[Path]:
     path = Path(text)
-    if text and path.is_dir():
+    if not text or (left_out and _locate(path) in left_out):
+        return
+    # Not of pathlib, which raises on names that are too long and folders that are closed.
+    if os.path.isdir(text):  # noqa: PTH112, TID251
         yield from _search(path, left_out)
-    elif text:
+    else:
         yield path
+
+
+def _drop_inner(matches: list[str]) -> Iterator[str]:
+    """Yield sorted matches but for what lies in a folder that matched, which is searched anyway."""
+    folder = None
+    for match in matches:
+        if folder is not None and match.startswith(folder):
+            continue
+        if os.path.isdir(match):  # noqa: PTH112, TID251  # as above
+            folder = os.path.join(match, "")  # noqa: PTH118, TID251  # with its separator
+        yield match
 
 
 def _search(folder: Path, left_out: set[Path]) -> Iterator[Path]:

@@ -142,6 +142,15 @@ def _load_errors() -> tuple[type[Exception], ...]:
     return (*own, RuntimeError, ValueError)
 
 
+def _check_labels(labels: object) -> list[str]:
+    """Return labels that are a list of texts which a file can hold; raise what tells them apart."""
+    if not isinstance(labels, list):
+        raise TypeError(labels)
+    for label in labels:
+        label.encode()
+    return labels
+
+
 def _read_metadata(path: Path, session: Any) -> dict[str, Any]:  # noqa: ANN401  # untyped library
     inputs = [(value.name, value.type, value.shape[1:]) for value in session.get_inputs()]
     outputs = session.get_outputs()
@@ -152,11 +161,15 @@ def _read_metadata(path: Path, session: Any) -> dict[str, Any]:  # noqa: ANN401 
         raise ModelFileError(message, hint=_HINT)
     try:
         metadata = json.loads(text)
-        n_labels = len(metadata["labels"])
+        labels = _check_labels(metadata["labels"])
+        n_labels = len(set(labels))
         str(metadata["network"]["network"])
-    except (ValueError, KeyError, TypeError) as reason:
+    except (ValueError, KeyError, TypeError, AttributeError) as reason:
         message = f"{path}: its metadata is damaged ({reason!r})"
         raise ModelFileError(message) from reason
+    if n_labels != len(labels):
+        message = f"{path}: two of its labels are the same"
+        raise ModelFileError(message)
     if outputs[0].shape[1] != n_labels:
         message = f"{path} gives {outputs[0].shape[1]} probabilities for {n_labels} labels"
         raise ModelFileError(message)

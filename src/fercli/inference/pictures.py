@@ -63,9 +63,10 @@ class Annotator:
                 _draw_face(draw, picture, row, factor)
         suffix = prediction.path.suffix.lower()
         suffix = suffix if suffix in {".jpg", ".jpeg", ".png"} else ".jpg"
-        target = self._folder.choose(prediction.path, suffix=suffix)
-        with open_atomically(target, durable=False) as stream:
-            picture.save(stream, "PNG" if suffix == ".png" else "JPEG", quality=92)
+        kind = "PNG" if suffix == ".png" else "JPEG"
+        self._folder.add(
+            prediction.path, lambda stream: picture.save(stream, kind, quality=92), suffix=suffix
+        )
         self._n_pictures += 1
 
     def close(self) -> None:

@@ -168,10 +168,10 @@ def _measure(path: Path) -> int:
 def _load(path: Path, finder: FaceFinder, max_pixels: int) -> _Loaded:
     try:
         image = load_image(path, max_pixels=max_pixels, color=finder.needs_color)
+        return _find_faces(path, image, finder)
     except ImageDecodeError as reason:
         refused = isinstance(reason, ImageRefusedError)
         return _Loaded(path, reason=reason.message, refused=refused)
-    return _find_faces(path, image, finder)
 
 
 def _find_faces(path: Path, image: DecodedImage, finder: FaceFinder) -> _Loaded:

@@ -121,7 +121,15 @@ def _start_csv(stream: IO[str], labels: Sequence[str], *, header: bool) -> Write
     writer = csv.DictWriter(stream, _name_columns(labels), lineterminator="\n")
     if header:
         writer.writeheader()
-    return lambda row: writer.writerow(_flatten(row, labels))
+    # The library quotes a lone carriage return from Python 3.13 on only.
+    quoting = csv.DictWriter(
+        stream, _name_columns(labels), lineterminator="\n", quoting=csv.QUOTE_ALL
+    )
+
+    def write(row: PredictionRow) -> None:
+        (quoting if "\r" in row.path else writer).writerow(_flatten(row, labels))
+
+    return write
 
 
 @contextlib.contextmanager
@@ -181,9 +189,10 @@ def _read_json_lines(
         try:
             row = json.loads(line)
             name, probabilities = row["path"], row["probabilities"]
-        except (ValueError, KeyError, TypeError) as reason:
+            known = probabilities is None or list(probabilities) == list(labels)
+        except (ValueError, KeyError, TypeError, RecursionError) as reason:
             raise _refuse(path, number) from reason
-        if probabilities is not None and list(probabilities) != list(labels):
+        if not known or not isinstance(name, str):
             raise _refuse(path, number)
         end += len(line)
         yield key_path(name), end
