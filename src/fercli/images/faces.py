@@ -72,8 +72,6 @@ _FRAMINGS: Final = {
 class _Detector(Protocol):
     """Finds faces with one library; not to be shared between threads."""
 
-    color: bool
-
     def detect(self, image: DecodedImage) -> list[Face]:
         """Return the faces in any order."""
 
@@ -173,7 +171,6 @@ class _Haar:
     is a twentieth as often (docs/explanation/log.md).
     """
 
-    color = False
     _SIDE_PX: Final = 1024
     """Longer side of what is searched: a face of 48 pixels in a photo of 1,920 is still 25."""
     _LEAST_PX: Final = 24
@@ -212,7 +209,6 @@ class _Yunet:
         about 10 to 300 pixels, hence the size of what is searched (OpenCV Zoo's page of it).
     """
 
-    color = True
     _SIDE_PX: Final = 640
     _SCORE: Final = 0.8
     _OVERLAP: Final = 0.3

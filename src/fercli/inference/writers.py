@@ -19,11 +19,7 @@ from fercli.results import PredictionRow
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["FORMATS", "STREAMED", "import_pyarrow", "key_path", "open_writer", "read_written"]
-
-STREAMED: Final = ("jsonl", "csv")
-"""Formats of lines, which may go to stdout and be gone on with."""
-FORMATS: Final = (*STREAMED, "parquet")
+__all__ = ["import_pyarrow", "key_path", "open_writer", "read_written"]
 
 _BOX: Final = ("box_x", "box_y", "box_width", "box_height")
 _ROWS_AT_ONCE: Final = 8192
@@ -39,7 +35,7 @@ def open_writer(
     """Yield a function that writes a row to a stream.
 
     Args:
-        kind: One of `FORMATS`.
+        kind: `jsonl`, `csv` or `parquet`.
         stream: Text, opened with `newline=""`; binary for `parquet`.
         labels: The model's labels, one column `p_<label>` each.
         header: Whether a CSV begins with its header; it is written at once.
