@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fercli.config import PredictConfig
+from fercli.detectors import choose_weights
 from fercli.errors import ImageDecodeError
 from fercli.images import DecodedImage, FaceFinder, convert_image, cut_face, load_image
 from fercli.inference.predict import describe_faces
@@ -151,11 +152,7 @@ class Model:
         config = PredictConfig(
             faces=faces, min_confidence=min_confidence, detector_weights=detector_weights
         )
-        if faces == "yunet" and detector_weights is None:
-            from fercli.detectors import find_weights
-
-            detector_weights = find_weights("yunet")
-        finder = FaceFinder(faces, detector_weights)
+        finder = FaceFinder(faces, choose_weights(faces, detector_weights))
         found: list[FacePrediction] = []
         crops: list[NDArray[np.uint8]] = []
         waiting: list[tuple[int, tuple[int, int, int, int], str]] = []

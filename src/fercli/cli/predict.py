@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Final
@@ -19,25 +16,24 @@ from fercli.cli._command import register
 from fercli.cli._exit import ExitStatus
 from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
 from fercli.cli._output import Outcome, Output
+from fercli.cli._pictures import WantedPictures
 from fercli.cli._progress import Report, watch_images
-from fercli.cli._rows import FORMATS, Rows, Target, choose_target, open_rows, print_summary
+from fercli.cli._rows import FORMATS, Target, choose_target, open_rows, print_summary
+from fercli.cli._tally import Tally
 from fercli.config import FACES, PredictConfig
-from fercli.errors import ConfigError, ModelNotFoundError
+from fercli.detectors import choose_weights
 from fercli.names import safe_name
-from fercli.results import PredictionRow, PredictResult, to_json
-from fercli.storage import check_output, name_partial
+from fercli.results import PredictResult, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fercli.inference import FilePrediction, Runtime
+    from fercli.inference import Runtime
     from fercli.inference.keeper import Keeper
 
 __all__ = ["add_to"]
 
 _DEFAULTS: Final = PredictConfig()
-_HOPELESS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-"""What would befall every other file, too."""
 _COUNTED_AHEAD: Final = 20_000
 """Files that are listed before the first is read, so that the time left can be told."""
 
@@ -141,27 +137,27 @@ def predict_command(
     rows_go = choose_target(row_format, target, json=output.json, resume=resume, force=force)
     config = PredictConfig(
         faces=faces,
-        detector_weights=_choose_weights(faces, detector_weights),
+        detector_weights=choose_weights(faces, detector_weights),
         batch_size=batch_size,
         min_confidence=min_confidence,
         max_pixels=max_pixels,
     )
-    wanted = _Wanted(annotate, sort_into, link, montage, force, resume, max_pixels)
-    keepers = _open_keepers(wanted, [PurePath(path) for path in paths])
+    pictures = WantedPictures(annotate, sort_into, link, montage, force, resume, max_pixels)
+    keepers = pictures.open_keepers([PurePath(path) for path in paths])
     files = find_images(
         paths,
         _read_stdin() if "-" in paths else (),
-        _list_outputs(target, annotate, sort_into, montage),
+        pictures.list_outputs(target),
     )
     runtime, title, parallel = _open_model(output, model, choose_device_name(device))
-    tally = _Tally(runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None)
+    tally = Tally(runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None)
     left, total = (files, None) if "-" in paths else _look_ahead(files)
     started = perf_counter()
     with (
         open_rows(rows_go, runtime.labels, shown=not output.json) as rows,
         _watch(output, rows_go) as on_progress,
         contextlib.closing(
-            predict_files(runtime, _pass_over(left, rows, tally), config, parallel=parallel)
+            predict_files(runtime, tally.pass_over(left, rows.done), config, parallel=parallel)
         ) as predictions,
     ):
         for prediction in predictions:
@@ -171,7 +167,7 @@ def predict_command(
                 rows.flush()
             for keeper in keepers:
                 tally.keep(keeper, prediction)
-            on_progress(tally.n_inputs + tally.n_resumed, total)
+            on_progress(tally.n_done, total)
     for keeper in keepers:
         keeper.close()
     if tally.n_unkept:
@@ -179,130 +175,6 @@ def predict_command(
         output.warn(f"no picture or copy of {tally.unkept}{more}")
     result = tally.conclude(perf_counter() - started, output=target, model=title)
     return _conclude(output, result, rows_go, keepers)
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What else is to be made of the predictions, and how far what is there is respected."""
-
-    annotate: Path | None
-    sort_into: Path | None
-    link: bool
-    montage: Path | None
-    force: bool
-    resume: bool
-    max_pixels: int
-
-
-@dataclass
-class _Tally:
-    """Counts, and rows where they are not written anywhere."""
-
-    labels: tuple[str, ...]
-    rows: list[PredictionRow] | None
-    n_inputs: int = 0
-    n_resumed: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
-    faces: Counter[str] = field(default_factory=Counter)
-    n_unkept: int = 0
-    unkept: str = ""
-
-    def keep(self, keeper: Keeper, prediction: FilePrediction) -> None:
-        """Hand a file's prediction on; a name that cannot be written costs that file alone."""
-        try:
-            keeper.add(prediction)
-        except OSError as reason:
-            if reason.errno in _HOPELESS:
-                raise
-            self.n_unkept += 1
-            self.unkept = self.unkept or f"{prediction.path}: {reason.strerror or reason}"
-
-    def add(self, prediction: FilePrediction, rows: Rows) -> None:
-        """Count one file and write its rows."""
-        self.n_inputs += 1
-        for row in prediction.rows:
-            self.statuses[row.status] += 1
-            if row.label is not None:
-                self.faces[row.label] += 1
-            if self.rows is not None:
-                self.rows.append(row)
-            rows.write(row)
-
-    def conclude(self, duration_s: float, *, output: Path | None, model: str) -> PredictResult:
-        """Return the result."""
-        statuses = self.statuses
-        return PredictResult(
-            n_inputs=self.n_inputs,
-            n_faces=statuses["ok"],
-            n_no_face=statuses["no_face"],
-            n_skipped=statuses["unreadable"] + statuses["refused"],
-            n_resumed=self.n_resumed,
-            images_per_s=self.n_inputs / duration_s,
-            output=str(output) if output else None,
-            model=model,
-            # The model's order, then what is no label of it.
-            labels={name: self.faces[name] for name in dict.fromkeys([*self.labels, *self.faces])},
-            rows=self.rows,
-        )
-
-
-def _choose_weights(faces: str, given: Path | None) -> Path | None:
-    """Return the weights that the detector needs, if it needs any."""
-    if given is not None and not given.is_file():
-        message = f"there are no weights at {given}"
-        raise ModelNotFoundError(message, hint="fer models fetch yunet")
-    if faces != "yunet" or given is not None:
-        return given
-    from fercli.detectors import find_weights
-
-    return find_weights("yunet")
-
-
-def _check_wanted(wanted: _Wanted) -> None:
-    problems = []
-    if wanted.link and wanted.sort_into is None:
-        problems.append("--link says how files are sorted: give --sort-into DIR with it")
-    if wanted.montage is not None:
-        if wanted.resume:
-            problems.append("--montage shows the faces of one run: leave it out with --resume")
-        if wanted.montage.suffix.lower() != ".png":
-            problems.append(f"--montage {wanted.montage} does not end in .png")
-    if problems:
-        raise ConfigError(*problems)
-    if wanted.montage is not None:
-        check_output(wanted.montage, force=wanted.force)
-
-
-def _list_outputs(target: Path | None, *others: Path | None) -> list[Path]:
-    """Return what is going to be written, which no search is to take for an input."""
-    rows = [] if target is None else [target, name_partial(target)]
-    outputs = rows + [path for path in others if path is not None]
-    if len({path.absolute() for path in outputs}) < len(outputs):
-        message = "two outputs have the same name"
-        raise ConfigError(message)
-    return outputs
-
-
-def _open_keepers(wanted: _Wanted, roots: list[PurePath]) -> list[Keeper]:
-    """Return what takes the predictions beside the rows."""
-    _check_wanted(wanted)
-    if not (wanted.annotate or wanted.sort_into or wanted.montage):
-        return []
-    from fercli.inference.folders import OutputFolder, Sorter
-    from fercli.inference.pictures import Annotator, Montage
-
-    def open_folder(path: Path) -> OutputFolder:
-        return OutputFolder(path, roots, force=wanted.force, keep=wanted.resume)
-
-    keepers: list[Keeper] = []
-    if wanted.annotate is not None:
-        folder = open_folder(wanted.annotate)
-        keepers.append(Annotator(folder, max_pixels=wanted.max_pixels))
-    if wanted.sort_into is not None:
-        keepers.append(Sorter(open_folder(wanted.sort_into), link=wanted.link))
-    if wanted.montage is not None:
-        keepers.append(Montage(wanted.montage))
-    return keepers
 
 
 def _open_model(output: Output, model: str | None, device: str) -> tuple[Runtime, str, bool]:
@@ -323,20 +195,6 @@ def _look_ahead(files: Iterator[Path]) -> tuple[Iterable[Path], int | None]:
     if len(first) < _COUNTED_AHEAD:
         return first, len(first)
     return itertools.chain(first, files), None
-
-
-def _pass_over(files: Iterable[Path], rows: Rows, tally: _Tally) -> Iterator[Path]:
-    """Yield the files that have no rows yet."""
-    if not rows.done:
-        yield from files
-        return
-    from fercli.inference.writers import key_path
-
-    for path in files:
-        if key_path(str(path)) in rows.done:
-            tally.n_resumed += 1
-        else:
-            yield path
 
 
 @contextlib.contextmanager

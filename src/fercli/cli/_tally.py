@@ -1,0 +1,104 @@
+"""What `fer predict` counts while it goes through files."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from fercli.results import PredictionRow, PredictResult
+
+if TYPE_CHECKING:
+    from fercli.cli._rows import Rows
+    from fercli.inference import FilePrediction
+    from fercli.inference.keeper import Keeper
+
+__all__ = ["Tally"]
+
+_HOPELESS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+"""What would befall every other file, too."""
+
+
+@dataclass
+class Tally:
+    """Counts, and rows where they are not written anywhere."""
+
+    labels: tuple[str, ...]
+    """The model's, in its order."""
+    rows: list[PredictionRow] | None
+    """Takes the rows, if they go nowhere else."""
+    n_inputs: int = 0
+    n_resumed: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    faces: Counter[str] = field(default_factory=Counter)
+    n_unkept: int = 0
+    unkept: str = ""
+    """The first file of which no picture or copy could be written, and why."""
+
+    @property
+    def n_done(self) -> int:
+        """Files that have their rows."""
+        return self.n_inputs + self.n_resumed
+
+    def pass_over(self, files: Iterable[Path], done: set[str]) -> Iterator[Path]:
+        """Yield the files that have no rows yet.
+
+        Args:
+            files: All of them.
+            done: Those that have, as `key_path` gives them.
+        """
+        if not done:
+            yield from files
+            return
+        from fercli.inference.writers import key_path
+
+        for path in files:
+            if key_path(str(path)) in done:
+                self.n_resumed += 1
+            else:
+                yield path
+
+    def add(self, prediction: FilePrediction, rows: Rows) -> None:
+        """Count one file and write its rows."""
+        self.n_inputs += 1
+        for row in prediction.rows:
+            self.statuses[row.status] += 1
+            if row.label is not None:
+                self.faces[row.label] += 1
+            if self.rows is not None:
+                self.rows.append(row)
+            rows.write(row)
+
+    def keep(self, keeper: Keeper, prediction: FilePrediction) -> None:
+        """Hand a file's prediction on; a name that cannot be written costs that file alone.
+
+        Raises:
+            OSError: No other file could be written either.
+        """
+        try:
+            keeper.add(prediction)
+        except OSError as reason:
+            if reason.errno in _HOPELESS:
+                raise
+            self.n_unkept += 1
+            self.unkept = self.unkept or f"{prediction.path}: {reason.strerror or reason}"
+
+    def conclude(self, duration_s: float, *, output: Path | None, model: str) -> PredictResult:
+        """Return the result."""
+        statuses = self.statuses
+        return PredictResult(
+            n_inputs=self.n_inputs,
+            n_faces=statuses["ok"],
+            n_no_face=statuses["no_face"],
+            n_skipped=statuses["unreadable"] + statuses["refused"],
+            n_resumed=self.n_resumed,
+            images_per_s=self.n_inputs / duration_s,
+            output=str(output) if output else None,
+            model=model,
+            # The model's order, then what is no label of it.
+            labels={name: self.faces[name] for name in dict.fromkeys([*self.labels, *self.faces])},
+            rows=self.rows,
+        )
