@@ -1,11 +1,11 @@
 """What each choice of a training is worth: accuracy and macro F1 on `public`, plain.
 
 Every row changes the `fast` recipe at half its widths, a budget that two cores can carry, in what
-it names, and is trained once per seed. Large networks are trained with one seed. Trainings are kept
-in `--output` and gone on with when the script is called again; a finished one is not repeated.
+it names, and is trained once per seed. Large networks get one seed and fewer epochs. Trainings are
+kept in `--output` and gone on with when the script is called again; a finished one is not repeated.
 
-python benchmarks/ablations.py --output DIR [--group NAME] [--epochs 6] [--seeds 3] [--data SOURCE]
-    [--write]
+python benchmarks/ablations.py --output DIR [--group NAME]... [--epochs 6] [--seeds 3]
+    [--large-epochs 3] [--data SOURCE] [--write]
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ _BUDGET: Final = {"widths": (32, 64, 128)}
 _STILL: Final = {
     "flip": "none", "rotation_deg": 0.0, "scale": 0.0, "shift": 0.0, "brightness": 0.0,
     "contrast": 0.0, "erasing": 0.0,
+}  # fmt: skip
+_ADAMW: Final = {
+    "optimizer": "adamw", "learning_rate": 0.001, "weight_decay": 0.05, "bias_ratio": 1.0,
 }  # fmt: skip
 ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
     "augmentation": {
@@ -76,12 +79,15 @@ ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
         "64, 128, 256, the recipe's": {"widths": (64, 128, 256)},
         "96, 192, 384": {"widths": (96, 192, 384)},
     },
-    "other networks, one seed": {
-        "the seed's network": {"network": "seed", "stem": "learned", "sizes_px": (48,)},
-        "resnet18": {"network": "resnet18"},
-        "vgg11_bn": {"network": "vgg11_bn"},
+    "other networks": {
+        "ours, 64, 128, 256": {"widths": (64, 128, 256)},
+        "the seed's network": {"network": "seed", "stem": "learned", "sizes_px": (48,), **_ADAMW},
+        "resnet18, from scratch": {"network": "resnet18", **_ADAMW},
+        "vgg11_bn, from scratch": {"network": "vgg11_bn", **_ADAMW},
     },
 }  # fmt: skip
+_LARGE: Final = "other networks"
+"""The group whose trainings are so long that they get one seed and fewer epochs."""
 
 
 _LINE: Final = "{:38} {:>10} {:>22} {:>22} {:>7} {:>7}"
@@ -105,43 +111,47 @@ def main() -> None:
     parser.add_argument("--group", choices=list(ROWS), action="append", help="default: all")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--large-epochs", type=int, default=3)
     parser.add_argument("--data", help="default: the prepared dataset in the data home")
     add_write_option(parser)
     options = parser.parse_args()
     keep_memory()
     dataset = load_data(options.data)
-    everything: dict[str, list[Score]] = {}
+    everything = {}
     for group in options.group or ROWS:
         with publish(f"ablations: {group}", write=options.write):
-            everything |= compare(group, dataset, options)
-    if options.write:
-        draw(everything, RESULTS.parent / "parameters.png")
+            everything[group] = compare(group, dataset, options)
+    if options.write and everything.keys() == ROWS.keys():
+        draw(everything, options, RESULTS.parent / "parameters.png")
 
 
 def compare(group: str, dataset: Dataset, options: argparse.Namespace) -> dict[str, list[Score]]:
     """Train and print one group of rows."""
-    n_seeds = 1 if group == "other networks, one seed" else options.seeds
+    large = group == _LARGE
+    n_seeds, epochs = (1, options.large_epochs) if large else (options.seeds, options.epochs)
     n_images = len(dataset.select("public").labels)
     widths = ", ".join(map(str, _BUDGET["widths"]))
-    print_header(f"{group}: `fast` at widths {widths} and {options.epochs} epochs")
-    print(f"public, plain, n = {n_images:,}, {n_seeds} seeds; mean, smallest and largest")
+    print_header(f"{group}: `fast`{'' if large else f' at widths {widths}'} and {epochs} epochs")
+    seeds = "1 seed" if large else f"{n_seeds} seeds; mean, smallest and largest"
+    print(f"public, plain, n = {n_images:,}, {seeds}")
     print(
         f"{'':38} {'parameters':>10} {'accuracy':>22} {'macro F1':>22} {'s wall':>7} {'s CPU':>7}"
     )
     scores = {}
     for name, changes in ROWS[group].items():
-        scores[name] = [run(dataset, changes, seed, options) for seed in range(n_seeds)]
+        scores[name] = [
+            run(dataset, {"epochs": epochs, "seed": seed, **_BUDGET, **changes}, options)
+            for seed in range(n_seeds)
+        ]
         print(describe(name, scores[name]))
     return scores
 
 
-def run(dataset: Dataset, changes: dict[str, Any], seed: int, options: argparse.Namespace) -> Score:
+def run(dataset: Dataset, values: dict[str, Any], options: argparse.Namespace) -> Score:
     """Return what one training reached, trained now, gone on with, or finished before."""
-    values = {"epochs": options.epochs, "seed": seed, **_BUDGET, **changes}
     config = build_config(values, base=find_recipe("fast"))
-    words = [f"{key}={value}" for key, value in sorted(changes.items())]
-    name = "_".join(["half", *words]).replace(" ", "")
-    folder = RunFolder(options.output / name / f"{options.epochs}-{seed}")
+    words = sorted(f"{key}={value}" for key, value in values.items())
+    folder = RunFolder(options.output / "_".join(words).replace(" ", ""))
     if not is_finished(folder):
         train(dataset, config, folder, data=options.data)
     kept = folder.path / "ablation.json"
@@ -149,9 +159,9 @@ def run(dataset: Dataset, changes: dict[str, Any], seed: int, options: argparse.
         model = find_model(str(folder.path))
         scores = evaluate(open_runtime(model), model, dataset, "public").result.scores
         write_json(kept, {"accuracy": scores.accuracy, "macro_f1": scores.macro_f1})
-    values, result = json.loads(kept.read_text()), read_run_record(folder.path)["result"]
+    result = read_run_record(folder.path)["result"]
     return Score(wall_s=result["duration_s"], cpu_s=result["cpu_s"],
-                 parameters=result["parameters"], **values)  # fmt: skip
+                 parameters=result["parameters"], **json.loads(kept.read_text()))  # fmt: skip
 
 
 def describe(name: str, scores: list[Score]) -> str:
@@ -169,26 +179,29 @@ def describe(name: str, scores: list[Score]) -> str:
     )
 
 
-def draw(everything: dict[str, list[Score]], path: Path) -> None:
-    """Draw parameters against accuracy for the rows that differ in size."""
+def draw(
+    everything: dict[str, dict[str, list[Score]]], options: argparse.Namespace, path: Path
+) -> None:
+    """Draw parameters against accuracy, a point for each training."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    sized = [*ROWS["size of our CNN"], *ROWS["other networks, one seed"]]
-    for name in [name for name in sized if name in everything]:
-        scores = everything[name]
-        ours = name in ROWS["size of our CNN"]
-        axes.plot(
-            [score.parameters for score in scores],
-            [100 * score.accuracy for score in scores],
-            "o" if ours else "s",
-            color="tab:blue" if ours else "tab:gray",
-        )
-        axes.annotate(name, (scores[0].parameters, 100 * scores[-1].accuracy), xytext=(6, -3),
-                      textcoords="offset points", fontsize=8)  # fmt: skip
+    for group, epochs, marker in (
+        ("size of our CNN", options.epochs, "o"),
+        (_LARGE, options.large_epochs, "s"),
+    ):
+        rows = everything[group]
+        points = [score for scores in rows.values() for score in scores]
+        x, y = zip(*((score.parameters, 100 * score.accuracy) for score in points), strict=True)
+        axes.plot(x, y, marker, label=f"{group}, {epochs} epochs")
+        for name, scores in rows.items():
+            place = (scores[0].parameters, 100 * scores[-1].accuracy)
+            axes.annotate(name, place, xytext=(6, -3), textcoords="offset points", fontsize=8)
     axes.set(xscale="log", xlabel="parameters", ylabel="accuracy on public, plain, %")
+    axes.margins(x=0.2)
     axes.grid(alpha=0.3)
+    axes.legend()
     figure.savefig(path, dpi=120)
 
 
