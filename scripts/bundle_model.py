@@ -1,8 +1,8 @@
 """Put a run's model into the package: `assets/NAME.onnx`, its weights in fp16, and its card.
 
-python scripts/bundle_model.py NAME RUN --machine TEXT [--data SOURCE] [--teacher-run RUN]
+python scripts/bundle_model.py NAME RUN --machine TEXT [--data SOURCE] [--teacher-run RUN]...
 
-The card is written from what was measured here and from the run's own record. Which images the
+The card is written from what was measured here and from the runs' own records. Which images the
 model learned from is kept beside it, so that `fer evaluate` can leave them out.
 """
 
@@ -32,7 +32,9 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", help="default: the prepared dataset in the data home")
-    parser.add_argument("--teacher-run", type=Path, help="of --teacher, for the card")
+    parser.add_argument(
+        "--teacher-run", type=Path, action="append", default=[], help="of --teacher, for the card"
+    )
     parser.add_argument("--machine", required=True, help="what it was trained on, for the card")
     options = parser.parse_args()
     record = read_run_record(options.run)
@@ -53,9 +55,8 @@ def main() -> None:
     result = evaluate(open_runtime(model), model, dataset, "public", tta=True).result
     shutil.copy(RunFolder(options.run).train_digests, ASSETS / f"{options.name}.{TRAIN_DIGESTS}")
     run = ModelFile(path, options.run, assumed=False, bundled=options.name)
-    facts = {"machine": options.machine}
-    if options.teacher_run:
-        facts["teacher"] = describe_training(options.teacher_run)
+    taught = {f"teacher {run.name}": describe_training(run) for run in options.teacher_run}
+    facts = {"machine": options.machine, **taught}
     scores = {"public": describe_scores(result)}
     card = build_card(run, name=options.name, more=facts, scores=scores)
     write_text(path.with_suffix(".md"), card)

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from fercli.config import DEFAULTS
 from fercli.errors import ConfigError
 from fercli.ranges import find_unknown_choice
 from fercli.settings import build_config, flatten_config
@@ -134,7 +135,8 @@ def write_command(record: Mapping[str, Any]) -> str:
         record: A run's `run.json`. What its recipe says today is left out, the rest is written
             as `--set`; a teacher goes by the name that it had.
     """
-    config = record["config"]
+    # A field that is younger than the run did nothing then, which is its default.
+    config = {**json.loads(json.dumps(flatten_config(DEFAULTS))), **record["config"]}
     recipe = json.loads(json.dumps(flatten_config(find_recipe(config["recipe"]))))
     words = ["fer", "train"]
     for name in _TYPED:
