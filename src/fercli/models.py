@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_BUNDLED",
+    "ENSEMBLE",
+    "SCHEMA",
     "ModelFile",
     "build_untrained",
     "describe_model",
     "find_model",
+    "identify",
     "list_bundled",
     "list_choosers",
     "load_network",
@@ -36,6 +39,9 @@ __all__ = [
 ]
 
 SCHEMA: Final = 1
+"""Of what is stored with a model."""
+ENSEMBLE: Final = "ensemble"
+"""What stands for the network of models that were joined into one ONNX file."""
 DEFAULT_BUNDLED: Final = "base"
 """The bundled model that stands in where nobody named a model and no run is finished."""
 _ASSETS: Final = Path(__file__).parent / "assets"
@@ -163,6 +169,9 @@ def build_untrained(metadata: dict[str, Any]) -> FaceNetwork:
 
     try:
         settings = metadata["network"]
+        if settings["network"] == ENSEMBLE:
+            message = "an ensemble is several networks: name one of its members"
+            raise ModelFileError(message)
         config = NetworkConfig(**{**settings, "widths": tuple(settings["widths"])})
         return build_network(config, len(metadata["labels"]))
     except (KeyError, TypeError, ConfigError) as reason:
@@ -255,18 +264,44 @@ def read_metadata(model: ModelFile) -> dict[str, Any]:
     return metadata
 
 
+def identify(model: ModelFile, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return what another model notes of one that it learned from, or that is a part of it.
+
+    Args:
+        model: The file.
+        metadata: What is stored with it.
+
+    Raises:
+        ModelFileError: The file cannot be read.
+    """
+    return {
+        "model": _name(model),
+        "sha256": model.compute_digest(),
+        "validation": metadata.get("validation"),
+        "chosen_on": list_choosers(metadata),
+    }
+
+
+def _name(model: ModelFile) -> str:
+    """Return a name without the folders of who trained it: a model travels further than they."""
+    if model.bundled:
+        return model.bundled
+    if model.run is None:
+        return model.path.name
+    run = model.run.resolve()
+    return f"members/{run.name}" if run.parent.name == "members" else run.name
+
+
 def list_choosers(metadata: dict[str, Any]) -> list[str]:
-    """Return the splits, or fractions of train, that chose a model, and its teachers before it.
+    """Return the splits, or fractions of train, that chose a model and what it was made from.
 
     Args:
         metadata: The model's; one of somebody else says nothing.
     """
-    chosen = [str(metadata["validation"]["split"])] if metadata.get("validation") else []
-    for teacher in metadata.get("teachers") or []:
-        if teacher.get("validation"):
-            chosen.append(str(teacher["validation"]["split"]))
-        chosen += teacher.get("chosen_on", [])
-    return sorted(set(chosen))
+    before = [*(metadata.get("teachers") or []), *(metadata.get("members") or [])]
+    chosen = {split for one in before for split in one.get("chosen_on", [])}
+    own = [one["validation"] for one in (metadata, *before) if one.get("validation")]
+    return sorted(chosen | {str(validation["split"]) for validation in own})
 
 
 def describe_model(model: ModelFile) -> dict[str, Any]:
@@ -297,9 +332,12 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
             "seed": metadata.get("seed"),
             "recipe": metadata.get("recipe"),
             "pretrained": metadata.get("pretrained"),
-            "teachers": [
-                teacher.get("model", "unknown") for teacher in metadata.get("teachers", [])
-            ],
+            "teachers": _list_names(metadata.get("teachers")),
+            "members": _list_names(metadata.get("members")),
             "fercli": metadata.get("fercli"),
         },
     }
+
+
+def _list_names(models: list[dict[str, Any]] | None) -> list[str]:
+    return [one.get("model", "unknown") for one in models or []]

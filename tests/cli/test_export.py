@@ -14,10 +14,12 @@ from fercli.inference.onnx import OnnxRuntime
 if TYPE_CHECKING:
     from fercli.data import Dataset
     from fercli.runs import RunFolder
+from fercli.config import NetworkConfig
 from fercli.data import save_dataset
 from fercli.data.dataset import take_images
 from fercli.emotions import LABELS
-from fercli.models import save_model
+from fercli.metrics import change_temperature
+from fercli.models import find_model, load_network, open_runtime, save_model
 from fercli.networks import build_network, initialize
 from fercli.recipes import find_recipe
 
@@ -151,3 +153,82 @@ def test_refusals(run: Run, trained: RunFolder) -> None:
     assert run("export", trained.path, "--output", trained.onnx).exit_code == 2
     assert run("export", trained.path, "--int8", "--fp16").exit_code == 2
     assert run("export", trained.path, "--int8").exit_code == 3
+
+
+@pytest.fixture
+def other(trained: RunFolder, dataset_path: Path) -> Path:
+    """A second model of the same data: its head answers the other way round, in another order."""
+    network, metadata = load_network(trained.model)
+    config = NetworkConfig(
+        **{**metadata["network"], "widths": tuple(metadata["network"]["widths"])}
+    )
+    with torch.no_grad():
+        head = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
+        head.weight.copy_(head.weight.flip(0) * 0.5)
+        head.bias.copy_(head.bias.flip(0))
+    path = dataset_path.with_name("other.safetensors")
+    labels = metadata["labels"][::-1]
+    save_model(path, network, config, {**metadata, "labels": labels, "seed": 7})
+    return path
+
+
+def test_several_models_become_one(
+    run_json: RunJson, trained: RunFolder, other: Path, dataset_path: Path, faces: Dataset
+) -> None:
+    words = ["export", trained.path, other, "--data", dataset_path, "--output"]
+    data = run_json(*words, "both.onnx")["data"]
+    info = run_json("info", "both.onnx")["data"]
+
+    assert data["max_abs_difference"] <= 1e-4
+    assert data["label_agreement"] == 1
+    assert data["model"] == f"{trained.model} + {other}"
+    assert info["network"] == "ensemble"
+    assert info["trained"]["members"] == [trained.path.name, "other.safetensors"]
+    images = faces.select("public").images
+    one, two = (open_runtime(find_model(str(path))) for path in (trained.path, other))
+    assert two.labels == one.labels[::-1]
+    mean = (one.predict(images) + two.predict(images)[:, ::-1]) / 2
+    expected = change_temperature(mean.astype(np.float32), before=1.0, after=info["temperature"])
+    assert info["temperature"] != 1
+    assert OnnxRuntime(Path("both.onnx")).predict(images) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_joined_model_does_what_every_model_does(
+    run: Run, run_json: RunJson, trained: RunFolder, other: Path, dataset_path: Path
+) -> None:
+    words = ["export", trained.path, other, "--data", dataset_path, "--output"]
+    sizes = [
+        run_json(*words, f"both{flag}.onnx", *([flag] if flag else []))["data"]["size_bytes"]
+        for flag in ("", "--fp16", "--int8")
+    ]
+    scored = run_json("evaluate", "both.onnx", "--data", dataset_path, "--split", "public")["data"]
+
+    assert sizes[0] > sizes[1]
+    assert sizes[0] > sizes[2]
+    assert scored["protocol"] == "selection"
+    assert run("export", "both.onnx", trained.path, "--output", "three.onnx").exit_code == 0
+    assert OnnxRuntime(Path("three.onnx")).metadata["temperature"] == 1
+    assert run("info", "both.onnx", "--card", "card.md").exit_code == 0
+    assert run("info", "both.onnx", "--diagram", "picture.png").exit_code == 4
+    assert run("export", "both--int8.onnx", trained.path, "--output", "four.onnx").exit_code == 4
+
+
+def test_models_that_cannot_be_joined(run: Run, trained: RunFolder, tmp_path: Path) -> None:
+    network, metadata = load_network(trained.model)
+    config = NetworkConfig(
+        **{**metadata["network"], "widths": tuple(metadata["network"]["widths"])}
+    )
+    cases: dict[str, dict[str, Any]] = {
+        "labels": {"labels": [*metadata["labels"][:-1], "bored"]},
+        "data": {"dataset": {**metadata["dataset"], "sha256": "0"}},
+    }
+    for name, changes in cases.items():
+        save_model(tmp_path / f"{name}.safetensors", network, config, {**metadata, **changes})
+
+        result = run("export", trained.path, tmp_path / f"{name}.safetensors")
+
+        assert result.exit_code == 4
+        assert name in result.stderr
+    assert run("export", trained.path, trained.model).exit_code == 2
+    assert run("export", trained.path, tmp_path / "missing.onnx").exit_code == 4
+    assert list(Path().glob("*.onnx")) == []

@@ -94,6 +94,7 @@ def sum_durations(run: Path) -> float:
 def _list_facts(model: ModelFile, metadata: dict[str, Any]) -> dict[str, str]:
     dataset = metadata.get("dataset") or {}
     quantized = metadata.get("quantized")
+    members = metadata.get("members") or []
     facts = {
         "file": f"{_code(model.path.name)}, {model.path.stat().st_size:,} bytes, sha256 "
         f"`{digest_file(model.path)}`",
@@ -101,11 +102,10 @@ def _list_facts(model: ModelFile, metadata: dict[str, Any]) -> dict[str, str]:
         f"parameters{', weights in ' + quantized if quantized else ''}",
         "labels": ", ".join(metadata["labels"]),
         "input": "grey face crop, uint8 [N, 48, 48], 0 to 255",
-        "recipe, seed": f"{metadata.get('recipe')}, {metadata.get('seed')}",
+        **(_list_members(members) if members else _list_choices(metadata)),
         "data": f"{dataset.get('source')}, sha256 `{dataset.get('sha256')}`",
-        "epoch": f"{metadata.get('best_epoch')} of {metadata.get('epochs')}, the best on "
-        f"{(metadata.get('validation') or {}).get('split')}",
-        "versions": f"fercli {metadata.get('fercli')}, torch {metadata.get('torch')}",
+        "versions": f"fercli {metadata.get('fercli')}"
+        + (f", torch {metadata['torch']}" if metadata.get("torch") else ""),
     }
     if model.run is None:
         return facts
@@ -120,6 +120,24 @@ def _list_facts(model: ModelFile, metadata: dict[str, Any]) -> dict[str, str]:
         facts["duration"] = f"{minutes:.0f} minutes on {record['device']}, members included"
         facts["training images"] = f"{record['dataset']['n_train']:,}"
     return facts
+
+
+def _list_choices(metadata: dict[str, Any]) -> dict[str, str]:
+    """Return what was chosen of a training, and by what."""
+    split = (metadata.get("validation") or {}).get("split")
+    return {
+        "recipe, seed": f"{metadata.get('recipe')}, {metadata.get('seed')}",
+        "epoch": f"{metadata.get('best_epoch')} of {metadata.get('epochs')}, the best on {split}",
+    }
+
+
+def _list_members(members: list[dict[str, Any]]) -> dict[str, str]:
+    """Return what an ensemble is made of."""
+    return {
+        f"member {number}": f"{one['model']}: {one.get('recipe')}, seed {one.get('seed')}, sha256 "
+        f"`{one['sha256']}`"
+        for number, one in enumerate(members, start=1)
+    }
 
 
 def _code(text: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from fercli.export.export import TOLERANCE, ParityImages, export_model, export_quantized
+from fercli.export.join import LabeledImages, join_models
 from fercli.export.quantize import QuantizationImages
 
 __all__ = [
     "TOLERANCE",
+    "LabeledImages",
     "ParityImages",
     "QuantizationImages",
     "export_model",
     "export_quantized",
+    "join_models",
 ]

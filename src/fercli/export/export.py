@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from fercli.inference import Runtime
     from fercli.networks import FaceNetwork
 
-__all__ = ["TOLERANCE", "ParityImages", "export_model", "export_quantized"]
+__all__ = [
+    "TOLERANCE",
+    "ParityImages",
+    "check_parity",
+    "describe_file",
+    "export_model",
+    "export_quantized",
+]
 
 TOLERANCE: Final = 1e-4
 """Largest difference of a probability between torch and onnxruntime that is let pass."""
@@ -81,7 +88,7 @@ def export_model(
         n_checked=len(parity.images),
         parity_images=parity.source,
         quantized="fp16" if half else None,
-        **_describe_file(model, output),
+        **describe_file(model.title, output),
     )
 
 
@@ -121,7 +128,7 @@ def export_quantized(
         accuracy_before=quantized.accuracy_before,
         images_per_s=quantized.images_per_s,
         images_per_s_before=quantized.images_per_s_before,
-        **_describe_file(model, output),
+        **describe_file(model.title, output),
     )
 
 
@@ -138,18 +145,23 @@ def _build(
     expected = predict_in_batches(_run_on_cpu(network, metadata), parity.images)
     if half:
         # What rounding changes is meant to change; what came before it is not.
-        _check_parity(*_compare(expected, _run_on_cpu(simple, metadata), parity))
+        check_parity(*_compare(expected, _run_on_cpu(simple, metadata), parity))
         round_to_half(simple)
         expected = predict_in_batches(_run_on_cpu(simple, metadata), parity.images)
     measures = _compare(expected, OnnxRuntime(target), parity)
-    _check_parity(*measures)
+    check_parity(*measures)
     return measures
 
 
-def _describe_file(model: ModelFile, output: Path) -> dict[str, Any]:
-    """Return what is said of every exported file."""
+def describe_file(title: str, output: Path) -> dict[str, Any]:
+    """Return what is said of every exported file.
+
+    Args:
+        title: What to call the model that it was made of.
+        output: The file.
+    """
     return {
-        "model": model.title,
+        "model": title,
         "output": str(output),
         "format": "onnx",
         "opset": _read_opset(output),
@@ -171,11 +183,20 @@ def _compare(
     return difference, float((expected.argmax(1) == found.argmax(1)).mean())
 
 
-def _check_parity(difference: float, agreement: float) -> None:
+def check_parity(difference: float, agreement: float) -> None:
+    """Refuse a file that says something else than what it was made of.
+
+    Args:
+        difference: The largest of a probability.
+        agreement: Share of equal labels.
+
+    Raises:
+        VerificationError: The difference is too large, or a label differs.
+    """
     # A NaN compares as false, so the test is written to fail on it.
     if not (difference <= TOLERANCE and agreement == 1):
         message = (
-            f"the exported model differs from torch by up to {difference:.2g} "
+            f"the exported model differs from its original by up to {difference:.2g} "
             f"(allowed {TOLERANCE:g}) and agrees on {agreement:.2%} of the labels"
         )
         raise VerificationError(message, hint="nothing was written; please report this model")
@@ -194,7 +215,7 @@ def _copy(model: ModelFile, output: Path) -> ExportResult:
         n_checked=0,
         parity_images=None,
         quantized=runtime.metadata.get("quantized"),
-        **_describe_file(model, output),
+        **describe_file(model.title, output),
     )
 
 

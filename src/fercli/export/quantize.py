@@ -131,7 +131,13 @@ def _quantize_file(source: Path, target: Path, images: NDArray[np.uint8]) -> Non
     plain = target.with_name("plain.onnx")
     _fold_constants(source, plain)
     model = onnx.load(plain)
-    convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
+    shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    stems = [
+        node.name
+        for node in model.graph.node
+        # Filters of one channel in one group: of depthwise convolutions there are several groups.
+        if node.op_type == "Conv" and shapes[node.input[1]][1] == 1 and not _list_groups(node)
+    ]
     with _quiet_quantizer():
         quantize_static(
             plain,
@@ -139,7 +145,7 @@ def _quantize_file(source: Path, target: Path, images: NDArray[np.uint8]) -> Non
             _Reader(images),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "MaxPool", "Add", "Relu"],
-            nodes_to_exclude=convolutions[:1],
+            nodes_to_exclude=stems,
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
@@ -152,6 +158,11 @@ def _quantize_file(source: Path, target: Path, images: NDArray[np.uint8]) -> Non
     metadata = {**json.loads(properties[METADATA_KEY]), "quantized": "int8"}
     onnx.helper.set_model_props(quantized, {METADATA_KEY: json.dumps(metadata)})
     target.write_bytes(quantized.SerializeToString())
+
+
+def _list_groups(node: Any) -> list[int]:  # noqa: ANN401  # onnx ships no types
+    """Return the number of groups of a convolution that has several."""
+    return [item.i for item in node.attribute if item.name == "group" and item.i > 1]
 
 
 def _fold_constants(source: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from fercli.errors import ModelFileError
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
-from fercli.models import ModelFile, find_model, list_choosers, open_runtime
+from fercli.models import find_model, identify, open_runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,14 +70,8 @@ def open_teachers(
         if set(runtime.labels) != set(label_names):
             message = f"the teacher {spec} knows other labels than the dataset: {runtime.labels}"
             raise ModelFileError(message, hint="take a teacher that was trained on these labels")
-        identity = {
-            "model": _name(model),
-            "sha256": model.compute_digest(),
-            "validation": runtime.metadata.get("validation"),
-            "chosen_on": list_choosers(runtime.metadata),
-        }
         columns = [runtime.labels.index(name) for name in label_names]
-        teachers.append(Teacher(runtime, columns, identity))
+        teachers.append(Teacher(runtime, columns, identify(model, runtime.metadata)))
     return teachers
 
 
@@ -114,13 +108,3 @@ def ask_teachers(
             return None
     mean: NDArray[np.float32] = total / times
     return mean
-
-
-def _name(model: ModelFile) -> str:
-    """Return a name without the folders of who trained it: a model travels further than they."""
-    if model.bundled:
-        return model.bundled
-    if model.run is None:
-        return model.path.name
-    run = model.run.resolve()
-    return f"members/{run.name}" if run.parent.name == "members" else run.name
