@@ -1,66 +1,116 @@
-"""Put a run's model into the package: `assets/NAME.onnx`, its weights in fp16, and its card.
+"""Put a model into the package: `assets/NAME.onnx`, its weights in fp16, and its card.
 
-python scripts/bundle_model.py NAME RUN --machine TEXT [--data SOURCE] [--teacher-run RUN]...
+python scripts/bundle_model.py NAME RUN... --machine TEXT [--data SOURCE] [--teacher-run RUN]...
 
-The card is written from what was measured here and from the runs' own records. Which images the
-model learned from is kept beside it, so that `fer evaluate` can leave them out.
+Several runs are joined into one model. The card is written from what was measured here and from the
+runs' own records. Which images the model learned from is kept beside it, so that `fer evaluate` can
+leave them out.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import json
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fercli.data import load_data
+from fercli.data.twins import save_digests
 from fercli.evaluation import build_card, describe_scores, describe_training, evaluate
-from fercli.export import ParityImages, export_model
+from fercli.export import LabeledImages, ParityImages, export_model, join_models
+from fercli.inference.onnx import METADATA_KEY
 from fercli.models import ModelFile, find_model, open_runtime
-from fercli.runs import TRAIN_DIGESTS, RunFolder, read_run_record
-from fercli.storage import write_text
+from fercli.runs import TRAIN_DIGESTS, read_run_record
+
+if TYPE_CHECKING:
+    from fercli.data import Dataset
 
 ASSETS: Final = Path(__file__).parents[1] / "src" / "fercli" / "assets"
+CHOSEN_ON: Final = "public"
 MAX_BYTES: Final = 12_000_000
 MAX_PARAMETERS: Final = 5_000_000
 
 
 def main() -> None:
     """Export, score, write the card."""
+    options = read_options()
+    dataset = load_data(options.data)
+    for run in options.runs:
+        check_run(run, dataset)
+    path = ASSETS / f"{options.name}.onnx"
+    new = path.with_suffix(".new.onnx")
+    export([find_model(str(run)) for run in options.runs], new, dataset)
+    model = find_model(str(new))
+    result = evaluate(open_runtime(model), model, dataset, CHOSEN_ON, tta=True).result
+    scores = {CHOSEN_ON: describe_scores(result)}
+    metadata = store_scores(new, scores)
+    if new.stat().st_size > MAX_BYTES or metadata["parameters"] > MAX_PARAMETERS:
+        new.unlink()
+        sys.exit(f"too large for the wheel: {metadata['parameters']:,} parameters")
+    new.replace(path)
+    digests = ASSETS / f"{options.name}.{TRAIN_DIGESTS}"
+    save_digests(digests, dataset.select("train").images, dataset.sha256)
+    run = options.runs[0] if len(options.runs) == 1 else None
+    bundled = ModelFile(path, run, assumed=False, bundled=options.name)
+    card = build_card(bundled, name=options.name, more=list_facts(options), scores=scores)
+    path.with_suffix(".md").write_text(card, encoding="utf-8")
+    print(f"{path}: {path.stat().st_size:,} bytes, {result.scores.accuracy:.2%} on public plain")
+
+
+def read_options() -> argparse.Namespace:
+    """Return what was typed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--data", help="default: the prepared dataset in the data home")
     parser.add_argument(
         "--teacher-run", type=Path, action="append", default=[], help="of --teacher, for the card"
     )
     parser.add_argument("--machine", required=True, help="what it was trained on, for the card")
-    options = parser.parse_args()
-    record = read_run_record(options.run)
+    return parser.parse_args()
+
+
+def check_run(run: Path, dataset: Dataset) -> None:
+    """Refuse a run that is not finished, or was trained on other data."""
+    record = read_run_record(run)
     if not record["finished_at"]:
-        sys.exit(f"{options.run} is not finished")
-    dataset = load_data(options.data)
+        sys.exit(f"{run} is not finished")
     if dataset.sha256 != record["dataset"]["sha256"]:
-        sys.exit(f"the run was trained on other data: {record['dataset']['sha256']}")
-    path = ASSETS / f"{options.name}.onnx"
-    new = path.with_suffix(".new.onnx")
-    parity = ParityImages(dataset.select("public").images[:256], "public")
-    exported = export_model(find_model(str(options.run)), new, parity, half=True)
-    if exported.size_bytes > MAX_BYTES or record["result"]["parameters"] > MAX_PARAMETERS:
-        new.unlink()
-        sys.exit(f"too large for the wheel: {exported.size_bytes:,} bytes")
-    new.replace(path)
-    model = find_model(str(path))
-    result = evaluate(open_runtime(model), model, dataset, "public", tta=True).result
-    shutil.copy(RunFolder(options.run).train_digests, ASSETS / f"{options.name}.{TRAIN_DIGESTS}")
-    run = ModelFile(path, options.run, assumed=False, bundled=options.name)
-    taught = {f"teacher {run.name}": describe_training(run) for run in options.teacher_run}
-    facts = {"machine": options.machine, **taught}
-    scores = {"public": describe_scores(result)}
-    card = build_card(run, name=options.name, more=facts, scores=scores)
-    write_text(path.with_suffix(".md"), card)
-    print(f"{path}: {exported.size_bytes:,} bytes, {result.scores.accuracy:.2%} on public plain")
+        sys.exit(f"{run} was trained on other data: {record['dataset']['sha256']}")
+
+
+def export(models: list[ModelFile], target: Path, dataset: Dataset) -> None:
+    """Write one model, or the mean of several."""
+    judged = dataset.select(CHOSEN_ON)
+    parity = ParityImages(judged.images[:256], CHOSEN_ON)
+    if len(models) == 1:
+        export_model(models[0], target, parity, half=True)
+        return
+    labeled = LabeledImages(images=judged.images, labels=judged.labels, split=CHOSEN_ON)
+    join_models(models, target, parity, half=True, judged=labeled)
+
+
+def list_facts(options: argparse.Namespace) -> dict[str, str]:
+    """Return what the card says beside what the model file says itself."""
+    facts = {"machine": options.machine}
+    if len(options.runs) > 1:
+        names = " ".join(run.name for run in options.runs)
+        facts["made by"] = f"`fer export {names} --fp16`, the mean of:"
+        facts |= {run.name: describe_training(run) for run in options.runs}
+    return facts | {f"teacher {run.name}": describe_training(run) for run in options.teacher_run}
+
+
+def store_scores(path: Path, scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Let an ONNX file say how it scored, and return what it says of itself."""
+    import onnx
+
+    model = onnx.load(path)
+    properties = {item.key: item.value for item in model.metadata_props}
+    metadata = {**json.loads(properties[METADATA_KEY]), "scores": scores}
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata)})
+    path.write_bytes(model.SerializeToString())
+    return metadata
 
 
 if __name__ == "__main__":

@@ -11,16 +11,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fercli.storage import save_tensors
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-__all__ = ["digest_images", "group_twins"]
+__all__ = ["digest_images", "group_twins", "save_digests"]
 
 
 def digest_images(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Return a digest of each image's pixels, `[N]` of images `[N, H, W]`."""
     digests = (hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images)
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def save_digests(path: Path, images: NDArray[np.uint8], dataset_sha256: str) -> None:
+    """Keep which images were learned from, so that a score can leave them out later.
+
+    Args:
+        path: Where.
+        images: `[N, H, W]`.
+        dataset_sha256: Digest of the dataset that they are of.
+    """
+    metadata = {"schema": 1, "kind": "train-digests", "dataset_sha256": dataset_sha256}
+    save_tensors(path, {"digests": np.unique(digest_images(images))}, metadata)
 
 
 def group_twins(images: NDArray[np.uint8]) -> NDArray[np.intp]:

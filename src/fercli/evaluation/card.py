@@ -134,7 +134,7 @@ def _list_choices(metadata: dict[str, Any]) -> dict[str, str]:
 def _list_members(members: list[dict[str, Any]]) -> dict[str, str]:
     """Return what an ensemble is made of."""
     return {
-        f"member {number}": f"{one['model']}: {one.get('recipe')}, seed {one.get('seed')}, sha256 "
+        f"part {number}": f"{one['model']}: {one.get('recipe')}, seed {one.get('seed')}, sha256 "
         f"`{one['sha256']}`"
         for number, one in enumerate(members, start=1)
     }

@@ -111,18 +111,23 @@ def join_models(
 
 def _match_labels(models: Sequence[ModelFile], members: list[OnnxRuntime]) -> list[list[int]]:
     """Return for each member which of its outputs each label of the first is."""
-    labels, data = members[0].labels, members[0].metadata.get("dataset")
+    labels, data = members[0].labels, _read_data(members[0])
     for model, member in zip(models, members, strict=True):
         if set(member.labels) != set(labels):
             message = f"{model.title} knows other labels than {models[0].title}: {member.labels}"
             raise ModelFileError(message, hint=_SAME)
-        if member.metadata.get("dataset") != data:
+        if _read_data(member) != data:
             message = f"{model.title} learned from other data than {models[0].title}"
             raise ModelFileError(message, hint=_SAME)
         if member.metadata.get("quantized") == "int8":
             message = f"{model.title} is in eight bits"
             raise ModelFileError(message, hint="join first, and give --int8 then")
     return [[member.labels.index(label) for label in labels] for member in members]
+
+
+def _read_data(member: OnnxRuntime) -> object:
+    """Return the digest of what a model learned from, its labels included."""
+    return (member.metadata.get("dataset") or {}).get("sha256")
 
 
 def _average(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import torch
 
 import fercli
-from fercli.data.twins import digest_images
+from fercli.data.twins import save_digests
 from fercli.errors import DependencyMissingError, FercliError
 from fercli.export import ParityImages, export_model
 from fercli.inference import predict_in_batches
@@ -25,7 +24,6 @@ from fercli.networks import count_parameters
 from fercli.networks.runtime import TorchRuntime
 from fercli.results import TrainResult, to_json
 from fercli.runs import read_run_record, tell_time
-from fercli.storage import save_tensors
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -54,7 +52,7 @@ def finish_run(state: TrainingState, job: Job, teachers: list[dict[str, Any]]) -
     fitted = _fit_temperature(state, splits, job.dataset.label_names)
     network = state.network.cpu()
     metadata = {**_describe(progress, job), **fitted, "teachers": teachers}
-    _save_digests(job)
+    save_digests(run.train_digests, splits.train.images, job.dataset.sha256)
     save_model(run.model, network, config.model, metadata)
     warnings = _write_extras(run, config, splits, progress.history, progress.best_epoch)
     for warning in warnings:
@@ -107,13 +105,6 @@ def _fit_temperature(
             "nll_after": compute_nll(after, labels),
         },
     }
-
-
-def _save_digests(job: Job) -> None:
-    """Keep which images were learned from, so that a score can leave them out later."""
-    metadata = {"schema": 1, "kind": "train-digests", "dataset_sha256": job.dataset.sha256}
-    digests = np.unique(digest_images(job.splits.train.images))
-    save_tensors(job.run.train_digests, {"digests": digests}, metadata)
 
 
 def _describe(progress: Progress, job: Job) -> dict[str, Any]:
