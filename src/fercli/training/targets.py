@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fercli.errors import ModelFileError, RunInterruptedError
+from fercli.models import list_choosers
 from fercli.runs import read_run_record
 from fercli.storage import load_tensors, save_tensors
 from fercli.training.splits import assign_folds
@@ -77,10 +78,11 @@ def _check_teachers(job: Job, teachers: list[Teacher]) -> None:
             raise ModelFileError(message, hint="put the old one back, or train anew")
         metadata = teacher.runtime.metadata
         same_data = metadata.get("dataset", {}).get("sha256") == job.dataset.sha256
-        chosen_on = (metadata.get("validation") or {}).get("split")
-        if same_data and chosen_on != job.splits.validation_name:
+        chosen_on = list_choosers(metadata)
+        if same_data and chosen_on != [job.splits.validation_name]:
+            words = " and ".join(chosen_on) or "nothing that it tells"
             job.journal.note(
-                f"the teacher {name} chose its epoch on {chosen_on}, so it may have learned from "
+                f"the teacher {name} was chosen on {words}, so it may have learned from "
                 f"images of {job.splits.validation_name}, which choose the epoch here"
             )
 
