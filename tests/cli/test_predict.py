@@ -266,6 +266,20 @@ def test_a_resumed_prediction_leaves_no_second_copy(
     assert run(*words, "--resume", "--montage", "sheet.png").exit_code == 2
 
 
+def test_an_interrupted_commands_rows_are_not_overwritten_unasked(
+    run: Run, trained: RunFolder, face_files: Path
+) -> None:
+    words = ["predict", face_files, "--model", trained.onnx, "--output", "rows.jsonl"]
+    Path("rows.jsonl.partial").write_text("hours of rows\n")
+
+    refused = run(*words)
+
+    assert refused.exit_code == 2
+    assert "--resume" in refused.stderr
+    assert Path("rows.jsonl.partial").read_text() == "hours of rows\n"
+    assert run(*words, "--force").exit_code == 0
+
+
 def test_a_name_that_cannot_be_written_costs_its_file_alone(
     run: Run, run_json: RunJson, trained: RunFolder, face_files: Path
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fercli.cli._tables import print_table
-from fercli.errors import ConfigError, RunFailedError
+from fercli.errors import ConfigError, OutputExistsError, RunFailedError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.results import PredictionRow
@@ -59,7 +59,8 @@ def choose_target(
 
     Raises:
         ConfigError: The options contradict each other; all that is wrong is said at once.
-        OutputExistsError: The file is there, and is neither to be gone on with nor overwritten.
+        OutputExistsError: The file, or an interrupted command's part of it, is there and is neither
+            to be gone on with nor overwritten.
     """
     kind = row_format or ("table" if path is None else path.suffix.lstrip(".").lower())
     problems = (
@@ -71,7 +72,17 @@ def choose_target(
         raise ConfigError(*problems)
     if path is not None:
         check_output(path, force=force or resume)
+        if not (force or resume) and kind != "parquet":
+            _check_partial(name_partial(path))
     return Target(kind, path, resume)
+
+
+def _check_partial(partial: Path) -> None:
+    """Refuse to begin again where an interrupted command left hours of rows, perhaps."""
+    if partial.is_file() and partial.stat().st_size:
+        message = f"{partial} holds the rows of an interrupted command"
+        hint = "go on with them: --resume; or begin again: --force"
+        raise OutputExistsError(message, hint=hint)
 
 
 def _find_stdout_problems(kind: str, *, json: bool, resume: bool) -> list[str]:

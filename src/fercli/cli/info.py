@@ -80,8 +80,9 @@ def info_command(
 
     def show(console: Console) -> None:
         trained = {
-            f"trained: {key}": ", ".join(value) or "none" if isinstance(value, list) else value
+            f"trained: {key}": ", ".join(value) if isinstance(value, list) else value
             for key, value in data["trained"].items()
+            if value not in (None, [])
         }
         pairs = {
             "kind": data["kind"],
