@@ -4,8 +4,8 @@ Every row changes the `fast` recipe at half its widths, a budget that two cores 
 it names, and is trained once per seed. Large networks get one seed and fewer epochs. Trainings are
 kept in `--output` and gone on with when the script is called again; a finished one is not repeated.
 
-python benchmarks/ablations.py --output DIR [--group NAME]... [--epochs 6] [--seeds 3]
-    [--large-epochs 3] [--data SOURCE] [--write]
+python benchmarks/ablations.py --output DIR [--group NAME]... [--epochs 5] [--seeds 3]
+    [--large-epochs 2] [--data SOURCE] [--write]
 """
 
 from __future__ import annotations
@@ -75,9 +75,10 @@ ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
     },
     "size of our CNN": {
         "16, 32, 64": {"widths": (16, 32, 64)},
+        "24, 48, 96": {"widths": (24, 48, 96)},
         "32, 64, 128": {},
+        "48, 96, 192": {"widths": (48, 96, 192)},
         "64, 128, 256, the recipe's": {"widths": (64, 128, 256)},
-        "96, 192, 384": {"widths": (96, 192, 384)},
     },
     "other networks": {
         "ours, 64, 128, 256": {"widths": (64, 128, 256)},
@@ -109,9 +110,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="where the trainings are kept")
     parser.add_argument("--group", choices=list(ROWS), action="append", help="default: all")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--large-epochs", type=int, default=3)
+    parser.add_argument("--large-epochs", type=int, default=2)
     parser.add_argument("--data", help="default: the prepared dataset in the data home")
     add_write_option(parser)
     options = parser.parse_args()
