@@ -33,6 +33,9 @@ __all__ = [
     "read_peak_mib",
 ]
 
+# Users keep compiled modules; a start without them takes twice as long.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 RESULTS = Path(__file__).parents[1] / "docs" / "explanation" / "results.md"
 
 
