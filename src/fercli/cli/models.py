@@ -60,7 +60,9 @@ def list_command(output: Output) -> Outcome:  # noqa: ARG001  # nothing to say o
         for column in ("name", "finds", "state", "sha256"):
             table.add_column(column, overflow="fold")
         for row in rows:
-            cells = (row["name"], row["finds"], row["state"], row["sha256"] or "")
+            # As many digits as fit into a narrow terminal; --json has them all.
+            digest = f"{row['sha256'][:12]}…" if row["sha256"] else ""
+            cells = (row["name"], row["finds"], row["state"], digest)
             table.add_row(*map(safe_name, cells))
         print_table(console, table)
 
