@@ -51,14 +51,14 @@ size."""
 
 _FAST: Final[Mapping[str, object]] = {
     "stem": "whitened",
-    "widths": (64, 128, 256),
+    "widths": (32, 64, 128),
     "norm_scale": False,
-    "epochs": 5,
-    "flip": "alternating",
+    "epochs": 4,
+    "flip": "none",
     "dropout": 0.0,
     "rotation_deg": 0.0,
     "scale": 0.0,
-    "shift": 0.06,
+    "shift": 0.0,
     "brightness": 0.0,
     "contrast": 0.0,
     "optimizer": "muon",
@@ -67,10 +67,10 @@ _FAST: Final[Mapping[str, object]] = {
     "bias_ratio": 16.0,
     "schedule": "linear",
     "warmup": 0.03,
-    "sizes_px": (32, 32, 32, 36, 48),
+    "sizes_px": (36, 36, 48, 48),
 }
-"""Two minutes on a laptop's CPU: the 1.2 M-parameter network, hardly any augmentation, growing
-images."""
+"""A minute on a laptop's CPU: 0.3 M parameters, growing images, and no augmentation, which four
+epochs are too short to profit from; whoever trains longer should ask for it."""
 
 _STANDARD: Final[Mapping[str, object]] = {
     "stem": "whitened",

@@ -48,7 +48,7 @@ def test_the_seeds_network_is_the_seeds() -> None:
 
 
 def test_sizes_of_ours() -> None:
-    assert count_parameters(build_network(find_recipe("fast").model, 7)) == 1_167_143
+    assert count_parameters(build_network(find_recipe("fast").model, 7)) == 298_151
     assert count_parameters(build_network(find_recipe("standard").model, 7)) == 2_175_351
     # The frontier that is compared with is one of five million at most.
     assert count_parameters(build_network(find_recipe("best").model, 7)) == 3_858_839

@@ -127,6 +127,7 @@ _SETTINGS: Final[dict[str, object]] = {
     "widths": (48, 96, 288),
     "norm_scale": True,
     "epochs": 8,
+    "flip": "alternating",
     "rotation_deg": 8.0,
     "scale": 0.1,
     "shift": 0.08,
