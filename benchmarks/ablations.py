@@ -65,6 +65,7 @@ ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
         "oversample, square root": {"balance": "oversample", "balance_power": 0.5},
         "focal loss, gamma 2": {"focal_gamma": 2.0},
         "logit adjustment 1": {"logit_adjustment": 1.0},
+        "logit adjustment 1, no smoothing": {"logit_adjustment": 1.0, "label_smoothing": 0.0},
     },
     "the rest": {
         "nothing": {},
@@ -96,10 +97,10 @@ ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
         },
     },
     "other networks": {
-        "ours, 64, 128, 256": {"widths": (64, 128, 256)},
+        "ours, 64, 128, 256": {"widths": (64, 128, 256), "sizes_px": (48,)},
         "the seed's network": {"network": "seed", "stem": "learned", "sizes_px": (48,), **_ADAMW},
-        "resnet18, from scratch": {"network": "resnet18", **_ADAMW},
-        "vgg11_bn, from scratch": {"network": "vgg11_bn", **_ADAMW},
+        "resnet18, from scratch": {"network": "resnet18", "sizes_px": (48,), **_ADAMW},
+        "vgg11_bn, from scratch": {"network": "vgg11_bn", "sizes_px": (48,), **_ADAMW},
     },
 }  # fmt: skip
 _LONG: Final = "augmentation in a longer training"
@@ -213,12 +214,16 @@ def draw(
         x, y = zip(*((score.parameters, 100 * score.accuracy) for score in points), strict=True)
         axes.plot(x, y, marker, label=f"{group}, {epochs} epochs")
         for name, scores in rows.items():
-            place = (scores[0].parameters, 100 * scores[-1].accuracy)
-            axes.annotate(name, place, xytext=(6, -3), textcoords="offset points", fontsize=8)
+            place = (scores[0].parameters, 100 * max(score.accuracy for score in scores))
+            # Left of the points, but for the million, whose neighbor stands there.
+            ha, offset_pt = ("left", 8) if 1e6 < scores[0].parameters < 3e6 else ("right", -8)
+            axes.annotate(
+                name, place, xytext=(offset_pt, -3), textcoords="offset points", fontsize=8, ha=ha
+            )
     axes.set(xscale="log", xlabel="parameters", ylabel="accuracy on public, plain, %")
-    axes.margins(x=0.2)
+    axes.margins(x=0.2, y=0.15)
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower left")
     figure.savefig(path, dpi=120)
 
 
