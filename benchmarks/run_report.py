@@ -28,7 +28,7 @@ def main() -> None:
         n_right = round(result["validation_accuracy"] * n_images)
         low, high = compute_wilson_interval(n_right, n_images)
         print_header("what a finished run reached, by its own record")
-        print(f"trained by: {write_command(record)}")
+        print(f"trained by: {write_command(record, public=True)}")
         print(f"{config['recipe']}, {result['network']}, {result['parameters']:,} parameters")
         print(f"trained on {record['device']}, {result['precision']}, seed {result['seed']}")
         print(f"torch {record['versions']['torch']}, data sha256 {dataset['sha256']}")

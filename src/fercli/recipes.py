@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fercli.config import DEFAULTS
@@ -147,12 +148,14 @@ def find_recipe(name: str) -> TrainConfig:
     return RECIPES[name]
 
 
-def write_command(record: Mapping[str, Any]) -> str:
-    """Return the command that repeats a training, on the data of the data home.
+def write_command(record: Mapping[str, Any], *, public: bool = False) -> str:
+    """Return the command that repeats a training.
 
     Args:
         record: A run's `run.json`. What its recipe says today is left out, the rest is written
-            as `--set`; a teacher goes by the name that it had.
+            as `--set`.
+        public: For others to read: data and teachers go by their names alone, not by where they
+            lay on this machine.
     """
     # A field that is younger than the run did nothing then, which is its default.
     config = {**json.loads(json.dumps(flatten_config(DEFAULTS))), **record["config"]}
@@ -160,14 +163,18 @@ def write_command(record: Mapping[str, Any]) -> str:
     words = ["fer", "train"]
     for name in _TYPED:
         words += [f"--{name}", str(config[name])]
+    data = record["dataset"]["data"]
+    if data:
+        words += ["--data", Path(data).name if public else data]
     if record.get("processes", 1) > 1:
         words += ["--processes", str(record["processes"])]
     for name, value in config.items():
         if name in _TYPED or value == recipe.get(name):
             continue
         if name == "teacher":
-            named = record["teachers"] if value else []
-            words += [word for one in named for word in ("--teacher", one["model"])]
+            typed = [value] if isinstance(value, str) else value
+            named = [one["model"] for one in record["teachers"]] if value and public else typed
+            words += [word for one in named if one for word in ("--teacher", one)]
             continue
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         words += ["--set", f"{name}={text}"]

@@ -62,11 +62,26 @@ def test_info_says_how_to_repeat_a_run(run: Run, run_json: RunJson, dataset_path
     run_json(*words, "--output", "first")
 
     command = run_json("info", "first")["data"]["trained"]["command"]
-    run_json(*shlex.split(command)[1:], "--data", dataset_path, "--output", "second")
+    run_json(*shlex.split(command)[1:], "--output", "second")
 
     digests = [find_model(name).compute_digest() for name in ("first", "second")]
     assert digests[0] == digests[1]
     assert command in run("info", "first").stdout.replace("\n", " ")
+
+
+def test_a_card_says_how_to_repeat_a_run_without_naming_folders(
+    run: Run, run_json: RunJson, dataset_path: Path
+) -> None:
+    run_json(
+        "train", "--recipe", "fast", "--epochs", 1, "--batch-size", 60, "--set", "widths=8",
+        "--device", "cpu", "--data", dataset_path, "--output", "first",
+    )  # fmt: skip
+
+    assert run("info", "first", "--card", "CARD.md").exit_code == 0
+
+    card = Path("CARD.md").read_text()
+    assert f"--data {dataset_path.name}" in card
+    assert str(dataset_path.parent) not in card
 
 
 def test_info_refuses_what_is_no_model(run: Run, trained: RunFolder, dataset_path: Path) -> None:

@@ -7,14 +7,18 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 from typer.testing import Result
 
 from fercli.errors import ModelFileError
 from fercli.runs import RunFolder
 from fercli.storage import read_tensor_header
+
+if TYPE_CHECKING:
+    from fercli.data import Dataset
 
 Run = Callable[..., Result]
 RunJson = Callable[..., dict[str, Any]]
@@ -161,6 +165,47 @@ def test_precedence(run_json: RunJson, dataset_path: Path, monkeypatch: pytest.M
     config = data["config"]
     assert (config["recipe"], config["epochs"], config["seed"]) == ("fast", 4, 5)
     assert (config["erasing"], config["device"]) == (0.5, "cpu")
+
+
+def test_a_key_in_two_tables_is_refused(run: Run, dataset_path: Path) -> None:
+    Path("my.toml").write_text("[a]\nepochs = 3\n[b]\nepochs = 4\n")
+
+    result = run("train", "--data", dataset_path, "--config", "my.toml", "--dry-run")
+
+    assert result.exit_code == 2
+    assert "my.toml has epochs twice" in result.stderr
+
+
+def test_a_run_is_repeated_on_its_own_data(run: Run, dataset_path: Path) -> None:
+    words = ["train", *SMALL, "--epochs", 1, "--set", "sizes_px=48"]
+    assert run(*words, "--data", dataset_path, "--output", "first").exit_code == 0
+    record = Path("first/run.json")
+
+    repeated = run("train", "--config", record, "--output", "second")
+    assert repeated.exit_code == 0
+    assert "other data" not in repeated.stderr
+    digests = [RunFolder(Path(name)).model.read_bytes() for name in ("first", "second")]
+    assert digests[0] == digests[1]
+
+    dataset = json.loads(record.read_text())
+    dataset["dataset"]["sha256"] = "0" * 64
+    record.write_text(json.dumps(dataset))
+    elsewhere = run("train", "--config", record, "--output", "third")
+    assert elsewhere.exit_code == 0
+    assert "was trained on other data" in elsewhere.stderr
+
+
+def test_too_few_images_are_refused(run: Run, faces: Dataset) -> None:
+    for label in ("calm", "tense"):
+        Path(f"own/{label}").mkdir(parents=True)
+    for number, label in enumerate(("calm", "tense")):
+        Image.fromarray(faces.images[number]).save(f"own/{label}/0.png")
+    assert run("data", "prepare", "own", "--output", "own.safetensors").exit_code == 0
+
+    result = run("train", "--data", "own.safetensors", *SMALL)
+
+    assert result.exit_code == 3
+    assert "too few" in result.stderr
 
 
 def test_a_runs_record_is_a_configuration(

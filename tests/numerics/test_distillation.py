@@ -184,8 +184,9 @@ def test_several_teachers_teach_their_mean(
     assert targets == pytest.approx(np.mean(each, axis=0), abs=1e-5)
     named = load_network(student.model)[1]["teachers"]
     assert [one["model"] for one in named] == ["model.onnx", "other"]
-    command = write_command(read_run_record(student.path))
-    assert "--teacher model.onnx --teacher other" in command
+    record = read_run_record(student.path)
+    assert "--teacher model.onnx --teacher other" in write_command(record, public=True)
+    assert f"--teacher {teachers[0]} --teacher {teachers[1]}" in write_command(record)
 
 
 def test_members_that_cross_fit_teach_what_they_never_saw(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from fercli.settings import build_config, parse_setting
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
 
-__all__ = ["Asked", "choose_config", "find_changes", "make_lasting"]
+__all__ = ["Asked", "choose_config", "choose_data", "find_changes", "make_lasting"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,17 @@ def choose_config(asked: Asked) -> TrainConfig:
         "pretrained_weights": make_lasting(chosen.transfer.pretrained_weights) or "",
     }
     return build_config(lasting, base=chosen)
+
+
+def choose_data(asked: Asked) -> tuple[str | None, str | None]:
+    """Return the data to train on, and the digest that it had for a run that is repeated.
+
+    A `run.json` that is given as the configuration names the data, too; `--data` goes before it.
+    """
+    if asked.data is not None or asked.config is None or asked.config.suffix != ".json":
+        return asked.data, None
+    dataset = json.loads(asked.config.read_text(encoding="utf-8")).get("dataset") or {}
+    return dataset.get("data"), dataset.get("sha256")
 
 
 def _find_misfits(data: str | None, settings: list[str], options: dict[str, Any]) -> list[str]:

@@ -71,10 +71,21 @@ def _read_config_file(path: Path) -> dict[str, Any]:
             return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
         with path.open("rb") as stream:
             values = tomllib.load(stream)
-    except (OSError, ValueError, KeyError, TypeError) as reason:
+    except OSError as reason:
+        message = f"{path}: {reason.strerror or reason}"
+        raise ConfigError(message) from reason
+    except (KeyError, TypeError) as reason:
+        message = f"{path} is not the run.json of a run"
+        raise ConfigError(message) from reason
+    except ValueError as reason:
         message = f"{path} cannot be read as a configuration ({reason})"
         raise ConfigError(message) from reason
     flat: dict[str, Any] = {}
+    twice: list[str] = []
     for key, value in values.items():
-        flat.update(value if isinstance(value, dict) else {key: value})
+        part = value if isinstance(value, dict) else {key: value}
+        twice += [name for name in part if name in flat]
+        flat.update(part)
+    if twice:
+        raise ConfigError(*(f"{path} has {name} twice" for name in twice))
     return flat

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fercli.cli._asked import choose_config, find_changes, make_lasting
+from fercli.cli._asked import choose_config, choose_data, find_changes, make_lasting
 from fercli.cli._exit import find_status
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images, watch_training
@@ -36,23 +36,26 @@ __all__ = ["clear_run", "resume_run", "start_run"]
 def start_run(output: Output, asked: Asked, *, dry_run: bool) -> Outcome:
     """Train anew, or say what would be trained; whatever can be refused is refused first."""
     chosen = choose_config(asked)
+    data, digest = choose_data(asked)
     folder = RunFolder(asked.folder or name_run_directory(chosen.recipe))
     if dry_run:
-        return _show_plan(output, chosen, folder, asked.data)
+        return _show_plan(output, chosen, folder, data)
     rank, n_launched = read_launch()
     if not rank:
         _check_folder(folder, force=asked.force)
     from fercli.training import check_training
 
     launches = (asked.processes or 1) > n_launched == 1
-    dataset = _load(output.hush() if launches else output, asked.data)
+    dataset = _load(output.hush() if launches else output, data)
+    if digest not in {None, dataset.sha256}:
+        output.warn(f"{asked.config} was trained on other data than {dataset.source}")
     _check_teacher_outside(chosen, folder)
     check_training(dataset, chosen)
     if launches and asked.processes:
         raise typer.Exit(_launch(chosen, asked.processes, folder))
     if asked.force and not rank:
         clear_run(folder)
-    return _train(output, dataset, chosen, folder, make_lasting(asked.data))
+    return _train(output, dataset, chosen, folder, make_lasting(data))
 
 
 def resume_run(output: Output, path: Path, asked: Asked) -> Outcome:

@@ -81,7 +81,7 @@ def describe_training(run: Path) -> str:
     best = record["result"]["validation_accuracy"]
     minutes = sum_durations(run) / 60
     split = record["result"]["validation_split"]
-    return f"`{write_command(record)}`, {minutes:.0f} minutes, {best:.2%} on {split}"
+    return f"`{write_command(record, public=True)}`, {minutes:.0f} minutes, {best:.2%} on {split}"
 
 
 def sum_durations(run: Path) -> float:
@@ -111,13 +111,14 @@ def _list_facts(model: ModelFile, metadata: dict[str, Any]) -> dict[str, str]:
         return facts
     try:
         record = read_run_record(model.run)
-        command = write_command(record)
+        command = write_command(record, public=True)
     except FercliError:
         return facts
     facts["trained by"] = _code(command)
     if record["result"]:
         minutes = sum_durations(model.run) / 60
-        facts["duration"] = f"{minutes:.0f} minutes on {record['device']}, members included"
+        members = ", members included" if record["result"].get("members") else ""
+        facts["duration"] = f"{minutes:.0f} minutes on {record['device']}{members}"
         facts["training images"] = f"{record['dataset']['n_train']:,}"
     return facts
 

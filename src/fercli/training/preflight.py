@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from fercli.config import find_batch_misfit
-from fercli.errors import ConfigError
+from fercli.errors import ConfigError, DataError
 from fercli.launch import read_launch
 from fercli.networks import build_network
 from fercli.networks.devices import choose_device, choose_precision
@@ -63,8 +63,12 @@ def check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
 
     Raises:
         ConfigError: It cannot be filled.
+        DataError: There are fewer than two training images.
     """
     n_images = len(splits.train.labels)
+    if n_images < 2:
+        message = f"{n_images} training images, apart from those that validate, are too few"
+        raise DataError(message)
     problems = find_batch_misfit(config.batch_size, n_images)
     _, n_processes = read_launch()
     # Batches are cut of equal size, so they may hold an image less than was asked for.
@@ -72,4 +76,4 @@ def check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
     if smallest < n_processes:
         problems.append(f"batches of {smallest} images are too few for {n_processes} processes")
     if problems:
-        raise ConfigError(*problems, hint=f"give --batch-size {max(2, n_images // 4)} or less")
+        raise ConfigError(*problems, hint=f"give --batch-size {n_images} or less")
