@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +55,34 @@ def test_files_and_scores(run: Run, trained: RunFolder, dataset_path: Path, tmp_
     (line,) = copy.scores.read_text().splitlines()
     assert json.loads(line)["accuracy"] == metrics["accuracy"]
     assert run("evaluate", copy.path, "--output", "scores").exit_code == 2
+
+
+def test_a_model_of_other_data_says_so(run: Run, trained: RunFolder, image_folder: Path) -> None:
+    assert run("data", "prepare", image_folder, "--output", "own.safetensors").exit_code == 0
+
+    result = run("evaluate", trained.path, "--data", "own.safetensors", "--output", "scores")
+
+    assert result.exit_code == 0
+    assert "the model learned drawn faces (synthetic:600)" in result.stderr
+    assert "fitted on public of synthetic:600" in result.stdout
+    assert "these very images" not in Path("scores/report.html").read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_stdout_is_no_bug(trained: RunFolder, dataset_path: Path) -> None:
+    words = ["evaluate", str(trained.onnx), "--data", str(dataset_path), "--json", "-q"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fercli", *words],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    assert done.returncode == 8
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error: ") == 1
 
 
 def test_require(run: Run, trained: RunFolder, dataset_path: Path) -> None:

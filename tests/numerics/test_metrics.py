@@ -28,6 +28,16 @@ def draw(n_images: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint
     return probabilities, generator.integers(0, 7, n_images).astype(np.uint8)
 
 
+def test_labels_that_are_neither_true_nor_said_have_no_score() -> None:
+    probabilities = np.eye(7, dtype=np.float32)[[3, 3, 3, 4]]
+    labels = np.array([3, 4, 3, 4], dtype=np.uint8)
+
+    scores = compute_scores(probabilities, labels, LABELS)
+
+    assert scores.macro_recall == scores.balanced_accuracy == pytest.approx(0.75)
+    assert scores.macro_f1 == pytest.approx((4 / 5 + 2 / 3) / 2)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_agree_with_brute_force(seed: int) -> None:
     probabilities, labels = draw(200, seed)

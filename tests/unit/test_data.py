@@ -20,7 +20,12 @@ from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import ConfigError, DataError, DatasetLayoutError, DatasetNotFoundError
 
 
-def build(labels: list[int], splits: list[int], split_names: tuple[str, ...]) -> Dataset:
+def build(
+    labels: list[int],
+    splits: list[int],
+    split_names: tuple[str, ...],
+    label_names: tuple[str, ...] = LABELS,
+) -> Dataset:
     n_images = len(labels)
     arrays: dict[str, Any] = {
         "images": np.zeros((n_images, 48, 48), dtype=np.uint8),
@@ -28,7 +33,7 @@ def build(labels: list[int], splits: list[int], split_names: tuple[str, ...]) ->
         "splits": np.array(splits, dtype=np.uint8),
         "source_row": np.arange(n_images, dtype=np.int32),
     }
-    return build_dataset(arrays, label_names=LABELS, split_names=split_names, source="built")
+    return build_dataset(arrays, label_names=label_names, split_names=split_names, source="built")
 
 
 def test_round_trip(faces: Dataset, tmp_path: Path) -> None:
@@ -93,6 +98,17 @@ def test_the_complete_fer2013_is_recognized() -> None:
     assert find_warnings(whole) == []
     assert not partial.is_official
     assert "private has 3588 of 3589" in find_warnings(partial)[0]
+
+
+def test_labels_that_cannot_be_learned_are_warned_of() -> None:
+    names = ("calm", "tense", "odd")
+    splits = ("train", "test")
+
+    typo = build([0, 1, 0, 2], [0, 0, 1, 1], splits, names)
+    single = build([0, 0], [0, 1], splits, names)
+
+    assert find_warnings(typo) == ["odd has images in test, and none in train"]
+    assert "same label" in find_warnings(single)[0]
 
 
 def test_synthetic_is_seeded_and_grows() -> None:

@@ -94,7 +94,10 @@ class Output:
             traceback.print_exception(error)
         self._explain(error)
         if self.json:
-            self.write_json(build_envelope(self.command, "error", status, {}, _list_errors(error)))
+            envelope = build_envelope(self.command, "error", status, {}, _list_errors(error))
+            # Where stdout itself is what failed, stderr has said so.
+            with contextlib.suppress(OSError):
+                self.write_json(envelope)
         return status
 
     def write_json(self, value: Mapping[str, Any]) -> None:

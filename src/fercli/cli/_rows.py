@@ -149,6 +149,8 @@ def _name_kept_rows(partial: Path) -> Iterator[None]:
     try:
         yield
     except OSError as reason:
+        if not partial.exists():
+            raise
         message = f"{partial}: {reason.strerror or reason}; it keeps the rows so far"
         hint = "the same command with --resume goes on with it"
         raise RunFailedError(message, hint=hint) from reason

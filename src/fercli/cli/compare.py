@@ -222,10 +222,12 @@ def _show(console: Console, result: ComparisonResult) -> None:
 def _describe(pair: PairedDifference) -> str:
     low, high = pair.difference_ci95
     verdict = "significant" if pair.significant else "no significant difference"
+    # Below that a float is 0, and no probability is.
+    p = f"p = {pair.p_adjusted:.2g}" if pair.p_adjusted > 1e-300 else "p < 1e-300"
     return safe_name(
         f"{pair.second} against {pair.first}: {100 * pair.difference:+.2f} points (95 % interval "
         f"{100 * low:+.2f} to {100 * high:+.2f}), right alone {pair.n_only_second} and "
-        f"{pair.n_only_first}, p = {pair.p_adjusted:.2g}: {verdict}"
+        f"{pair.n_only_first}, {p}: {verdict}"
     )
 
 

@@ -16,6 +16,7 @@ from fercli.cli._options import (
     SplitOption,
     choose_device_name,
 )
+from fercli.cli._origin import warn_of_drawn
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images
 from fercli.cli._tables import (
@@ -110,6 +111,8 @@ def evaluate_command(
         output.note(f"split: {chosen}")
     if dataset.is_synthetic:
         output.warn("these faces are drawn: scores on them say nothing about real faces")
+    else:
+        warn_of_drawn(output, runtime.metadata)
     run = RunFolder(found.run) if found.run else None
     evaluation = evaluate(runtime, found, dataset, chosen, tta=tta)
     if robustness:
@@ -162,7 +165,7 @@ def show_evaluation(console: Console, result: EvaluationResult) -> None:
         )
     if result.confusions:
         pairs["confusions"] = ", ".join(
-            f"{one.true} for {one.predicted} {one.n_images:,} ({one.share:.0%})"
+            f"{one.true} taken for {one.predicted} {one.n_images:,} ({one.share:.0%})"
             for one in result.confusions
         )
     if unseen := result.deduplicated:

@@ -15,6 +15,7 @@ import typer
 from fercli.cli._command import register
 from fercli.cli._exit import ExitStatus
 from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
+from fercli.cli._origin import warn_of_drawn
 from fercli.cli._output import Outcome, Output
 from fercli.cli._pictures import WantedPictures
 from fercli.cli._progress import Report, watch_images
@@ -186,6 +187,7 @@ def _open_model(output: Output, model: str | None, device: str) -> tuple[Runtime
     if found.assumed:
         output.note(f"model: {found.origin}")
     runtime = open_runtime(found, device=device, n_threads=1)
+    warn_of_drawn(output, runtime.metadata)
     return runtime, found.title, found.is_onnx and on_cpu
 
 

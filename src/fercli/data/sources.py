@@ -150,13 +150,13 @@ def find_warnings(dataset: Dataset) -> list[str]:
         return ["these faces are drawn: scores on them say nothing about real faces"]
     if dataset.labeling == FERPLUS:
         return ["the labels are FER+'s, another task: scores do not compare with FER2013's"]
-    if dataset.is_official or dataset.label_names != LABELS:
+    if dataset.is_official:
         return []
+    warnings = _warn_of_unlearned(dataset)
     counts = {split: sum(labels.values()) for split, labels in dataset.count().items()}
-    if counts.get("validation"):
-        # No copy of FER2013 has that split: these are somebody's own faces.
-        return []
-    warnings = []
+    # No copy of FER2013 has a split of that name: such are somebody's own faces.
+    if dataset.label_names != LABELS or counts.get("validation"):
+        return warnings
     if counts.get("test") and not counts.get("public"):
         warnings.append(
             "the test images carry no PublicTest_ or PrivateTest_ prefix: public and private "
@@ -173,6 +173,19 @@ def find_warnings(dataset: Dataset) -> list[str]:
         warnings.append(f"this is not the complete FER2013: {', '.join(missing)} images")
     elif total != _OFFICIAL_ROWS:
         warnings.append(f"this is not the complete FER2013: {total} of {_OFFICIAL_ROWS} images")
+    return warnings
+
+
+def _warn_of_unlearned(dataset: Dataset) -> list[str]:
+    """Return a warning for each label that has images, and none to learn from."""
+    counts = dataset.count()
+    warnings = []
+    for label in dataset.label_names:
+        elsewhere = [split for split, labels in counts.items() if labels[label]]
+        if elsewhere and "train" in counts and "train" not in elsewhere:
+            warnings.append(f"{label} has images in {' and '.join(elsewhere)}, and none in train")
+    if len({label for labels in counts.values() for label, n in labels.items() if n}) == 1:
+        warnings.append("every image has the same label: there is nothing to tell apart")
     return warnings
 
 

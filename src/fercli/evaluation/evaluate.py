@@ -90,7 +90,7 @@ def evaluate(
         protocol=judge_split(runtime.metadata, dataset, split, seen),
         scores=scores,
         confusions=_list_confusions(scores, runtime.labels),
-        calibration=_describe_calibration(runtime.metadata, plain, labels),
+        calibration=_describe_calibration(runtime.metadata, dataset, plain, labels),
         coverage=compute_coverage(plain, labels),
         tta=None if mirrored is None else compute_scores(mirrored, labels, runtime.labels),
         deduplicated=score_unseen(seen, plain.argmax(1) == labels),
@@ -158,13 +158,20 @@ def _list_confusions(scores: Scores, names: tuple[str, ...]) -> list[Confusion]:
 
 
 def _describe_calibration(
-    metadata: dict[str, Any], plain: NDArray[np.float32], labels: NDArray[np.uint8]
+    metadata: dict[str, Any],
+    dataset: Dataset,
+    plain: NDArray[np.float32],
+    labels: NDArray[np.uint8],
 ) -> Calibration:
     temperature = float(metadata.get("temperature", 1.0))
+    fitted_on = (metadata.get("calibration") or {}).get("split")
+    source = (metadata.get("dataset") or {}).get("source")
+    if fitted_on and source != dataset.source:
+        fitted_on = f"{fitted_on} of {source}"
     before = change_temperature(plain, before=temperature, after=1.0)
     return Calibration(
         temperature=temperature,
-        fitted_on=(metadata.get("calibration") or {}).get("split"),
+        fitted_on=fitted_on,
         ece_before=compute_ece(before, labels),
         nll_before=compute_nll(before, labels),
         ece=compute_ece(plain, labels),

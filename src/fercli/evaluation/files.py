@@ -156,11 +156,12 @@ def _name_answers(evaluation: Evaluation) -> dict[str, NDArray[np.float32]]:
 
 
 def _choose_samples(labels: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Return a row of images of each label that occurs, spread over the split."""
+    """Return up to a row of images of each label that occurs, spread over the split."""
     rows = []
     for label in np.unique(labels):
         of_label = np.flatnonzero(labels == label)
-        rows.append(of_label[np.linspace(0, len(of_label) - 1, _COLUMNS).round().astype(int)])
+        n_shown = min(len(of_label), _COLUMNS)
+        rows.append(of_label[np.linspace(0, len(of_label) - 1, n_shown).round().astype(int)])
     return np.concatenate(rows)
 
 

@@ -43,7 +43,8 @@ def draw_faces(
         DependencyMissingError: matplotlib cannot be imported.
     """
     n_images, height, width = images.shape
-    columns = min(columns, n_images)
+    # Four at least, whose room the title needs.
+    columns = min(columns, max(4, n_images))
     rows = -(-n_images // columns)
     n_lines = captions[0].count("\n") + 1 if captions else 0
     gap = 5 + _LINE_PX * n_lines if captions else 3

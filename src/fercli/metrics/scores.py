@@ -39,13 +39,15 @@ def compute_scores(
     each = precision_recall_fscore_support(labels, predicted, labels=kinds, zero_division=0)
     precision, recall, f1, support = each
     weights = support / support.sum()
+    # As scikit-learn does unasked: a label that is neither true nor said of any image has no score.
+    met = (support > 0) | np.isin(kinds, predicted)
     return Scores(
         n_images=len(labels),
         accuracy=n_right / len(labels),
         accuracy_ci95=compute_wilson_interval(n_right, len(labels)),
-        macro_f1=float(f1.mean()),
-        macro_precision=float(precision.mean()),
-        macro_recall=float(recall.mean()),
+        macro_f1=float(f1[met].mean()),
+        macro_precision=float(precision[met].mean()),
+        macro_recall=float(recall[met].mean()),
         weighted_f1=float(f1 @ weights),
         weighted_precision=float(precision @ weights),
         weighted_recall=float(recall @ weights),

@@ -103,7 +103,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
             return arrays
         weights: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as reason:
-        message = f"{path} cannot be read as weights ({' '.join(str(reason).split())[:200]})"
+        message = f"{path} cannot be read as weights: a .safetensors, or a .pth of tensors alone"
         raise ModelFileError(message) from reason
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
         message = f"{path} does not hold a plain mapping of names to tensors"
