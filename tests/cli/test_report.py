@@ -352,6 +352,20 @@ def test_a_student_inherits_the_choice_of_its_teacher(
     assert data["calibration"]["fitted_on"] == "0.2"
 
 
+def test_a_cards_known_bias_is_on_faces_of_the_models_own_kind(
+    run: Run, trained: RunFolder, dataset_path: Path, image_folder: Path
+) -> None:
+    shutil.copytree(trained.path, "run")
+    assert run("data", "prepare", image_folder, "--output", "other.safetensors").exit_code == 0
+    for data in (dataset_path, "other.safetensors"):
+        assert run("evaluate", "run", "--data", data, "--split", "public").exit_code == 0
+
+    assert run("info", "run", "--card", "CARD.md").exit_code == 0
+
+    bias = Path("CARD.md").read_text().partition("Known bias")[2]
+    assert "public it finds" in bias
+
+
 def test_images_that_were_learned_from_are_left_out_without_the_train_split(
     run_json: RunJson, trained: RunFolder, faces: Dataset
 ) -> None:

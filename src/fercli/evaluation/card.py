@@ -66,7 +66,7 @@ def build_card(
         temperature=metadata.get("temperature", 1.0),
         calibration=metadata.get("calibration"),
         labels=metadata["labels"],
-        worst=_find_worst(scores),
+        worst=_find_worst(scores, metadata),
         data=_describe_data(metadata),
     )
 
@@ -146,10 +146,13 @@ def _code(text: str) -> str:
     return f"`{text.replace('`', chr(39))}`"
 
 
-def _find_worst(scores: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the label that is found least often, on the last split that was scored."""
+def _find_worst(
+    scores: dict[str, dict[str, Any]], metadata: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Return the label that is found least often, on the last split of the model's own kind."""
+    drawn = is_drawn(_name_source(metadata))
     for split, entry in reversed(scores.items()):
-        if entry.get("per_class"):
+        if entry.get("per_class") and is_drawn(_name_source(entry)) == drawn:
             found = {
                 label: one["recall"] for label, one in entry["per_class"].items() if one["support"]
             }
@@ -158,8 +161,12 @@ def _find_worst(scores: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
     return None
 
 
+def _name_source(record: dict[str, Any]) -> str:
+    return str((record.get("dataset") or {}).get("source"))
+
+
 def _describe_data(metadata: dict[str, Any]) -> str:
-    source = str((metadata.get("dataset") or {}).get("source"))
+    source = _name_source(metadata)
     if is_drawn(source):
         return _DRAWN
     named = any(word in source.lower() for word in ("fer2013", "icml_face", "kaggle"))
