@@ -192,7 +192,7 @@ def test_a_run_is_repeated_on_its_own_data(run: Run, dataset_path: Path) -> None
     record.write_text(json.dumps(dataset))
     elsewhere = run("train", "--config", record, "--output", "third")
     assert elsewhere.exit_code == 0
-    assert "was trained on other data" in elsewhere.stderr
+    assert "learned from other data" in elsewhere.stderr
 
 
 def test_too_few_images_are_refused(run: Run, faces: Dataset) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fercli.cli._configuration import merge_config
+from fercli.cli._configuration import merge_config, read_data
 from fercli.config import find_batch_misfit
 from fercli.errors import ConfigError, FercliError
 from fercli.settings import build_config, parse_setting
@@ -62,7 +61,7 @@ def choose_config(asked: Asked) -> TrainConfig:
         chosen = merge_config(asked.config, asked.recipe, asked.settings, asked.options)
     except ConfigError as error:
         # Everything that is wrong is said at once, what only the data can tell included.
-        misfits = _find_misfits(asked.data, asked.settings, asked.options)
+        misfits = _find_misfits(choose_data(asked)[0], asked.settings, asked.options)
         problems = dict.fromkeys((*error.problems, *misfits))
         raise ConfigError(*problems, hint=error.hint) from None
     lasting = {
@@ -77,10 +76,9 @@ def choose_data(asked: Asked) -> tuple[str | None, str | None]:
 
     A `run.json` that is given as the configuration names the data, too; `--data` goes before it.
     """
-    if asked.data is not None or asked.config is None or asked.config.suffix != ".json":
+    if asked.data is not None or asked.config is None:
         return asked.data, None
-    dataset = json.loads(asked.config.read_text(encoding="utf-8")).get("dataset") or {}
-    return dataset.get("data"), dataset.get("sha256")
+    return read_data(asked.config)
 
 
 def _find_misfits(data: str | None, settings: list[str], options: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from fercli.errors import ConfigError
 from fercli.recipes import find_recipe
 from fercli.settings import build_config, parse_setting
 
-__all__ = ["merge_config"]
+__all__ = ["merge_config", "read_data"]
 
 
 def merge_config(
@@ -64,11 +64,31 @@ def merge_config(
     return chosen
 
 
+def read_data(path: Path) -> tuple[str | None, str | None]:
+    """Return the data that a configuration file names, and its digest: a `run.json` may, TOML not.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    if path.suffix != ".json":
+        return None, None
+    try:
+        dataset = dict(_read_record(path).get("dataset") or {})
+    except (OSError, ValueError, TypeError, AttributeError) as reason:
+        message = f"{path} is not the run.json of a run"
+        raise ConfigError(message) from reason
+    return dataset.get("data"), dataset.get("sha256")
+
+
+def _read_record(path: Path) -> Any:  # noqa: ANN401  # whatever JSON holds
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _read_config_file(path: Path) -> dict[str, Any]:
     """Return the flat values of a TOML file (tables are only for reading) or of a run.json."""
     try:
         if path.suffix == ".json":
-            return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
+            return dict(_read_record(path)["config"])
         with path.open("rb") as stream:
             values = tomllib.load(stream)
     except OSError as reason:

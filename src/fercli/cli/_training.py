@@ -39,16 +39,14 @@ def start_run(output: Output, asked: Asked, *, dry_run: bool) -> Outcome:
     data, digest = choose_data(asked)
     folder = RunFolder(asked.folder or name_run_directory(chosen.recipe))
     if dry_run:
-        return _show_plan(output, chosen, folder, data)
+        return _show_plan(chosen, folder, _load(output, data, digest))
     rank, n_launched = read_launch()
     if not rank:
         _check_folder(folder, force=asked.force)
     from fercli.training import check_training
 
     launches = (asked.processes or 1) > n_launched == 1
-    dataset = _load(output.hush() if launches else output, data)
-    if digest not in {None, dataset.sha256}:
-        output.warn(f"{asked.config} was trained on other data than {dataset.source}")
+    dataset = _load(output.hush() if launches else output, data, digest)
     _check_teacher_outside(chosen, folder)
     check_training(dataset, chosen)
     if launches and asked.processes:
@@ -126,22 +124,24 @@ def clear_run(folder: RunFolder) -> None:
         checkpoint.unlink()
 
 
-def _load(output: Output, data: str | None) -> Dataset:
+def _load(output: Output, data: str | None, repeated: str | None = None) -> Dataset:
+    """Return the dataset; `repeated` is the digest that it had for the run that is repeated."""
     from fercli.data import find_warnings, load_data
 
     with watch_images(output, "reading the dataset") as on_progress:
         dataset = load_data(data, on_progress, output.warn)
     for warning in find_warnings(dataset) if dataset.is_synthetic else []:
         output.warn(warning)
+    if repeated not in {None, dataset.sha256}:
+        output.warn(f"the run that is repeated learned from other data than {dataset.source}")
     return dataset
 
 
-def _show_plan(output: Output, config: TrainConfig, folder: RunFolder, data: str | None) -> Outcome:
+def _show_plan(config: TrainConfig, folder: RunFolder, dataset: Dataset) -> Outcome:
     """Say what would be run: the configuration, the device, the sizes."""
     from fercli.networks import build_network, count_parameters
     from fercli.training import check_training, resolve_config
 
-    dataset = _load(output, data)
     config = resolve_config(config)
     n_steps = check_training(dataset, config)
     network = build_network(config.model, len(dataset.label_names))
