@@ -62,7 +62,9 @@ def test_a_model_of_other_data_says_so(run: Run, trained: RunFolder, image_folde
 
     shutil.copytree(trained.path, "copy")
 
-    result = run("evaluate", "copy", "--data", "own.safetensors", "--output", "scores")
+    result = run(
+        "evaluate", "copy", "--data", "own.safetensors", "--split", "public", "--output", "scores"
+    )
 
     assert result.exit_code == 0
     assert "the model learned drawn faces (synthetic:600)" in result.stderr

@@ -14,8 +14,8 @@ __all__ = ["warn_of_drawn"]
 
 def warn_of_drawn(output: Output, metadata: Mapping[str, Any]) -> None:
     """Warn that a model which is about to judge real faces has only seen drawn ones."""
-    from fercli.data.dataset import is_drawn
+    from fercli.data.dataset import is_drawn, name_source
 
-    source = str((metadata.get("dataset") or {}).get("source"))
+    source = name_source(metadata)
     if is_drawn(source):
         output.warn(f"the model learned drawn faces ({source}): of real ones it knows nothing")

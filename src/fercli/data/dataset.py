@@ -191,6 +191,11 @@ def is_drawn(source: str) -> bool:
     return re.fullmatch(r"synthetic:\d+", source) is not None
 
 
+def name_source(record: Mapping[str, Any]) -> str:
+    """Return what a model's metadata, or the record of a score, names as its dataset's source."""
+    return str((record.get("dataset") or {}).get("source"))
+
+
 def build_dataset(
     arrays: Mapping[str, NDArray[Any]],
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fercli.data.dataset import is_drawn
+from fercli.data.dataset import is_drawn, name_source
 from fercli.errors import FercliError
 from fercli.evaluation.report import render
 from fercli.models import read_metadata
@@ -150,9 +150,9 @@ def _find_worst(
     scores: dict[str, dict[str, Any]], metadata: dict[str, Any]
 ) -> dict[str, Any] | None:
     """Return the label that is found least often, on the last split of the model's own kind."""
-    drawn = is_drawn(_name_source(metadata))
+    drawn = is_drawn(name_source(metadata))
     for split, entry in reversed(scores.items()):
-        if entry.get("per_class") and is_drawn(_name_source(entry)) == drawn:
+        if entry.get("per_class") and is_drawn(name_source(entry)) == drawn:
             found = {
                 label: one["recall"] for label, one in entry["per_class"].items() if one["support"]
             }
@@ -161,12 +161,8 @@ def _find_worst(
     return None
 
 
-def _name_source(record: dict[str, Any]) -> str:
-    return str((record.get("dataset") or {}).get("source"))
-
-
 def _describe_data(metadata: dict[str, Any]) -> str:
-    source = _name_source(metadata)
+    source = name_source(metadata)
     if is_drawn(source):
         return _DRAWN
     named = any(word in source.lower() for word in ("fer2013", "icml_face", "kaggle"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fercli.data import map_labels
+from fercli.data.dataset import is_drawn, name_source
 from fercli.evaluation.protocol import check_labeling, find_seen, judge_split, score_unseen
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
 from fercli.metrics import (
@@ -165,8 +166,10 @@ def _describe_calibration(
 ) -> Calibration:
     temperature = float(metadata.get("temperature", 1.0))
     fitted_on = (metadata.get("calibration") or {}).get("split")
-    source = (metadata.get("dataset") or {}).get("source")
-    if fitted_on and source != dataset.source:
+    source = name_source(metadata)
+    # By kind of face, as `judge_split` tells data apart: a copy of FER2013 in another form is the
+    # same images under another name.
+    if fitted_on and is_drawn(source) != dataset.is_synthetic:
         fitted_on = f"{fitted_on} of {source}"
     before = change_temperature(plain, before=temperature, after=1.0)
     return Calibration(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fercli.data.dataset import FERPLUS, FROM_SOURCE, is_drawn
+from fercli.data.dataset import FERPLUS, FROM_SOURCE, is_drawn, name_source
 from fercli.data.twins import digest_images
 from fercli.errors import DatasetNotFoundError, ModelFileError
 from fercli.models import list_choosers
@@ -82,7 +82,7 @@ def judge_split(
         return UNKNOWN
     if seen is not None and seen[0].all():
         return TRAINING
-    if is_drawn(str(metadata["dataset"].get("source"))) != dataset.is_synthetic:
+    if is_drawn(name_source(metadata)) != dataset.is_synthetic:
         return HELD_OUT
     if split == "train":
         return TRAINING

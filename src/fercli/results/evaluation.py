@@ -88,7 +88,8 @@ class Calibration:
     temperature: float
     """Divides the logits; 1 leaves them as they were trained."""
     fitted_on: str | None
-    """The split that it was fitted on, of what dataset if it was another; None where it was not."""
+    """The split that it was fitted on, of which dataset where drawn faces stand against real ones;
+    None where it was not."""
     ece_before: float
     """Expected calibration error at temperature 1."""
     nll_before: float
