@@ -172,9 +172,8 @@ def write_command(record: Mapping[str, Any], *, public: bool = False) -> str:
         if name in _TYPED or value == recipe.get(name):
             continue
         if name == "teacher":
-            typed = [value] if isinstance(value, str) else value
-            named = [one["model"] for one in record["teachers"]] if value and public else typed
-            words += [word for one in named if one for word in ("--teacher", one)]
+            named = [one["model"] for one in record.get("teachers", [])] if public else value
+            words += [word for teacher in named for word in ("--teacher", teacher)]
             continue
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         words += ["--set", f"{name}={text}"]
