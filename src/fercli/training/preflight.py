@@ -42,6 +42,7 @@ def check_training(dataset: Dataset, config: TrainConfig) -> int:
 
     Raises:
         ConfigError: The configuration does not fit the data.
+        DataError: There are fewer than two training images.
         DatasetNotFoundError: The dataset has no train split, or not the validation split.
         DeviceUnavailableError: The device is not there.
         DependencyMissingError: torchvision is needed and cannot be imported.
