@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from fercli.cli import app
 from fercli.data import Dataset, build_synthetic, save_dataset
 from fercli.emotions import LABELS
+from fercli.errors import RunInterruptedError
 from fercli.runs import RunFolder
 from fercli.settings import build_config
 
@@ -136,6 +137,34 @@ def trained(
     run_folder = RunFolder(tmp_path_factory.mktemp("runs") / "tiny")
     train(open_dataset(dataset_path), tiny_config, run_folder, data=str(dataset_path))
     return run_folder
+
+
+@pytest.fixture
+def train_in_pieces() -> Callable[..., list[RunInterruptedError]]:
+    """Train with a rule for stopping, resumed until it is finished; return the stops.
+
+    A rule that never lets it end fails the test instead of going on for ever.
+    """
+    from fercli.training import Watcher, resume, train
+
+    def call(
+        faces: Dataset, config: TrainConfig, run: RunFolder, should_stop: Callable[[], int]
+    ) -> list[RunInterruptedError]:
+        stops: list[RunInterruptedError] = []
+        watcher = Watcher(should_stop=should_stop)
+        while len(stops) < 200:
+            try:
+                if run.record.exists():
+                    resume(faces, run, watcher=watcher)
+                else:
+                    train(faces, config, run, watcher=watcher)
+            except RunInterruptedError as reason:
+                stops.append(reason)
+            else:
+                return stops
+        pytest.fail("200 pieces did not finish the training")
+
+    return call
 
 
 @pytest.fixture

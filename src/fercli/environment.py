@@ -8,7 +8,8 @@ import platform
 from typing import Any, Final
 
 import fercli
-from fercli.errors import FercliError
+from fercli.dependencies import import_onnxruntime
+from fercli.errors import DependencyMissingError, FercliError
 from fercli.paths import find_default_dataset
 
 __all__ = ["describe_environment"]
@@ -80,9 +81,9 @@ def _find_devices(problems: list[str]) -> list[dict[str, Any]]:
 
 def _find_providers(problems: list[str]) -> list[str]:
     try:
-        import onnxruntime
-    except ImportError as reason:
-        problems.append(f"onnxruntime cannot be imported ({reason}): no ONNX models")
+        onnxruntime = import_onnxruntime()
+    except DependencyMissingError as reason:
+        problems.append(f"{reason.message}: no ONNX models ({reason.hint})")
         return []
     providers: list[str] = onnxruntime.get_available_providers()
     return providers

@@ -24,8 +24,10 @@ __all__ = [
     "InputNotFoundError",
     "ModelFileError",
     "ModelNotFoundError",
+    "OutputBusyError",
     "OutputExistsError",
     "PeerLostError",
+    "RunExistsError",
     "RunFailedError",
     "RunInterruptedError",
     "SetupError",
@@ -68,6 +70,18 @@ class OutputExistsError(ConfigError):
     """An output is already there and `--force` was not given."""
 
     code = "output-exists"
+
+
+class OutputBusyError(ConfigError):
+    """Another process writes the output."""
+
+    code = "output-busy"
+
+
+class RunExistsError(OutputExistsError):
+    """A training would begin in a folder that holds a run, or anything else, already."""
+
+    code = "run-exists"
 
 
 class DataError(FercliError):

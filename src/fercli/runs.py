@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fercli.errors import ModelFileError
+from fercli.errors import ModelFileError, RunExistsError
+from fercli.locks import FOLDER_LOCK
 from fercli.results import EpochReport
 from fercli.storage import write_json
 
@@ -101,6 +102,37 @@ class RunFolder:
     def scores(self) -> Path:
         """What `fer evaluate` found, one JSON object a line."""
         return self.path / "scores.jsonl"
+
+    def check_new(self, *, overwrite: bool = False) -> None:
+        """Refuse to begin a run in a folder that holds something.
+
+        Args:
+            overwrite: Whether an older run may be replaced.
+
+        Raises:
+            RunExistsError: It holds something and `overwrite` is not set, or it is a file.
+        """
+        if self.path.is_file():
+            message = f"{self.path} is a file, and a run is a folder"
+            raise RunExistsError(message, hint="name another --output")
+        if overwrite or not self.path.exists():
+            return
+        if any(item.name != FOLDER_LOCK for item in self.path.iterdir()):
+            message = f"{self.path} is already there"
+            hint = f"go on with it (fer train --resume {self.path}), name another, or give --force"
+            raise RunExistsError(message, hint=hint)
+
+    def clear(self) -> None:
+        """Remove the files of a run and of its members, and only those."""
+        # Members whose record is gone already, by a kill in here, are cleared all the same.
+        for member in self.members.glob("[0-9]*"):
+            RunFolder(member).clear()
+        # The record first: without it, what a kill in here leaves is no run to go on with.
+        for path in (
+            self.record, self.metrics, self.curves, self.log, self.model, self.onnx, self.scores,
+            self.targets, self.train_digests, *self.checkpoints.glob("step-*.safetensors"),
+        ):  # fmt: skip
+            path.unlink(missing_ok=True)
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write `run.json` atomically."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from fercli.errors import FercliError, OutputExistsError
+from fercli.locks import open_locked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,11 +35,11 @@ __all__ = [
     "map_tensors",
     "name_partial",
     "open_atomically",
-    "open_stream",
-    "open_text_stream",
+    "open_partial",
     "read_tensor_header",
     "remove_others",
     "save_tensors",
+    "wrap_text",
     "write_json",
     "write_text",
 ]
@@ -102,36 +103,45 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def open_text_stream(path: Path, *, start: int = 0) -> Iterator[TextIO]:
-    """Open `PATH.partial` for rows of text; it becomes `PATH` when the block ends well.
+def open_partial(path: Path) -> Iterator[BinaryIO]:
+    """Open `PATH.partial` for this process alone; it becomes `PATH` when the block ends well.
 
-    What was written stays in the partial file when the block ends badly.
+    What an earlier writer left is still in it: truncate it, or seek its end to go on. What was
+    written stays in the partial file when the block ends badly; an empty one is removed.
 
-    Args:
-        path: The file's name when it is whole.
-        start: How many bytes of a partial file to keep, and to go on behind.
+    Raises:
+        OutputBusyError: Another process writes it.
+        OutputExistsError: It is a link, or no regular file.
     """
-    with open_stream(path, start=start) as stream:
-        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = name_partial(path)
+    with open_locked(partial, output=path) as stream:
         try:
-            yield text
-        finally:
-            text.detach()
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            if os.name != "nt":
+                # Under the lock, so that who waits for it finds the whole file.
+                partial.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                stream.flush()
+            if os.name != "nt" and not os.fstat(stream.fileno()).st_size:
+                partial.unlink(missing_ok=True)
+            raise
+    if os.name == "nt":
+        partial.replace(path)
+    _sync_folder(path.parent)
 
 
 @contextlib.contextmanager
-def open_stream(path: Path, *, start: int = 0) -> Iterator[BinaryIO]:
-    """Open `PATH.partial` as `open_text_stream` does, for bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = name_partial(path)
-    with partial.open("r+b" if start else "wb") as stream:
-        stream.truncate(start)
-        stream.seek(start)
-        yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
-    _sync_folder(path.parent)
+def wrap_text(stream: BinaryIO) -> Iterator[TextIO]:
+    """Open bytes as UTF-8 text without translating line ends; the bytes stay open afterwards."""
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    try:
+        yield text
+    finally:
+        text.detach()
 
 
 def name_partial(path: Path) -> Path:

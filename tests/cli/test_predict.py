@@ -21,6 +21,7 @@ from fercli.inference import FilePrediction, predict_files
 from fercli.inference.folders import OutputFolder, Sorter
 from fercli.inference.onnx import OnnxRuntime
 from fercli.results import PredictionRow
+from fercli.storage import open_partial
 
 if TYPE_CHECKING:
     from fercli.data import Dataset
@@ -568,3 +569,48 @@ def test_hostile_names_reach_no_terminal(run: Run, trained: RunFolder, face_file
     assert "\x1b" not in table.stdout
     assert "[red]" in table.stdout
     assert json.loads(lines.stdout.splitlines()[0])["path"] == str(evil)
+
+
+def test_a_file_that_another_command_writes_is_left_to_it(
+    run: Run, trained: RunFolder, face_files: Path
+) -> None:
+    words = ["predict", face_files, "--model", trained.onnx, "--output", "rows.jsonl"]
+    with open_partial(Path("rows.jsonl")) as stream:
+        stream.write(b"{}\n")
+        stream.flush()
+        for option in ("--force", "--resume"):
+            result = run(*words, option)
+
+            assert result.exit_code == 2
+            assert "error: rows.jsonl is being written by this process already" in result.stderr
+
+    assert Path("rows.jsonl").read_bytes() == b"{}\n"
+
+
+def test_rows_written_since_the_options_were_looked_at_stay(
+    run: Run, trained: RunFolder, face_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish_first(*_: object) -> None:
+        Path("rows.jsonl").write_text("{}\n")
+
+    monkeypatch.setattr("fercli.cli.predict.warn_of_drawn", finish_first)
+
+    result = run("predict", face_files, "--model", trained.onnx, "--output", "rows.jsonl")
+
+    assert result.exit_code == 2
+    assert "error: rows.jsonl is already there" in result.stderr
+    assert Path("rows.jsonl").read_text() == "{}\n"
+    assert not Path("rows.jsonl.partial").exists()
+
+
+def test_a_partial_file_is_not_written_through_a_link(
+    run: Run, trained: RunFolder, face_files: Path
+) -> None:
+    Path("precious.txt").write_text("mine")
+    Path("rows.csv.partial").symlink_to("precious.txt")
+
+    result = run("predict", face_files, "--model", trained.onnx, "--output", "rows.csv", "--force")
+
+    assert result.exit_code == 2
+    assert "is a link or no regular file" in result.stderr
+    assert Path("precious.txt").read_text() == "mine"

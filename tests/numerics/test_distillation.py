@@ -20,7 +20,7 @@ from fercli.recipes import write_command
 from fercli.runs import RunFolder, read_run_record
 from fercli.settings import build_config, parse_setting
 from fercli.storage import load_tensors, read_tensor_header
-from fercli.training import Watcher, train
+from fercli.training import Watcher, resume, train
 from fercli.training.memory import build_memory, recall, remember
 from fercli.training.splits import assign_folds, choose_splits
 from fercli.training.step import take_step
@@ -32,6 +32,8 @@ from fercli.training.teacher import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from fercli.config import TrainConfig
@@ -267,7 +269,7 @@ def test_a_teacher_that_changed_is_refused(
     shutil.copy(tmp_path / "other" / "model.onnx", tmp_path / "teacher.onnx")
 
     with pytest.raises(ModelFileError, match="not the one the run began with"):
-        train(faces, config, run)
+        resume(faces, run)
 
 
 def test_a_teacher_judged_on_other_images_is_said_aloud(
@@ -325,7 +327,10 @@ def test_a_missing_teacher_leaves_nothing_behind(
 
 
 def test_members_teach_and_stopping_anywhere_changes_nothing(
-    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
+    faces: Dataset,
+    tiny_config: TrainConfig,
+    tmp_path: Path,
+    train_in_pieces: Callable[..., list[RunInterruptedError]],
 ) -> None:
     config = replace(tiny_config, distillation=DistillationConfig(members=2))
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
@@ -338,12 +343,7 @@ def test_members_teach_and_stopping_anywhere_changes_nothing(
         steps += 1
         return 15 if steps % 17 == 0 else 0
 
-    stops: list[RunInterruptedError] = []
-    while not cut.model.exists():
-        try:
-            train(faces, config, cut, watcher=Watcher(should_stop=stop_often))
-        except RunInterruptedError as reason:
-            stops.append(reason)
+    stops = train_in_pieces(faces, config, cut, stop_often)
 
     assert [text for text in notes if text.startswith("member")] == [
         "member 1 of 2, seed 1", "member 2 of 2, seed 2",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,22 @@ import pytest
 import torch
 
 from fercli.config import AugmentConfig, OptimizerConfig, TrainConfig
-from fercli.errors import ConfigError, RunFailedError, RunInterruptedError
+from fercli.data import build_synthetic
+from fercli.errors import (
+    ConfigError,
+    ModelFileError,
+    OutputBusyError,
+    RunExistsError,
+    RunFailedError,
+    RunInterruptedError,
+)
+from fercli.locks import lock_folder
 from fercli.models import load_network
 from fercli.networks import build_network, initialize
-from fercli.runs import RunFolder
+from fercli.runs import RunFolder, read_run_record
 from fercli.settings import build_config
 from fercli.storage import read_tensor_header
-from fercli.training import Watcher, train
+from fercli.training import Watcher, resume, train
 from fercli.training.augment import augment, erase, flip, jitter_tones, resize, warp
 from fercli.training.batches import count_steps, draw_batches, draw_first_mirrored, draw_mirrored
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
@@ -26,6 +36,8 @@ from fercli.training.splits import choose_splits
 from fercli.training.state import build_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fercli.data import Dataset
 
 CPU = torch.device("cpu")
@@ -67,7 +79,11 @@ def test_same_seed_same_bits(
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
 def test_stopping_anywhere_changes_nothing(
-    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path, changes: dict[str, object]
+    faces: Dataset,
+    tiny_config: TrainConfig,
+    tmp_path: Path,
+    train_in_pieces: Callable[..., list[RunInterruptedError]],
+    changes: dict[str, object],
 ) -> None:
     lively = {
         "stem": "whitened", "learning_rate": 1e-3, "dropout": 0.5, "erasing": 0.5,
@@ -84,15 +100,9 @@ def test_stopping_anywhere_changes_nothing(
         steps += 1
         return 2 if steps % 3 == 0 else 0
 
-    watcher = Watcher(should_stop=stop_often)
-    interruptions = 0
-    while not cut.model.exists():
-        try:
-            train(faces, config, cut, watcher=watcher)
-        except RunInterruptedError:
-            interruptions += 1
+    stops = train_in_pieces(faces, config, cut, stop_often)
 
-    assert interruptions >= 3
+    assert len(stops) >= 3
     assert digest(cut) == digest(whole)
     drop = slice(0, 6)
     rows = [
@@ -134,7 +144,7 @@ def test_a_damaged_checkpoint_is_skipped_aloud(
     newest.write_bytes(content)
     notes: list[str] = []
 
-    train(faces, tiny_config, run, watcher=Watcher(on_note=notes.append))
+    resume(faces, run, watcher=Watcher(on_note=notes.append))
 
     assert any("skipped" in note and newest.name in note for note in notes)
     assert any(older.name in note for note in notes)
@@ -162,7 +172,7 @@ def test_without_a_checkpoint_a_run_starts_again(
         path.unlink()
     notes: list[str] = []
 
-    train(faces, tiny_config, run, watcher=Watcher(on_note=notes.append))
+    resume(faces, run, watcher=Watcher(on_note=notes.append))
 
     assert any("starts again" in note for note in notes)
     assert digest(run) == digest(trained)
@@ -378,3 +388,91 @@ def test_plateau_drops_after_patience() -> None:
     assert count_drops([0.3, 0.2, 0.2, 0.2], 2) == 1
     assert count_drops([0.3, 0.2, 0.2, 0.2, 0.3], 2) == 2
     assert count_drops([0.3, 0.2, 0.4, 0.2, 0.2], 2) == 1
+
+
+def test_a_folder_that_holds_a_run_is_never_trained_into(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
+    other = build_config({"seed": 5, "epochs": 1}, base=tiny_config)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+
+    for dataset, config in ((build_synthetic(300), other), (faces, tiny_config)):
+        with pytest.raises(RunExistsError, match="is already there"):
+            train(dataset, config, run)
+
+    assert before == {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+
+
+def test_an_overwrite_is_a_whole_new_run(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
+    run.scores.write_text("{}\n")
+    (run.path / "notes.txt").write_text("mine")
+    config = build_config({"seed": 5, "epochs": 1}, base=tiny_config)
+
+    result = train(faces, config, run, overwrite=True)
+
+    assert result.seed == 5
+    assert digest(run) != digest(trained)
+    assert load_network(run.model)[1]["seed"] == 5
+    assert not run.scores.exists()
+    assert (run.path / "notes.txt").read_text() == "mine"
+
+
+def test_resume_refuses_other_data(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(RunInterruptedError):
+        train(faces, tiny_config, run, watcher=Watcher(should_stop=_stop_after(15)))
+    before = run.record.read_bytes()
+
+    with pytest.raises(ModelFileError, match="was trained on other data"):
+        resume(build_synthetic(300), run)
+
+    assert run.record.read_bytes() == before
+    resume(faces, run)
+    assert digest(run) == digest(trained)
+
+
+def test_resume_of_a_finished_run_tells_its_result(
+    faces: Dataset, trained: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
+
+    result = resume(faces, run)
+
+    assert result.best_epoch == read_run_record(trained.path)["result"]["best_epoch"]
+    assert run.record.read_bytes() == trained.record.read_bytes()
+    with pytest.raises(ModelFileError, match="is not a run"):
+        resume(faces, RunFolder(tmp_path / "none"))
+
+
+def test_a_run_that_is_being_written_is_left_alone(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(RunInterruptedError):
+        train(faces, tiny_config, run, watcher=Watcher(should_stop=_stop_after(15)))
+
+    with lock_folder(run.path):
+        with pytest.raises(OutputBusyError, match="is being written by"):
+            resume(faces, run)
+        with pytest.raises(OutputBusyError, match="is being written by"):
+            train(faces, tiny_config, run, overwrite=True)
+
+    assert find_checkpoints(run.checkpoints)
+
+
+def test_a_teacher_inside_the_run_that_it_would_replace_is_refused(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
+    config = build_config({"teacher": str(run.onnx)}, base=tiny_config)
+
+    with pytest.raises(ConfigError, match="lies in the run folder"):
+        train(faces, config, run, overwrite=True)
+
+    assert digest(run) == digest(trained)

@@ -18,7 +18,7 @@ from fercli.networks.backbones import Backbone, import_models
 from fercli.networks.pretrained import freeze, load_pretrained
 from fercli.runs import RunFolder
 from fercli.settings import build_config
-from fercli.training import Watcher, train
+from fercli.training import Watcher, resume, train
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -182,6 +182,6 @@ def test_a_resumed_run_needs_no_pretrained_weights(
         train(faces, config, run, watcher=Watcher(should_stop=lambda: 2))
     path.unlink()
 
-    result = train(faces, config, run)
+    result = resume(faces, run)
 
     assert result.epochs == 2

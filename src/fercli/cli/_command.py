@@ -21,7 +21,8 @@ from typer.core import TyperGroup
 
 from fercli.cli._exit import ExitStatus
 from fercli.cli._output import Outcome, Output, build_envelope, close_stdout
-from fercli.errors import DependencyMissingError, FercliError, RunFailedError
+from fercli.dependencies import explain_missing
+from fercli.errors import FercliError, RunFailedError
 from fercli.names import safe_name
 
 __all__ = ["FerGroup", "keep_lines", "register"]
@@ -142,9 +143,7 @@ def _run(function: Callable[..., Outcome], output: Output, values: dict[str, Any
         missing = (reason.name or "").partition(".")[0]
         if missing in {"", "fercli"}:
             raise
-        failure: FercliError = DependencyMissingError(
-            f"{missing} cannot be imported ({reason})", hint=f"pip install {missing}"
-        )
+        failure: FercliError = explain_missing(missing, reason)
         failure.__cause__ = reason
         return output.fail(failure)
     except OSError as reason:

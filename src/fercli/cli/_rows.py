@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from fercli.cli._tables import print_table
 from fercli.errors import ConfigError, OutputExistsError, RunFailedError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.results import PredictionRow
-from fercli.storage import check_output, name_partial, open_stream, open_text_stream
+from fercli.storage import check_output, name_partial, open_partial, wrap_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +38,20 @@ class Target:
     """The file; None for stdout."""
     resume: bool = False
     """Whether to go on behind the rows that the file holds."""
+    force: bool = False
+    """Whether to write over what is there."""
+
+    def check(self) -> None:
+        """Refuse to write over rows, finished or not.
+
+        Raises:
+            OutputExistsError: They are there, and neither `force` nor `resume` is set.
+        """
+        if self.path is None:
+            return
+        check_output(self.path, force=self.force or self.resume)
+        if not (self.force or self.resume) and self.kind != "parquet":
+            _check_partial(name_partial(self.path))
 
 
 @dataclass
@@ -70,11 +84,9 @@ def choose_target(
     )
     if problems:
         raise ConfigError(*problems)
-    if path is not None:
-        check_output(path, force=force or resume)
-        if not (force or resume) and kind != "parquet":
-            _check_partial(name_partial(path))
-    return Target(kind, path, resume)
+    target = Target(kind, path, resume, force)
+    target.check()
+    return target
 
 
 def _check_partial(partial: Path) -> None:
@@ -120,6 +132,8 @@ def open_rows(target: Target, labels: tuple[str, ...], *, shown: bool) -> Iterat
     Raises:
         DependencyMissingError: Parquet without pyarrow.
         DataError: What is to be gone on with is no file of rows of such a model.
+        OutputBusyError: Another process writes the file.
+        OutputExistsError: Another process has written it since.
     """
     if target.kind == "table":
         yield Rows(_Lines(labels).write if shown else lambda _row: None)
@@ -129,18 +143,33 @@ def open_rows(target: Target, labels: tuple[str, ...], *, shown: bool) -> Iterat
     if target.path is None:
         with open_writer(target.kind, sys.stdout, labels) as write:
             yield Rows(_flush_each(write))
-    elif target.kind == "parquet":
-        import_pyarrow()
-        with open_stream(target.path) as data, open_writer("parquet", data, labels) as write:
-            yield Rows(write)
     else:
-        done, start = _find_written(target, labels) if target.resume else (set(), 0)
-        with (
-            _name_kept_rows(name_partial(target.path)),
-            open_text_stream(target.path, start=start) as text,
-            open_writer(target.kind, text, labels, header=start == 0) as write,
-        ):
-            yield Rows(write, text.flush, done)
+        if target.kind == "parquet":
+            import_pyarrow()
+        with _name_kept_rows(name_partial(target.path)), open_partial(target.path) as stream:
+            # Another command may have written it since the options were looked at.
+            target.check()
+            done = _find_written(target, stream, labels) if target.resume else set()
+            if not target.resume:
+                stream.truncate(0)
+            with _open_format(target.kind, stream, labels) as (write, flush):
+                yield Rows(write, flush, done)
+
+
+@contextlib.contextmanager
+def _open_format(
+    kind: str, stream: BinaryIO, labels: tuple[str, ...]
+) -> Iterator[tuple[Write, Callable[[], None]]]:
+    """Yield what writes a row behind what a stream holds, and what hands rows to the file."""
+    from fercli.inference.writers import open_writer
+
+    if kind == "parquet":
+        with open_writer(kind, stream, labels) as write:
+            yield write, lambda: None
+        return
+    header = stream.tell() == 0
+    with wrap_text(stream) as text, open_writer(kind, text, labels, header=header) as write:
+        yield write, text.flush
 
 
 @contextlib.contextmanager
@@ -227,17 +256,19 @@ def _flush_each(write: Write) -> Write:
     return write_and_flush
 
 
-def _find_written(target: Target, labels: tuple[str, ...]) -> tuple[set[str], int]:
-    """Return what a file of rows, finished or not, holds already, and where it goes on."""
+def _find_written(target: Target, stream: BinaryIO, labels: tuple[str, ...]) -> set[str]:
+    """Return which inputs have their rows, and put the stream where the next rows go."""
     from fercli.inference.writers import read_written
 
     path = target.path or Path()
     partial = name_partial(path)
-    finished = not partial.exists()
-    if finished and not path.exists():
-        return set(), 0
-    found = read_written(path if finished else partial, target.kind, labels, finished=finished)
+    finished = path.exists() and not partial.stat().st_size
     if finished:
         # The file stays whole until its longer form is.
-        shutil.copyfile(path, partial)
-    return found
+        with path.open("rb") as source:
+            shutil.copyfileobj(source, stream)
+        stream.flush()
+    done, end = read_written(partial, target.kind, labels, finished=finished)
+    stream.truncate(end)
+    stream.seek(end)
+    return done

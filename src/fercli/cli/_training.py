@@ -13,24 +13,22 @@ from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images, watch_training
 from fercli.cli._tables import print_pairs
 from fercli.config import TrainConfig
-from fercli.errors import (
-    ConfigError,
-    ModelFileError,
-    OutputExistsError,
-    PeerLostError,
-)
+from fercli.errors import ConfigError, PeerLostError
 from fercli.launch import has_speaker, read_launch
 from fercli.results import TrainResult, to_json
 from fercli.runs import RunFolder, is_finished, name_run_directory, read_run_record
 from fercli.settings import build_config, flatten_config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from fercli.cli._asked import Asked
     from fercli.data import Dataset
+    from fercli.training import Watcher
 
-__all__ = ["clear_run", "resume_run", "start_run"]
+__all__ = ["resume_run", "start_run"]
 
 
 def start_run(output: Output, asked: Asked, *, dry_run: bool) -> Outcome:
@@ -42,18 +40,22 @@ def start_run(output: Output, asked: Asked, *, dry_run: bool) -> Outcome:
         return _show_plan(chosen, folder, _load(output, data, digest))
     rank, n_launched = read_launch()
     if not rank:
-        _check_folder(folder, force=asked.force)
+        folder.check_new(overwrite=asked.force)
     from fercli.training import check_training
 
     launches = (asked.processes or 1) > n_launched == 1
     dataset = _load(output.hush() if launches else output, data, digest)
-    _check_teacher_outside(chosen, folder)
     check_training(dataset, chosen)
     if launches and asked.processes:
         raise typer.Exit(_launch(chosen, asked.processes, folder))
-    if asked.force and not rank:
-        clear_run(folder)
-    return _train(output, dataset, chosen, folder, make_lasting(data))
+    named = make_lasting(data)
+
+    def begin(watcher: Watcher) -> TrainResult:
+        from fercli.training import train
+
+        return train(dataset, chosen, folder, data=named, watcher=watcher, overwrite=asked.force)
+
+    return _watch(output, chosen.epochs, begin)
 
 
 def resume_run(output: Output, path: Path, asked: Asked) -> Outcome:
@@ -73,16 +75,16 @@ def resume_run(output: Output, path: Path, asked: Asked) -> Outcome:
     given = asked.data if asked.data is not None else record["dataset"]["data"]
     launches = processes > n_launched == 1
     dataset = _load(output.hush() if launches else output, given)
-    if dataset.sha256 != record["dataset"]["sha256"]:
-        message = f"the run {path} was trained on other data (sha256 {record['dataset']['sha256']})"
-        raise ModelFileError(message, hint="name the dataset it began with by --data")
     if launches:
         raise typer.Exit(_launch(config, processes, folder))
-    if processes != n_launched:
-        message = f"{path} was begun in {processes} processes, and here are {n_launched}"
-        raise ConfigError(message, hint="another number would change the result")
     named = make_lasting(asked.data) if asked.data is not None else given
-    return _train(output, dataset, config, folder, named)
+
+    def go_on(watcher: Watcher) -> TrainResult:
+        from fercli.training import resume
+
+        return resume(dataset, folder, data=named, watcher=watcher)
+
+    return _watch(output, config.epochs, go_on)
 
 
 def _launch(config: TrainConfig, processes: int, folder: RunFolder) -> int:
@@ -92,36 +94,6 @@ def _launch(config: TrainConfig, processes: int, folder: RunFolder) -> int:
 
     check_processes(processes, resolve_config(config).device)
     return launch(processes, folder.path)
-
-
-def _check_teacher_outside(config: TrainConfig, folder: RunFolder) -> None:
-    """Refuse a teacher that `--force` would remove."""
-    for teacher in config.distillation.teacher:
-        if Path(teacher).is_relative_to(folder.path.resolve()):
-            message = f"the teacher {teacher} lies in the run folder that would be replaced"
-            raise ConfigError(message, hint="name another --output")
-
-
-def _check_folder(folder: RunFolder, *, force: bool) -> None:
-    if folder.path.is_file():
-        message = f"{folder.path} is a file, and a run is a folder"
-        raise OutputExistsError(message, hint="name another --output")
-    if folder.path.exists() and not force and any(folder.path.iterdir()):
-        message = f"{folder.path} is already there"
-        hint = f"go on with it (fer train --resume {folder.path}), name another, or give --force"
-        raise OutputExistsError(message, hint=hint)
-
-
-def clear_run(folder: RunFolder) -> None:
-    """Remove the files of an older run and of its members, and only those."""
-    # Members whose record is gone already, by a kill in here, are cleared all the same.
-    for member in folder.members.glob("[0-9]*"):
-        clear_run(RunFolder(member))
-    names = ("record", "metrics", "curves", "log", "model", "onnx", "scores", "targets")
-    for name in (*names, "train_digests"):
-        getattr(folder, name).unlink(missing_ok=True)
-    for checkpoint in folder.checkpoints.glob("step-*.safetensors"):
-        checkpoint.unlink()
 
 
 def _load(output: Output, data: str | None, repeated: str | None = None) -> Dataset:
@@ -159,22 +131,21 @@ def _show_plan(config: TrainConfig, folder: RunFolder, dataset: Dataset) -> Outc
     return Outcome(plan, show)
 
 
-def _train(
-    output: Output, dataset: Dataset, config: TrainConfig, folder: RunFolder, data: str | None
-) -> Outcome:
-    from fercli.training import Watcher, catch_signals, keep_memory, train
+def _watch(output: Output, epochs: int, work: Callable[[Watcher], TrainResult]) -> Outcome:
+    """Train with progress on stderr and signals caught; return the outcome of the command."""
+    from fercli.training import Watcher, catch_signals, keep_memory
 
     keep_memory()
 
     with (
-        watch_training(output, config.epochs) as (on_step, on_epoch),
+        watch_training(output, epochs) as (on_step, on_epoch),
         catch_signals(once=read_launch()[1] == 1) as should_stop,
     ):
         watcher = Watcher(
             on_step=on_step, on_epoch=on_epoch, on_note=output.note, should_stop=should_stop
         )
         try:
-            result = train(dataset, config, folder, data=data, watcher=watcher)
+            result = work(watcher)
         except PeerLostError as reason:
             if not has_speaker():
                 raise

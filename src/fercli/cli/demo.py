@@ -13,7 +13,6 @@ from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images, watch_training
 from fercli.cli._tables import print_pairs
-from fercli.cli._training import clear_run
 from fercli.cli.evaluate import show_evaluation
 from fercli.errors import OutputExistsError, VerificationError
 from fercli.recipes import find_recipe
@@ -110,7 +109,6 @@ def _train(output: Output, dataset: Dataset, folder: Path, device: str | None) -
     )
     output.note(f"2/5 training for {config.epochs} epochs")
     run = RunFolder(folder / "run")
-    clear_run(run)
     with (
         watch_training(output, config.epochs) as (on_step, on_epoch),
         catch_signals() as should_stop,
@@ -118,7 +116,7 @@ def _train(output: Output, dataset: Dataset, folder: Path, device: str | None) -
         watcher = Watcher(
             on_step=on_step, on_epoch=on_epoch, on_note=output.note, should_stop=should_stop
         )
-        train(dataset, config, run, data=str(dataset.path), watcher=watcher)
+        train(dataset, config, run, data=str(dataset.path), watcher=watcher, overwrite=True)
     return run
 
 
@@ -165,7 +163,7 @@ def _export_and_predict(
     from fercli.inference import open_writer, predict_files
     from fercli.inference.onnx import OnnxRuntime
     from fercli.models import find_model
-    from fercli.storage import open_text_stream
+    from fercli.storage import open_partial, wrap_text
 
     output.note("4/5 exporting as ONNX")
     subset = dataset.select("private")
@@ -181,7 +179,12 @@ def _export_and_predict(
         Image.fromarray(subset.images[number]).save(paths[-1])
     runtime = OnnxRuntime(onnx)
     table = folder / "predictions.csv"
-    with open_text_stream(table) as stream, open_writer("csv", stream, runtime.labels) as write:
+    with (
+        open_partial(table) as stream,
+        wrap_text(stream) as text,
+        open_writer("csv", text, runtime.labels) as write,
+    ):
+        stream.truncate(0)
         for prediction in predict_files(runtime, paths):
             for row in prediction.rows:
                 write(row)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from fercli.dependencies import import_onnxruntime
 from fercli.errors import VerificationError
 from fercli.inference import predict_in_batches
 from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
@@ -121,13 +122,8 @@ def _check(result: Quantized) -> None:
 
 def _quantize_file(source: Path, target: Path, images: NDArray[np.uint8]) -> None:
     import onnx
-    from onnxruntime.quantization import (
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
 
+    quantization = import_onnxruntime("quantization")
     plain = target.with_name("plain.onnx")
     _fold_constants(source, plain)
     model = onnx.load(plain)
@@ -139,18 +135,18 @@ def _quantize_file(source: Path, target: Path, images: NDArray[np.uint8]) -> Non
         if node.op_type == "Conv" and shapes[node.input[1]][1] == 1 and not _list_groups(node)
     ]
     with _quiet_quantizer():
-        quantize_static(
+        quantization.quantize_static(
             plain,
             target,
             _Reader(images),
-            quant_format=QuantFormat.QDQ,
+            quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "MaxPool", "Add", "Relu"],
             nodes_to_exclude=stems,
             per_channel=True,
             reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.Percentile,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod.Percentile,
             extra_options={"CalibPercentile": _PERCENTILE},
         )
     quantized = onnx.load(target)
@@ -167,8 +163,7 @@ def _list_groups(node: Any) -> list[int]:  # noqa: ANN401  # onnx ships no types
 
 def _fold_constants(source: Path, target: Path) -> None:
     """Let onnxruntime write a model whose weights are numbers, not computed from numbers."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC

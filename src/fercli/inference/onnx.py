@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fercli.errors import DependencyMissingError, DeviceUnavailableError, ModelFileError
+from fercli.dependencies import import_onnxruntime
+from fercli.errors import DeviceUnavailableError, ModelFileError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,11 +60,7 @@ def open_session(path: Path, device: str, *, n_threads: int = 0) -> Any:  # noqa
         DeviceUnavailableError: onnxruntime cannot run on the device.
         DependencyMissingError: onnxruntime cannot be imported.
     """
-    try:
-        import onnxruntime
-    except ImportError as reason:
-        message = f"onnxruntime cannot be imported ({reason})"
-        raise DependencyMissingError(message, hint="pip install onnxruntime") from reason
+    onnxruntime = import_onnxruntime()
     providers = _choose_providers(device, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     # Its warnings go to file descriptor 2 past every setting of ours; errors are raised.
@@ -135,8 +132,7 @@ def _name_provider(provider: str | tuple[str, dict[str, str]]) -> str:
 
 def _load_errors() -> tuple[type[Exception], ...]:
     """Return what onnxruntime raises for a bad model; its own classes share no useful parent."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
+    state = import_onnxruntime("capi.onnxruntime_pybind11_state")
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile")
     own = [getattr(state, name) for name in (*names, "NotImplemented", "RuntimeException")]
     return (*own, RuntimeError, ValueError)

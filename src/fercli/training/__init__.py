@@ -7,7 +7,7 @@ from fercli.training.hooks import StepReport
 from fercli.training.interrupt import catch_signals
 from fercli.training.journal import Watcher
 from fercli.training.preflight import check_training, resolve_config
-from fercli.training.run import train
+from fercli.training.run import resume, train
 
 __all__ = [
     "StepReport",
@@ -16,5 +16,6 @@ __all__ = [
     "check_training",
     "keep_memory",
     "resolve_config",
+    "resume",
     "train",
 ]

@@ -5,14 +5,22 @@ The library's `fer train`. It prints nothing; a `Watcher` is told what happens.
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fercli.errors import RunInterruptedError
+from fercli.errors import ConfigError, FercliError, ModelFileError, RunInterruptedError
+from fercli.launch import read_launch
+from fercli.locks import lock_folder
 from fercli.networks.devices import name_device
-from fercli.runs import RunFolder, is_finished
+from fercli.results import TrainResult
+from fercli.runs import RunFolder, is_finished, read_run_record
+from fercli.settings import build_config
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
 from fercli.training.failures import explain_failures
 from fercli.training.finish import finish_run
@@ -34,10 +42,11 @@ if TYPE_CHECKING:
 
     from fercli.config import TrainConfig
     from fercli.data import Dataset
-    from fercli.results import EpochReport, TrainResult
+    from fercli.results import EpochReport
+    from fercli.training.group import Group
     from fercli.training.state import TrainingState
 
-__all__ = ["train"]
+__all__ = ["resume", "train"]
 
 
 def train(
@@ -47,55 +56,152 @@ def train(
     *,
     data: str | None = None,
     watcher: Watcher | None = None,
+    overwrite: bool = False,
 ) -> TrainResult:
-    """Train a network, or go on with a training.
-
-    A folder with a `run.json` is gone on with: from its newest valid checkpoint, else from the
-    start. Interrupted at any moment and gone on with, it ends with the same weights on the same
-    machine.
+    """Train a network anew.
 
     Args:
         dataset: What to learn from; the private split is never opened.
         config: The whole configuration.
-        run: Where everything goes; made when missing.
+        run: Where everything goes; made when missing, and held against other writers meanwhile.
         data: How `dataset` was named, noted for a later resume.
         watcher: Told what happens.
+        overwrite: Replace the run that the folder holds.
 
     Returns:
         What was reached; the same stands in `run.json`.
 
     Raises:
-        ConfigError: The configuration does not fit the data.
+        RunExistsError: The folder holds something, and `overwrite` is not set.
+        OutputBusyError: Another training writes into the folder.
+        ConfigError: The configuration does not fit the data, or a teacher lies in the run that
+            would be replaced.
         DatasetNotFoundError: The dataset has no train split, or not the validation split.
         DeviceUnavailableError: The device is not there.
-        ModelFileError: The teacher is missing, damaged, of other labels, or not the one that the
-            run began with.
+        ModelFileError: The teacher is missing, damaged or of other labels.
         RunFailedError: The loss became NaN, memory or the disk ran out; states why and where
             the last good state is.
         PeerLostError: Another process of the same training went away.
         RunInterruptedError: `watcher.should_stop` said so; the state is saved.
     """
+
+    def prepare() -> None:
+        run.check_new(overwrite=overwrite)
+        if overwrite:
+            _check_teachers_outside(config, run)
+            run.clear()
+
+    return _train(dataset, config, run, prepare, data=data, watcher=watcher)
+
+
+def resume(
+    dataset: Dataset,
+    run: RunFolder,
+    *,
+    data: str | None = None,
+    watcher: Watcher | None = None,
+) -> TrainResult:
+    """Go on with a run from its newest valid checkpoint, else from its configuration.
+
+    Interrupted at any moment and gone on with, it ends with the same weights on the same machine.
+    A finished run is left as it is.
+
+    Args:
+        dataset: What the run was begun with.
+        run: Its folder, held against other writers meanwhile.
+        data: How `dataset` was named, noted for a later resume.
+        watcher: Told what happens.
+
+    Returns:
+        What was reached; of a finished run, what stands in its `run.json`.
+
+    Raises:
+        ModelFileError: There is no run, it was begun with other data, or its teacher has changed.
+        ConfigError: It was begun in another number of processes.
+        OutputBusyError: Another training writes into the folder.
+        FercliError: As `train`.
+    """
+    record = read_run_record(run.path)
+    if is_finished(run):
+        return TrainResult(**record["result"])
+    if dataset.sha256 != record["dataset"]["sha256"]:
+        message = (
+            f"the run {run.path} was trained on other data (sha256 {record['dataset']['sha256']})"
+        )
+        raise ModelFileError(message, hint="name the dataset it began with by --data")
+    processes, (_, n_launched) = int(record.get("processes", 1)), read_launch()
+    if processes != n_launched:
+        message = f"{run.path} was begun in {processes} processes, and here are {n_launched}"
+        raise ConfigError(message, hint="another number would change the result")
+    config = build_config(record["config"])
+    return _train(dataset, config, run, lambda: None, data=data, watcher=watcher)
+
+
+def _train(
+    dataset: Dataset,
+    config: TrainConfig,
+    run: RunFolder,
+    prepare: Callable[[], None],
+    *,
+    data: str | None,
+    watcher: Watcher | None,
+) -> TrainResult:
+    """Hold the run folder and train; `prepare` looks at the folder while it is held."""
     config = resolve_config(config)
     splits = choose_splits(dataset, config)
     check_fit(config, splits)
     advice = f"go on from the last state: fer train --resume {run.path}"
-    with join_group(torch.device(config.device), advice) as group:
+    with (
+        join_group(torch.device(config.device), advice) as group,
+        _hold(run, group, prepare),
+    ):
         journal = Journal(run, watcher or Watcher(), writes=group.leads)
         job = Job(
             dataset=dataset, config=config, splits=splits, run=run, journal=journal, data=data,
             group=group,
         )  # fmt: skip
-        resumed = group.share(run.record.exists())
-        if not resumed:
-            _begin(job)
-        elif config.distillation.has_teacher:
-            # A run cut before its first save begins only now: its members came first.
-            resumed = group.share(bool(find_checkpoints(run.checkpoints)))
-        folders = _train_members(job)
-        with explain_failures(run, config):
-            found = find_targets(job, folders) if group.leads else None
-            targets, identities = group.share(found)
-            return _train_one(job, targets, identities, resumed=resumed)
+        return _begin_or_go_on(job)
+
+
+@contextmanager
+def _hold(run: RunFolder, group: Group, prepare: Callable[[], None]) -> Iterator[None]:
+    """Let the leading process hold the run folder; what it refuses, all refuse."""
+    with ExitStack() as stack:
+        refusal = None
+        if group.leads:
+            try:
+                stack.enter_context(lock_folder(run.path))
+                prepare()
+            except FercliError as reason:
+                refusal = reason
+        refusal = group.share(refusal)
+        if refusal is not None:
+            raise refusal
+        yield
+
+
+def _check_teachers_outside(config: TrainConfig, run: RunFolder) -> None:
+    """Refuse a teacher that an overwrite would remove."""
+    for teacher in config.distillation.teacher:
+        if Path(teacher).resolve().is_relative_to(run.path.resolve()):
+            message = f"the teacher {teacher} lies in the run folder that would be replaced"
+            raise ConfigError(message, hint="name another --output")
+
+
+def _begin_or_go_on(job: Job) -> TrainResult:
+    """Train from the state that the run folder is in."""
+    group, run, config = job.group, job.run, job.config
+    resumed = group.share(run.record.exists())
+    if not resumed:
+        _begin(job)
+    elif config.distillation.has_teacher:
+        # A run cut before its first save begins only now: its members came first.
+        resumed = group.share(bool(find_checkpoints(run.checkpoints)))
+    folders = _train_members(job)
+    with explain_failures(run, config):
+        found = find_targets(job, folders) if group.leads else None
+        targets, identities = group.share(found)
+        return _train_one(job, targets, identities, resumed=resumed)
 
 
 def _begin(job: Job) -> None:
@@ -144,7 +250,12 @@ def _train_members(job: Job) -> list[str]:
         return []
 
     def train_one(member: TrainConfig, folder: RunFolder) -> None:
-        train(job.dataset, member, folder, data=job.data, watcher=job.journal.watcher)
+        journal = Journal(folder, job.journal.watcher, writes=job.group.leads)
+        splits = choose_splits(job.dataset, member)
+        check_fit(member, splits)
+        _begin_or_go_on(
+            dataclasses.replace(job, config=member, splits=splits, run=folder, journal=journal)
+        )
 
     def is_done(folder: RunFolder) -> bool:
         done: bool = job.group.share(is_finished(folder))
