@@ -111,6 +111,13 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def sync(session: nox.Session) -> None:
+    """Write the generated parts of the documentation."""
+    session.install(".")
+    session.run("python", "scripts/sync_docs.py")
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Run the benchmarks named after `--`, or list them."""
     session.install(".")

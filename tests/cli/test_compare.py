@@ -14,7 +14,7 @@ from typer.testing import Result
 from fercli.emotions import LABELS
 from fercli.evaluation import check_names
 from fercli.inference.foreign import ForeignRuntime, parse_labels
-from fercli.metrics import adjust_holm, compute_mcnemar, draw_difference_interval
+from fercli.metrics import adjust_holm, bootstrap_difference, compute_mcnemar
 from fercli.settings import build_config
 from fercli.training import train
 
@@ -228,7 +228,7 @@ def test_the_interval_is_that_of_drawing_images() -> None:
     generator = np.random.default_rng(1)
     first, second = generator.random(400) < 0.6, generator.random(400) < 0.7
 
-    low, high = draw_difference_interval(first, second, np.random.default_rng(0))
+    low, high = bootstrap_difference(first, second, np.random.default_rng(0))
 
     drawn = generator.integers(0, 400, (4000, 400))
     differences = second[drawn].mean(axis=1) - first[drawn].mean(axis=1)

@@ -7,40 +7,31 @@ import fercli
 
 ROOT = Path(fercli.__file__).parent
 
-LAYERS = {
-    "errors": 0,
-    "emotions": 0,
-    "names": 0,
-    "ranges": 0,
-    "__init__": 0,
-    "dependencies": 1,
-    "locks": 1,
-    "config": 1,
-    "settings": 2,
-    "recipes": 3,
-    "results": 1,
-    "storage": 2,
-    "paths": 1,
-    "launch": 1,
-    "environment": 2,
-    "runs": 3,
-    "detectors": 3,
-    "images": 4,
-    "data": 5,
-    "inference": 6,
-    "metrics": 6,
-    "download": 6,
-    "audit": 7,
-    "networks": 7,
-    "models": 8,
-    "library": 9,
-    "export": 9,
-    "training": 10,
-    "evaluation": 11,
-    "cli": 12,
-    "__main__": 13,
-}
-"""The order of the house; a module imports only from lower ones, or from its own package."""
+LAYERS = (
+    ("__init__ errors emotions names ranges",
+     "error data, label names, harmless file names, range checks"),
+    ("config results paths launch locks dependencies",
+     "frozen dataclasses; which of several processes this is; locks; imports that may fail"),
+    ("storage settings environment",
+     "atomic files and digests; the flat view of a configuration; what this machine has"),
+    ("recipes runs detectors", "named configurations, run folders, weights to be fetched"),
+    ("images", "a file nobody trusts becomes pixels, its faces uint8 [48, 48]"),
+    ("data", "layouts, archives, the prepared file, splitting, FER+, synthetic faces"),
+    ("inference metrics download",
+     "the Runtime contract and its ONNX form; scores; files from elsewhere"),
+    ("plots networks", "figures; the networks and the torch Runtime"),
+    ("audit models", "what is wrong with a dataset; find, open and write models"),
+    ("export", "ONNX with proof of parity, in eight bits too"),
+    ("training", "augmentation, loop, checkpoints, the run"),
+    ("evaluation", "scores of a model on a split, comparisons, explanations, model cards"),
+    ("library", "`load` and `predict`"),
+    ("cli", "one file per command, the only writer"),
+    ("__main__", "`python -m fercli`"),
+)  # fmt: skip
+"""The order of the packages and modules, lowest first, and what each is: a module imports only from
+lower lines, or from its own package. `scripts/sync_docs.py` writes the table of design.md from it."""
+
+LEVELS = {name: level for level, (names, _) in enumerate(LAYERS) for name in names.split()}
 
 TORCH = {"networks", "models", "export", "training", "evaluation", "environment", "cli"}
 """Who may import torch at all; the linter says who may at the top of a module."""
@@ -58,40 +49,40 @@ def list_imports(path: Path) -> list[tuple[str, int]]:
     return found
 
 
-def name_room(path: Path) -> str:
+def name_package(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 
 def test_every_module_has_a_layer() -> None:
-    rooms = {name_room(path) for path in ROOT.rglob("*.py")}
+    packages = {name_package(path) for path in ROOT.rglob("*.py")}
 
-    assert rooms == set(LAYERS)
+    assert packages == set(LEVELS)
 
 
 def test_modules_import_only_from_lower_layers() -> None:
     violations = []
     for path in ROOT.rglob("*.py"):
-        room = name_room(path)
+        package = name_package(path)
         for name, line in list_imports(path):
             parts = name.split(".")
             if parts[0] != "fercli" or len(parts) < 2:
                 continue
-            other = parts[1] if parts[1] in LAYERS else "__init__"
-            if room == "__init__" and other == "library":
+            other = parts[1] if parts[1] in LEVELS else "__init__"
+            if package == "__init__" and other == "library":
                 # The root only hands these names out, when somebody asks for them.
                 continue
-            if other != room and LAYERS[other] >= LAYERS[room]:
+            if other != package and LEVELS[other] >= LEVELS[package]:
                 violations.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
 
     assert violations == []
 
 
-def test_torch_stays_in_its_rooms() -> None:
+def test_torch_stays_in_its_packages() -> None:
     violations = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in ROOT.rglob("*.py")
         for name, line in list_imports(path)
-        if name.split(".")[0] in {"torch", "torchvision"} and name_room(path) not in TORCH
+        if name.split(".")[0] in {"torch", "torchvision"} and name_package(path) not in TORCH
     ]
 
     assert violations == []
@@ -109,3 +100,19 @@ def test_nothing_prints_asserts_or_swallows() -> None:
                 violations.append(f"{path}:{node.lineno} print")
 
     assert violations == []
+
+
+def test_the_table_in_design_is_current() -> None:
+    page = ROOT.parents[1] / "docs" / "explanation" / "design.md"
+
+    assert format_layers() in page.read_text(encoding="utf-8")
+
+
+def format_layers() -> str:
+    """Return the table of the layers in Markdown."""
+    lines = ["| layer | packages and modules | what they are |", "| --- | --- | --- |"]
+    for level, (names, text) in enumerate(LAYERS):
+        shown = ", ".join(f"`{name}`" for name in names.split() if not name.startswith("__"))
+        if shown:
+            lines.append(f"| {level} | {shown} | {text} |")
+    return "\n".join(lines) + "\n"

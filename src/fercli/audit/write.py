@@ -13,7 +13,7 @@ import numpy as np
 from fercli.audit.check import describe_image
 from fercli.data.ferplus import NOT_A_FACE, find_majority
 from fercli.emotions import FERPLUS_LABELS
-from fercli.metrics import draw_faces
+from fercli.plots import plot_faces, save_figure
 from fercli.storage import write_text
 
 if TYPE_CHECKING:
@@ -109,12 +109,13 @@ def _draw(dataset: Dataset, folder: Path) -> dict[str, Path]:
         chosen = np.sort(generator.permutation(positions)[:_SHEET])
         path = folder / f"sheet-{number}-{_plain(name)}.png"
         title = f"{name}: {len(chosen)} of {len(positions):,} images"
-        draw_faces(path, dataset.images[chosen], title, columns=10)
+        save_figure(plot_faces(dataset.images[chosen], title, columns=10), path)
         files[f"sheet_{name}"] = path
     path = folder / "mean-faces.png"
     title = f"mean image of each label, {dataset.n_images:,} images"
     rounded = np.rint(np.stack(means)).astype(np.uint8)
-    draw_faces(path, rounded, title, columns=len(means), captions=captions)
+    figure = plot_faces(rounded, title, columns=len(means), captions=captions)
+    save_figure(figure, path)
     return {"mean_faces": path, **files}
 
 

@@ -126,8 +126,9 @@ def _explain(
     runtime: Runtime, path: Path, target: Path, asked: tuple[str, ...], finder: FaceFinder
 ) -> dict[str, Any]:
     """Write one picture and return its row; a file that cannot be read gets one as well."""
-    from fercli.evaluation import draw_explanation, explain
+    from fercli.evaluation import explain
     from fercli.images import cut_face, load_image
+    from fercli.plots import save_figure
 
     row: dict[str, Any] = {
         "path": str(path), "status": "ok", "reason": None, "label": None, "confidence": None,
@@ -143,7 +144,7 @@ def _explain(
         return {**row, "status": "no_face", "reason": f"{detector} finds no face"}
     face = cut_face(image, boxes[0], detector)
     explanation = explain(runtime, face, asked)
-    draw_explanation(target, face, explanation)
+    save_figure(explanation.plot(), target)
     return {
         **row,
         "label": explanation.label,

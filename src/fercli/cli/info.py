@@ -113,10 +113,11 @@ def _write_files(
         if path is not None:
             check_output(path, force=force)
     if diagram is not None:
-        from fercli.evaluation import draw_network
+        from fercli.evaluation import plot_network
         from fercli.models import read_metadata
+        from fercli.plots import save_figure
 
-        draw_network(diagram, read_metadata(found))
+        save_figure(plot_network(read_metadata(found)), diagram)
         files["diagram"] = str(diagram)
     if card is not None:
         from fercli.evaluation import build_card

@@ -11,9 +11,9 @@ from fercli.evaluation.compare import (
     compare,
     write_comparison,
 )
-from fercli.evaluation.diagram import draw_network
+from fercli.evaluation.diagram import plot_network
 from fercli.evaluation.evaluate import Evaluation, describe_scores, evaluate, record_scores
-from fercli.evaluation.explain import Explanation, draw_explanation, explain
+from fercli.evaluation.explain import Explanation, explain
 from fercli.evaluation.files import FILES, write_files
 from fercli.evaluation.protocol import HELD_OUT, SELECTION, TRAINING, UNKNOWN, choose_split
 from fercli.evaluation.robustness import CORRUPTIONS, corrupt, measure_robustness
@@ -37,11 +37,10 @@ __all__ = [
     "corrupt",
     "describe_scores",
     "describe_training",
-    "draw_explanation",
-    "draw_network",
     "evaluate",
     "explain",
     "measure_robustness",
+    "plot_network",
     "record_scores",
     "write_comparison",
     "write_files",

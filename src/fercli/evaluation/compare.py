@@ -18,15 +18,14 @@ from fercli.errors import ConfigError, FercliError
 from fercli.evaluation.evaluate import Evaluation, evaluate
 from fercli.inference import predict_in_batches
 from fercli.inference.foreign import count_parameters
-from fercli.metrics import (
-    adjust_holm,
-    compute_mcnemar,
-    draw_cost,
-    draw_difference_interval,
-    draw_faces,
-    draw_histories,
+from fercli.metrics import adjust_holm, bootstrap_difference, compute_mcnemar
+from fercli.plots import (
     letter_of,
     name_in_picture,
+    plot_cost,
+    plot_faces,
+    plot_histories,
+    save_figure,
 )
 from fercli.results import ComparedModel, ComparisonResult, PairedDifference
 from fercli.runs import RunFolder, read_history, read_run_record
@@ -34,6 +33,8 @@ from fercli.settings import build_config, flatten_config
 from fercli.storage import remove_others, write_json
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from fercli.data import Dataset
     from fercli.inference import Runtime
     from fercli.models import ModelFile
@@ -133,15 +134,16 @@ def write_comparison(
     paths = {kind: folder / name for kind, name in COMPARISON_FILES.items()}
     result = comparison.result
     written = ["cost"]
-    draw_cost(paths["cost"], result.models, f"{result.split}, n = {result.n_images:,}")
+    title = f"{result.split}, n = {result.n_images:,}"
+    save_figure(plot_cost(result.models, title), paths["cost"])
     if result.n_disagreements:
-        _draw_disagreements(comparison, paths["disagreements"])
+        save_figure(_plot_disagreements(comparison), paths["disagreements"])
         written.append("disagreements")
     histories = {
         one.name: history for one in candidates if (history := _find_history(one.model.run))
     }
     if len(histories) > 1:
-        draw_histories(paths["curves"], histories)
+        save_figure(plot_histories(histories), paths["curves"])
         written.append("curves")
     remove_others(paths, [*written, "comparison"])
     files = {kind: str(paths[kind]) for kind in (*written, "comparison")}
@@ -203,7 +205,7 @@ def _compare_pairs(names: list[str], evaluations: list[Evaluation]) -> list[Pair
             first=names[a],
             second=names[b],
             difference=(counts[1] - counts[0]) / len(right[a]),
-            difference_ci95=draw_difference_interval(right[a], right[b], generator),
+            difference_ci95=bootstrap_difference(right[a], right[b], generator),
             n_only_first=counts[0],
             n_only_second=counts[1],
             p_value=p_value,
@@ -254,8 +256,8 @@ def _find_history(run: Path | None) -> Any:  # noqa: ANN401  # a list of reports
         return None
 
 
-def _draw_disagreements(comparison: Comparison, path: Path) -> None:
-    """Draw images on which the models differ, those first on which all are sure."""
+def _plot_disagreements(comparison: Comparison) -> Figure:
+    """Plot images on which the models differ, those first on which all are sure."""
     result, evaluations = comparison.result, comparison.evaluations
     answers = np.stack([_name_answers(evaluation) for evaluation in evaluations])
     sure = np.stack([evaluation.plain.max(axis=1) for evaluation in evaluations]).min(axis=0)
@@ -265,7 +267,7 @@ def _draw_disagreements(comparison: Comparison, path: Path) -> None:
     captions = [_caption(truth[image], list(answers[:, image])) for image in chosen]
     title = f"{result.split}: {len(differ):,} disagreements; true label above, the models' below\n"
     title += "\n".join(name_in_picture(index, one) for index, one in enumerate(result.models))
-    draw_faces(path, evaluations[0].images[chosen], title, columns=8, captions=captions)
+    return plot_faces(evaluations[0].images[chosen], title, columns=8, captions=captions)
 
 
 def _caption(truth: str, answers: list[str]) -> str:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fercli.metrics import draw_diagram
+from fercli.plots import plot_diagram
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from matplotlib.figure import Figure
 
-__all__ = ["draw_network"]
+__all__ = ["plot_network"]
 
 _LONGEST: Final = 28
 """Boxes in a column, so that deep networks stay legible."""
 
 
-def draw_network(path: Path, metadata: dict[str, Any]) -> None:
-    """Write the layers of a model's network, shapes and parameters, as PNG.
+def plot_network(metadata: dict[str, Any]) -> Figure:
+    """Plot the layers of a model's network, shapes and parameters.
 
     Args:
-        path: Where to.
         metadata: The model's; its weights are not needed, so an ONNX will do.
 
     Raises:
@@ -38,4 +37,4 @@ def draw_network(path: Path, metadata: dict[str, Any]) -> None:
     rows.append(("softmax", str(len(metadata["labels"])), ""))
     total = count_parameters(network)
     title = f"{metadata['network']['network']}, {total:,} parameters"
-    draw_diagram(path, rows, title, n_columns=-(-len(rows) // _LONGEST))
+    return plot_diagram(rows, title, n_columns=-(-len(rows) // _LONGEST))

@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fercli.inference import predict_in_batches
-from fercli.metrics import draw_maps
+from fercli.plots import plot_maps
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from fercli.inference import Runtime
 
-__all__ = ["Explanation", "compute_grad_cam", "compute_occlusion", "draw_explanation", "explain"]
+__all__ = ["Explanation", "compute_grad_cam", "compute_occlusion", "explain"]
 
 _WINDOW_PX: Final = 10
 _STRIDE_PX: Final = 3
@@ -37,6 +36,8 @@ _GRAD_CAM: Final = "Grad-CAM"
 class Explanation:
     """Maps of one face."""
 
+    face: NDArray[np.uint8]
+    """[48, 48], what the model saw."""
     label: str
     """What the model says."""
     probabilities: dict[str, float]
@@ -46,6 +47,20 @@ class Explanation:
     it gains, below 0."""
     grad_cam: dict[str, NDArray[np.float32]]
     """For each label asked: [48, 48] in [0, 1]; empty for a model without gradients."""
+
+    def plot(self) -> Figure:
+        """Return the face and its maps as a matplotlib figure: a row per label asked.
+
+        Raises:
+            DependencyMissingError: matplotlib cannot be imported.
+        """
+        rows = {}
+        for label, lost in self.occlusion.items():
+            maps = {"covering loses (red), gains (blue)": lost}
+            if label in self.grad_cam:
+                maps[_GRAD_CAM] = self.grad_cam[label]
+            rows[f"{label} {self.probabilities[label]:.0%}"] = maps
+        return plot_maps(self.face, rows, heat=(_GRAD_CAM,))
 
 
 def explain(runtime: Runtime, face: NDArray[np.uint8], labels: tuple[str, ...] = ()) -> Explanation:
@@ -63,6 +78,7 @@ def explain(runtime: Runtime, face: NDArray[np.uint8], labels: tuple[str, ...] =
     lost = compute_occlusion(runtime, face, answer)[columns]
     network = getattr(runtime, "network", None)
     return Explanation(
+        face=face,
         label=said,
         probabilities=dict(zip(runtime.labels, map(float, answer), strict=True)),
         occlusion=dict(zip(asked, lost, strict=True)),
@@ -165,23 +181,3 @@ def compute_grad_cam(network: Any, face: NDArray[np.uint8], label: int) -> NDArr
     heat: NDArray[np.float32] = cam[0, 0].detach().float().cpu().numpy()
     top = float(heat.max())
     return heat / np.float32(top) if top > 0 else heat
-
-
-def draw_explanation(path: Path, face: NDArray[np.uint8], explanation: Explanation) -> None:
-    """Write the face and its maps as PNG: a row per label asked.
-
-    Args:
-        path: Where to.
-        face: `[48, 48]`.
-        explanation: Its maps.
-
-    Raises:
-        DependencyMissingError: matplotlib cannot be imported.
-    """
-    rows = {}
-    for label, lost in explanation.occlusion.items():
-        maps = {"covering loses (red), gains (blue)": lost}
-        if label in explanation.grad_cam:
-            maps[_GRAD_CAM] = explanation.grad_cam[label]
-        rows[f"{label} {explanation.probabilities[label]:.0%}"] = maps
-    draw_maps(path, face, rows, heat=(_GRAD_CAM,))

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fercli.evaluation.report import build_report
-from fercli.metrics import (
-    change_temperature,
-    draw_confusion_matrix,
-    draw_coverage,
-    draw_faces,
-    draw_per_class,
-    draw_reliability,
-    draw_robustness,
+from fercli.metrics import change_temperature
+from fercli.plots import (
+    plot_confusion_matrix,
+    plot_coverage,
+    plot_faces,
+    plot_per_class,
+    plot_reliability,
+    plot_robustness,
+    save_figure,
 )
 from fercli.storage import remove_others, write_json, write_text
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from fercli.evaluation.evaluate import Evaluation
@@ -65,7 +67,9 @@ def write_files(
         DependencyMissingError: matplotlib or jinja2 cannot be imported.
     """
     files = {kind: folder / name for kind, name in FILES.items()}
-    drawn = _draw_pictures(evaluation, files)
+    drawn = _plot_all(evaluation)
+    for kind, figure in drawn.items():
+        save_figure(figure, files[kind])
     named = {
         kind: str(path) for kind, path in files.items() if kind not in _PICTURES or kind in drawn
     }
@@ -110,34 +114,29 @@ def format_predictions(evaluation: Evaluation) -> str:
     return stream.getvalue()
 
 
-def _draw_pictures(evaluation: Evaluation, files: dict[str, Path]) -> list[str]:
-    """Draw what there is to draw, and return which kinds."""
+def _plot_all(evaluation: Evaluation) -> dict[str, Figure]:
+    """Return the figures that there are, by kind."""
     result, labels, plain = evaluation.result, evaluation.labels, evaluation.plain
     scores = result.scores
-    title = f"{result.split} ({result.protocol}): accuracy {scores.accuracy:.2%}, "
-    title += f"n = {scores.n_images:,}"
-    draw_confusion_matrix(files["confusion_matrix"], scores.confusion_matrix, result.labels, title)
-    draw_per_class(files["per_class"], scores.per_class, title)
-    draw_coverage(files["coverage"], result.coverage, title)
-    draw_reliability(files["reliability"], _name_answers(evaluation), labels, title)
-    drawn = ["confusion_matrix", "per_class", "reliability", "coverage", "samples"]
-    _draw_answers(
-        evaluation,
-        files["samples"],
-        _choose_samples(labels),
-        f"{result.split} ({result.protocol}): a few of each label",
-    )
+    split = f"{result.split} ({result.protocol})"
+    title = f"{split}: accuracy {scores.accuracy:.2%}, n = {scores.n_images:,}"
+    figures = {
+        "confusion_matrix": plot_confusion_matrix(scores.confusion_matrix, result.labels, title),
+        "per_class": plot_per_class(scores.per_class, title),
+        "coverage": plot_coverage(result.coverage, title),
+        "reliability": plot_reliability(_name_answers(evaluation), labels, title),
+        "samples": _plot_answers(
+            evaluation, _choose_samples(labels), f"{split}: a few of each label"
+        ),
+    }
     wrong = np.flatnonzero(plain.argmax(1) != labels)
     if len(wrong):
-        surest = find_mistakes(evaluation)
-        title = f"{result.split} ({result.protocol}): the surest of {len(wrong):,} mistakes"
-        _draw_answers(evaluation, files["mistakes"], surest, title)
-        drawn.append("mistakes")
+        title = f"{split}: the most confident of {len(wrong):,} errors"
+        figures["mistakes"] = _plot_answers(evaluation, find_mistakes(evaluation), title)
     if result.robustness:
-        title = f"{result.split} ({result.protocol}), n = {scores.n_images:,}: damaged images"
-        draw_robustness(files["robustness"], result.robustness, scores.accuracy, title)
-        drawn.append("robustness")
-    return drawn
+        title = f"{split}, n = {scores.n_images:,}: corrupted images"
+        figures["robustness"] = plot_robustness(result.robustness, scores.accuracy, title)
+    return figures
 
 
 def find_mistakes(evaluation: Evaluation) -> NDArray[np.intp]:
@@ -165,15 +164,14 @@ def _choose_samples(labels: NDArray[np.uint8]) -> NDArray[np.intp]:
     return np.concatenate(rows)
 
 
-def _draw_answers(evaluation: Evaluation, path: Path, chosen: NDArray[np.intp], title: str) -> None:
+def _plot_answers(evaluation: Evaluation, chosen: NDArray[np.intp], title: str) -> Figure:
     names, captions, colors = evaluation.result.labels, [], []
     for position in chosen:
         answer, label = evaluation.plain[position], evaluation.labels[position]
         said = int(answer.argmax())
         captions.append(f"{names[label]}\n> {names[said]} {answer[said]:.0%}")
         colors.append(_RIGHT if said == label else _WRONG)
-    draw_faces(
-        path,
+    return plot_faces(
         evaluation.images[chosen],
         title,
         columns=_COLUMNS,

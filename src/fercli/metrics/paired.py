@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["adjust_holm", "compute_mcnemar", "draw_difference_interval"]
+__all__ = ["adjust_holm", "bootstrap_difference", "compute_mcnemar"]
 
 
 def compute_mcnemar(n_only_first: int, n_only_second: int) -> float:
@@ -28,18 +28,13 @@ def compute_mcnemar(n_only_first: int, n_only_second: int) -> float:
         McNemar, "Note on the sampling error of the difference between correlated proportions or
         percentages", 1947; the exact binomial form.
     """
+    from scipy.stats import binomtest
+
     n_discordant = n_only_first + n_only_second
-    fewer = min(n_only_first, n_only_second)
-    ways = term = 1
-    for count in range(fewer):
-        # Each number of combinations from the one before.
-        term = term * (n_discordant - count) // (count + 1)
-        ways += term
-    # Whole numbers until the last step: the ways of a thousand images overflow a float.
-    return float(min(1.0, 2 * ways / pow(2, n_discordant)))
+    return float(binomtest(n_only_first, n_discordant).pvalue) if n_discordant else 1.0
 
 
-def draw_difference_interval(
+def bootstrap_difference(
     first_right: NDArray[np.bool_],
     second_right: NDArray[np.bool_],
     generator: np.random.Generator,

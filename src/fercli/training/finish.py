@@ -16,12 +16,12 @@ from fercli.metrics import (
     change_temperature,
     compute_ece,
     compute_nll,
-    draw_curves,
     fit_temperature,
 )
 from fercli.models import ModelFile, save_model
 from fercli.networks import count_parameters
 from fercli.networks.runtime import TorchRuntime
+from fercli.plots import plot_curves, save_figure
 from fercli.results import TrainResult, to_json
 from fercli.runs import read_run_record, tell_time
 
@@ -156,7 +156,7 @@ def _write_extras(
         warnings.append(f"model.onnx was not written: {' '.join(str(reason).split())[:300]}")
     try:
         title = f"{config.recipe} ({config.model.network}), validation on {splits.validation_name}"
-        draw_curves(run.curves, history, best_epoch, title)
+        save_figure(plot_curves(history, best_epoch, title), run.curves)
     except DependencyMissingError as reason:
         warnings.append(f"curves.png was not written: {reason.message}")
     return warnings

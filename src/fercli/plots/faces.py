@@ -6,33 +6,31 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.metrics.figures import build_figure, save_figure
+from fercli.plots.figures import build_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["draw_faces"]
+__all__ = ["plot_faces"]
 
 _LINE_PX: Final = 8
 """Height of a line of a caption, on the scale of the faces."""
 
 
-def draw_faces(
-    path: Path,
+def plot_faces(
     images: NDArray[np.uint8],
     title: str,
     *,
     columns: int,
     captions: Sequence[str] = (),
     colors: Sequence[str] = (),
-) -> None:
-    """Write images in rows as PNG.
+) -> Figure:
+    """Plot images in rows.
 
     Args:
-        path: Where to.
         images: `[N, H, W]`, at least one.
         title: One line above them.
         columns: Images in a row.
@@ -68,4 +66,4 @@ def draw_faces(
             fontsize=7,
             color=colors[number] if colors else "black",
         )
-    save_figure(figure, path)
+    return figure

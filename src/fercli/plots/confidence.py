@@ -6,27 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fercli.metrics.calibration import bin_confidence, compute_ece
-from fercli.metrics.figures import build_figure, save_figure
+from fercli.metrics import bin_confidence, compute_ece
+from fercli.plots.figures import build_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from fercli.results import CoveragePoint
 
-__all__ = ["draw_coverage", "draw_reliability"]
+__all__ = ["plot_coverage", "plot_reliability"]
 
 
-def draw_reliability(
-    path: Path, answers: Mapping[str, NDArray[np.float32]], labels: NDArray[np.uint8], title: str
-) -> None:
-    """Write a reliability diagram for each set of answers, side by side, as PNG.
+def plot_reliability(
+    answers: Mapping[str, NDArray[np.float32]], labels: NDArray[np.uint8], title: str
+) -> Figure:
+    """Plot a reliability diagram for each set of answers, side by side.
 
     Args:
-        path: Where to.
         answers: Probabilities `[N, K]` by what to call them, one or two.
         labels: `[N]`, the truth.
         title: One line above all.
@@ -56,14 +55,13 @@ def draw_reliability(
         below.bar(centers, counts[used] / counts.sum(), wide, color="#5b84b1")
         below.set(xlabel="confidence", ylabel="share")
         _mark(above, below)
-    save_figure(figure, path)
+    return figure
 
 
-def draw_coverage(path: Path, points: Sequence[CoveragePoint], title: str) -> None:
-    """Write coverage and accuracy over the least confidence as PNG.
+def plot_coverage(points: Sequence[CoveragePoint], title: str) -> Figure:
+    """Plot coverage and accuracy over the least confidence.
 
     Args:
-        path: Where to.
         points: As `compute_coverage` returns them.
         title: One line above it.
 
@@ -75,19 +73,21 @@ def draw_coverage(path: Path, points: Sequence[CoveragePoint], title: str) -> No
     thresholds = [point.min_confidence for point in points]
     covered = [point.coverage for point in points]
     axes.plot(thresholds, covered, color="#5b84b1", marker="s", label="answered")
-    answered = [point for point in points if point.accuracy is not None]
+    answered = [
+        (point.min_confidence, point.accuracy) for point in points if point.accuracy is not None
+    ]
     axes.plot(
-        [point.min_confidence for point in answered],
-        [point.accuracy for point in answered],
+        [threshold for threshold, _ in answered],
+        [accuracy for _, accuracy in answered],
         color="#1f5a96",
         marker="o",
-        label="right among the answered",
+        label="accuracy of the answered",
     )
     axes.set(xlabel="--min-confidence", ylabel="share", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(title, fontsize=11)
     axes.legend(loc="lower left")
     _mark(axes)
-    save_figure(figure, path)
+    return figure
 
 
 def _mark(*all_axes: Any) -> None:  # noqa: ANN401  # matplotlib is imported late

@@ -5,16 +5,17 @@ from __future__ import annotations
 import string
 from typing import TYPE_CHECKING, Any, Final
 
-from fercli.metrics.figures import build_figure, save_figure
 from fercli.names import safe_name
+from fercli.plots.figures import build_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+    from matplotlib.figure import Figure
 
     from fercli.results import ComparedModel, EpochReport, RobustnessRow
 
-__all__ = ["draw_cost", "draw_histories", "draw_robustness", "letter_of", "name_in_picture"]
+__all__ = ["letter_of", "name_in_picture", "plot_cost", "plot_histories", "plot_robustness"]
 
 _MEGABYTE: Final = 1e6
 _LONGEST: Final = 60
@@ -35,11 +36,10 @@ def name_in_picture(index: int, model: ComparedModel) -> str:
     return f"{letter_of(index)}: {short} ({model.protocol})"
 
 
-def draw_cost(path: Path, models: Sequence[ComparedModel], title: str) -> None:
-    """Write accuracy over parameters, file size and speed as PNG; bars are 95 % intervals.
+def plot_cost(models: Sequence[ComparedModel], title: str) -> Figure:
+    """Plot accuracy over parameters, file size and speed; bars are 95 % intervals.
 
     Args:
-        path: Where to.
         models: At least one.
         title: One line above all.
 
@@ -76,14 +76,13 @@ def draw_cost(path: Path, models: Sequence[ComparedModel], title: str) -> None:
     figure.legend(
         *figure.axes[-1].get_legend_handles_labels(), loc="outside lower left", fontsize=9
     )
-    save_figure(figure, path)
+    return figure
 
 
-def draw_histories(path: Path, histories: Mapping[str, Sequence[EpochReport]]) -> None:
-    """Write validation loss and accuracy of several trainings over the epochs as PNG.
+def plot_histories(histories: Mapping[str, Sequence[EpochReport]]) -> Figure:
+    """Plot validation loss and accuracy of several trainings over the epochs.
 
     Args:
-        path: Where to.
         histories: Epochs by name of the run.
 
     Raises:
@@ -98,17 +97,16 @@ def draw_histories(path: Path, histories: Mapping[str, Sequence[EpochReport]]) -
                 label = f"{letter_of(index)}: {safe_name(name)}" if split == "validation" else None
                 axes.plot(epochs, values, style, color=f"C{index % 10}", label=label, linewidth=1.5)
         axes.set(xlabel="epoch", ylabel=f"{quantity}; dotted: train")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.grid(visible=True, alpha=0.3)
         axes.legend(fontsize=8)
-    save_figure(figure, path)
+    return figure
 
 
-def draw_robustness(path: Path, rows: Sequence[RobustnessRow], clean: float, title: str) -> None:
-    """Write accuracy over the strength of each corruption as PNG.
+def plot_robustness(rows: Sequence[RobustnessRow], clean: float, title: str) -> Figure:
+    """Plot accuracy over the strength of each corruption.
 
     Args:
-        path: Where to.
         rows: At least one.
         clean: Accuracy on the images as they are, in [0, 1].
         title: One line above it.
@@ -125,8 +123,8 @@ def draw_robustness(path: Path, rows: Sequence[RobustnessRow], clean: float, tit
         accuracies = [clean, *(row.accuracy for row in of_kind)]
         axes.plot(strengths, accuracies, marker="o", color=f"C{index % 10}", label=kind)
     axes.set(xlabel="strength; 0: as they are", ylabel="accuracy", ylim=(0, 1))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.set_title(title, fontsize=11)
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize=8)
-    save_figure(figure, path)
+    return figure

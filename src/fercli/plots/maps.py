@@ -6,29 +6,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fercli.metrics.figures import build_figure, save_figure
+from fercli.plots.figures import build_figure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-    from pathlib import Path
 
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["draw_maps"]
+__all__ = ["plot_maps"]
 
 
-def draw_maps(
-    path: Path,
+def plot_maps(
     face: NDArray[np.uint8],
     rows: Mapping[str, Mapping[str, NDArray[np.float32]]],
     heat: Collection[str] = (),
-) -> None:
-    """Write a face and maps laid over it as PNG, a row for each set of maps.
+) -> Figure:
+    """Plot a face and maps laid over it, a row for each set of maps.
 
     A map is drawn red above zero and blue below, or by heat where it is one of `heat`.
 
     Args:
-        path: Where to.
         face: `[H, W]`.
         rows: For each row what to call it, and its maps `[H, W]` by what to call those; every row
             has the same ones.
@@ -59,4 +57,4 @@ def draw_maps(
             axes.set_title(f"{kind}, at most {top:.2f}" if signed else kind, fontsize=9)
         for axes in axes_row:
             axes.set_axis_off()
-    save_figure(figure, path)
+    return figure

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fercli.metrics.figures import build_figure, save_figure
+from fercli.plots.figures import build_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-__all__ = ["draw_diagram"]
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_diagram"]
 
 _COLORS: Final = {"conv": "#cfe0f3", "mirrored": "#cfe0f3", "dense": "#f6dcc0", "batch": "#e6e9ee"}
 _OTHER: Final = "#f4f5f7"
 
 
-def draw_diagram(
-    path: Path, rows: Sequence[tuple[str, str, str]], title: str, *, n_columns: int = 1
-) -> None:
-    """Write boxes joined by arrows as PNG, top to bottom, column after column.
+def plot_diagram(rows: Sequence[tuple[str, str, str]], title: str, *, n_columns: int = 1) -> Figure:
+    """Plot boxes joined by arrows, top to bottom, column after column.
 
     Args:
-        path: Where to.
         rows: What a box is, the shape that leaves it, how many numbers it has.
         title: One line above them.
         n_columns: Columns of boxes.
@@ -50,4 +48,4 @@ def draw_diagram(
                 "", xy=(column + 0.03, row + 1.3), xytext=(column + 0.03, row + 0.7),
                 arrowprops={"arrowstyle": "->", "color": "#7b8794"},
             )  # fmt: skip
-    save_figure(figure, path)
+    return figure

@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.metrics.figures import build_figure, save_figure
+from fercli.plots.figures import build_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+    from matplotlib.figure import Figure
 
     from fercli.results import ClassScores, EpochReport
 
-__all__ = ["draw_confusion_matrix", "draw_curves", "draw_per_class"]
+__all__ = ["plot_confusion_matrix", "plot_curves", "plot_per_class"]
 
 _QUANTITIES: Final = {"precision": "#5b84b1", "recall": "#153f69", "f1": "#b5651d"}
 _NAMES: Final = {"f1": "F1"}
 
 
-def draw_confusion_matrix(
-    path: Path, matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str
-) -> None:
-    """Write a confusion matrix as PNG: counts and row percentages, shaded by percentage.
+def plot_confusion_matrix(
+    matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str
+) -> Figure:
+    """Plot a confusion matrix: counts and row percentages, shaded by percentage.
 
     Args:
-        path: Where to.
         matrix: `[K][K]` counts, rows are the truth.
         labels: The K names.
         title: One line above it.
@@ -51,14 +51,13 @@ def draw_confusion_matrix(
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label("share of the true label's images")
-    save_figure(figure, path)
+    return figure
 
 
-def draw_curves(path: Path, history: Sequence[EpochReport], best_epoch: int, title: str) -> None:
-    """Write loss and accuracy over the epochs, train and validation, as PNG.
+def plot_curves(history: Sequence[EpochReport], best_epoch: int, title: str) -> Figure:
+    """Plot loss and accuracy over the epochs, train and validation.
 
     Args:
-        path: Where to.
         history: The epochs.
         best_epoch: Marked by a line, 1-based.
         title: One line above both.
@@ -77,17 +76,16 @@ def draw_curves(path: Path, history: Sequence[EpochReport], best_epoch: int, tit
         axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best: epoch {best_epoch}")
         axes.set_xlabel("epoch")
         axes.set_ylabel(quantity)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.grid(visible=True, alpha=0.3)
         axes.legend()
-    save_figure(figure, path)
+    return figure
 
 
-def draw_per_class(path: Path, per_class: Mapping[str, ClassScores], title: str) -> None:
-    """Write precision, recall and F1 of each label as bars, as PNG.
+def plot_per_class(per_class: Mapping[str, ClassScores], title: str) -> Figure:
+    """Plot precision, recall and F1 of each label as bars.
 
     Args:
-        path: Where to.
         per_class: Scores by label.
         title: One line above them.
 
@@ -113,4 +111,4 @@ def draw_per_class(path: Path, per_class: Mapping[str, ClassScores], title: str)
     axes.set_axisbelow(True)
     axes.set_title(title, fontsize=11)
     axes.legend(ncols=3, loc="upper right", fontsize=9)
-    save_figure(figure, path)
+    return figure

@@ -6,7 +6,7 @@ pyplot keeps global state and looks for a display.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fercli.errors import DependencyMissingError
 from fercli.storage import open_atomically
@@ -14,10 +14,12 @@ from fercli.storage import open_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from matplotlib.figure import Figure
+
 __all__ = ["build_figure", "save_figure"]
 
 
-def build_figure(width_inches: float, height_inches: float) -> Any:  # noqa: ANN401  # lazy import
+def build_figure(width_inches: float, height_inches: float) -> Figure:
     """Return a matplotlib figure.
 
     Raises:
@@ -31,7 +33,7 @@ def build_figure(width_inches: float, height_inches: float) -> Any:  # noqa: ANN
     return Figure(figsize=(width_inches, height_inches), layout="constrained")
 
 
-def save_figure(figure: Any, path: Path) -> None:  # noqa: ANN401  # as above
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, atomically; names in it are text, whatever they look like."""
     import matplotlib as mpl
     from matplotlib.text import Text

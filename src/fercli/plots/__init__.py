@@ -1,0 +1,38 @@
+"""Pictures of trainings, scores, comparisons and faces: numbers in, matplotlib figures out.
+
+Figures are drawn without pyplot, which keeps global state and looks for a display; a notebook shows
+what a function returns, `save_figure` writes it.
+"""
+
+from __future__ import annotations
+
+from fercli.plots.comparison import (
+    letter_of,
+    name_in_picture,
+    plot_cost,
+    plot_histories,
+    plot_robustness,
+)
+from fercli.plots.confidence import plot_coverage, plot_reliability
+from fercli.plots.diagram import plot_diagram
+from fercli.plots.faces import plot_faces
+from fercli.plots.figures import save_figure
+from fercli.plots.maps import plot_maps
+from fercli.plots.scores import plot_confusion_matrix, plot_curves, plot_per_class
+
+__all__ = [
+    "letter_of",
+    "name_in_picture",
+    "plot_confusion_matrix",
+    "plot_cost",
+    "plot_coverage",
+    "plot_curves",
+    "plot_diagram",
+    "plot_faces",
+    "plot_histories",
+    "plot_maps",
+    "plot_per_class",
+    "plot_reliability",
+    "plot_robustness",
+    "save_figure",
+]
