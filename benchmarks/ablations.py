@@ -22,7 +22,7 @@ from _report import RESULTS, add_write_option, print_header, publish
 
 from fercli.data import load_data
 from fercli.evaluation import evaluate
-from fercli.models import find_model, open_runtime
+from fercli.model_files import find_model, open_runtime
 from fercli.runs import RunFolder, is_finished, read_run_record
 from fercli.settings import build_config
 from fercli.storage import write_json

@@ -14,7 +14,7 @@ from _report import add_write_option, print_header, publish
 
 from fercli.data import load_data
 from fercli.evaluation import build_card, evaluate
-from fercli.models import find_model, list_bundled, open_runtime, read_metadata
+from fercli.model_files import find_model, list_bundled, open_runtime, read_metadata
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,7 +22,7 @@ from PIL import Image
 from fercli.data import load_data, map_labels
 from fercli.images import DecodedImage, Face, FaceFinder, cut_face
 from fercli.inference import predict_in_batches
-from fercli.models import find_model, open_runtime
+from fercli.model_files import find_model, open_runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

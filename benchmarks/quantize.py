@@ -19,7 +19,7 @@ from _report import add_write_option, print_header, publish
 from fercli.data import load_data, map_labels
 from fercli.export import ParityImages, QuantizationImages, export_model, export_quantized
 from fercli.inference.onnx import OnnxRuntime
-from fercli.models import find_model, read_metadata
+from fercli.model_files import find_model, read_metadata
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from _report import measure, print_header
 
 from fercli.data import Dataset, build_synthetic
 from fercli.evaluation import evaluate
-from fercli.models import find_model, open_runtime
+from fercli.model_files import find_model, open_runtime
 from fercli.recipes import find_recipe
 from fercli.runs import RunFolder
 from fercli.settings import build_config

@@ -20,7 +20,7 @@ from fercli.data.twins import save_digests
 from fercli.evaluation import build_card, describe_scores, describe_training, evaluate
 from fercli.export import LabeledImages, ParityImages, export_model, join_models
 from fercli.inference.onnx import METADATA_KEY
-from fercli.models import ModelFile, find_model, open_runtime
+from fercli.model_files import ModelFile, find_model, open_runtime
 from fercli.runs import TRAIN_DIGESTS, read_run_record
 
 if TYPE_CHECKING:

@@ -50,7 +50,7 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("FERCLI_DEVICE", "NO_COLOR", "FORCE_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FERCLI_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("fercli.models._ASSETS", tmp_path / "no-assets")
+    monkeypatch.setattr("fercli.model_files._ASSETS", tmp_path / "no-assets")
     monkeypatch.chdir(tmp_path)
 
 

@@ -1,8 +1,17 @@
 """Facial expression recognition on FER2013: data, training, evaluation, export, prediction.
 
-`load` gives a model to predict with; for the rest take what you need from the modules, for example
-`fercli.data.open_dataset`, `fercli.training.train` or `fercli.evaluation.evaluate`. The package
-root imports nothing heavy: its names are looked up when they are asked for.
+The whole loop in Python, as on the command line:
+
+    import fercli
+
+    data = fercli.load_dataset("fer2013.csv")
+    run = fercli.train(data, recipe="fast", output="runs/mine")
+    print(run.model.evaluate(data, split="public").accuracy)
+    run.model.export("face.onnx", check_on=data)
+    for face in fercli.load("runs/mine").predict("photo.jpg"):
+        print(face.label, face.confidence, face.box)
+
+Nothing heavy is imported before it is used: each name is looked up when it is asked for.
 """
 
 from __future__ import annotations
@@ -10,18 +19,94 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fercli.library import FacePrediction, Model, load
-
-__all__ = ["FacePrediction", "Model", "__version__", "load"]
+    from fercli.data import Dataset
+    from fercli.errors import (
+        ConfigError,
+        DataError,
+        FercliError,
+        ImageDecodeError,
+        ImageNotFoundError,
+        ModelFileError,
+        OutputBusyError,
+        OutputExistsError,
+        RunExistsError,
+        RunFailedError,
+        RunInterruptedError,
+        SetupError,
+        VerificationError,
+    )
+    from fercli.evaluation import Comparison, Evaluation, Explanation
+    from fercli.model import FacePrediction, Model, Predictions, RowStream, compare, load
+    from fercli.run import Run, load_dataset, resume, train
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "fercli.data": ("Dataset",),
+    "fercli.errors": (
+        "ConfigError",
+        "DataError",
+        "FercliError",
+        "ImageDecodeError",
+        "ImageNotFoundError",
+        "ModelFileError",
+        "OutputBusyError",
+        "OutputExistsError",
+        "RunExistsError",
+        "RunFailedError",
+        "RunInterruptedError",
+        "SetupError",
+        "VerificationError",
+    ),
+    "fercli.evaluation": ("Comparison", "Evaluation", "Explanation"),
+    "fercli.model": ("FacePrediction", "Model", "Predictions", "RowStream", "compare", "load"),
+    "fercli.run": ("Run", "load_dataset", "resume", "train"),
+}
+"""Where each public name is defined."""
+
+__all__ = [
+    "Comparison",
+    "ConfigError",
+    "DataError",
+    "Dataset",
+    "Evaluation",
+    "Explanation",
+    "FacePrediction",
+    "FercliError",
+    "ImageDecodeError",
+    "ImageNotFoundError",
+    "Model",
+    "ModelFileError",
+    "OutputBusyError",
+    "OutputExistsError",
+    "Predictions",
+    "RowStream",
+    "Run",
+    "RunExistsError",
+    "RunFailedError",
+    "RunInterruptedError",
+    "SetupError",
+    "VerificationError",
+    "__version__",
+    "compare",
+    "load",
+    "load_dataset",
+    "resume",
+    "train",
+]
+
 
 def __getattr__(name: str) -> object:
-    """Return a public name of the library, imported now."""
-    if name not in __all__:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
+    """Return a public name, its module imported now."""
     import importlib
 
-    return getattr(importlib.import_module("fercli.library"), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for completion."""
+    return sorted(__all__)

@@ -17,7 +17,7 @@ from fercli.errors import DependencyMissingError
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["explain_missing", "import_onnxruntime"]
+__all__ = ["explain_missing", "import_onnxruntime", "import_pandas"]
 
 _TELEMETRY_SWITCH: Final = "ORT_DISABLE_TELEMETRY"
 _PACKAGES: Final[Mapping[str, str]] = {
@@ -43,6 +43,19 @@ def import_onnxruntime(submodule: str = "") -> ModuleType:
     name = "onnxruntime"
     try:
         return importlib.import_module(f"{name}.{submodule}" if submodule else name)
+    except ImportError as reason:
+        raise explain_missing(name, reason) from reason
+
+
+def import_pandas() -> ModuleType:
+    """Return pandas, for results as data frames.
+
+    Raises:
+        DependencyMissingError: It cannot be imported.
+    """
+    name = "pandas"
+    try:
+        return importlib.import_module(name)
     except ImportError as reason:
         raise explain_missing(name, reason) from reason
 

@@ -20,6 +20,7 @@ __all__ = [
     "DownloadError",
     "FercliError",
     "ImageDecodeError",
+    "ImageNotFoundError",
     "ImageRefusedError",
     "InputNotFoundError",
     "ModelFileError",
@@ -112,6 +113,12 @@ class ImageDecodeError(DataError):
     """A file is not an image that we accept."""
 
     code = "image-decode"
+
+
+class ImageNotFoundError(ImageDecodeError, FileNotFoundError):
+    """There is no file where an image was to be read."""
+
+    code = "image-not-found"
 
 
 class ImageRefusedError(ImageDecodeError):

@@ -22,7 +22,7 @@ def bundled(trained: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assets.mkdir()
     for name in ("base", "other"):
         shutil.copy(trained.onnx, assets / f"{name}.onnx")
-    monkeypatch.setattr("fercli.models._ASSETS", assets)
+    monkeypatch.setattr("fercli.model_files._ASSETS", assets)
 
 
 @pytest.mark.usefixtures("bundled")

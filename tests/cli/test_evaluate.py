@@ -16,7 +16,7 @@ from typer.testing import Result
 
 from fercli.config import NetworkConfig
 from fercli.emotions import LABELS
-from fercli.models import load_network, save_model
+from fercli.model_files import load_network, save_model
 from fercli.runs import RunFolder
 
 if TYPE_CHECKING:

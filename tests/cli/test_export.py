@@ -19,7 +19,7 @@ from fercli.data import save_dataset
 from fercli.data.dataset import take_images
 from fercli.emotions import LABELS
 from fercli.metrics import change_temperature
-from fercli.models import find_model, load_network, open_runtime, save_model
+from fercli.model_files import find_model, load_network, open_runtime, save_model
 from fercli.networks import build_network, initialize
 from fercli.recipes import find_recipe
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from typer.testing import Result
 
 import fercli
-from fercli.models import find_model
+from fercli.model_files import find_model
 
 if TYPE_CHECKING:
     from fercli.runs import RunFolder

@@ -89,13 +89,13 @@ def twinned(faces: Dataset) -> Dataset:
 def scored(trained: RunFolder, twinned: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report on the private split, with mirrored scores."""
     from fercli.evaluation import evaluate, write_files
-    from fercli.models import find_model, open_runtime
+    from fercli.model_files import find_model, open_runtime
 
     folder = tmp_path_factory.mktemp("report")
     model = find_model(str(trained.path))
     runtime = open_runtime(model, device="cpu")
     evaluation = evaluate(runtime, model, twinned, "private", tta=True)
-    write_files(evaluation, folder, curves=trained.curves)
+    write_files(evaluation, folder)
     return folder
 
 
@@ -474,8 +474,8 @@ def test_whose_choice_it_was_is_judged_by_name(faces: Dataset) -> None:
 def test_what_a_teacher_was_chosen_on_reaches_the_third_generation(
     faces: Dataset, tiny_config: TrainConfig, trained: RunFolder
 ) -> None:
-    from fercli.models import find_model as find
-    from fercli.models import list_choosers, read_metadata
+    from fercli.model_files import find_model as find
+    from fercli.model_files import list_choosers, read_metadata
     from fercli.settings import build_config
     from fercli.training import train
 

@@ -52,7 +52,7 @@ def test_the_cards_figure_comes_out(
     run_json: Callable[..., dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fercli.models._ASSETS", ASSETS)
+    monkeypatch.setattr("fercli.model_files._ASSETS", ASSETS)
     card = (ASSETS / f"{name}.md").read_text(encoding="utf-8")
 
     data = run_json("evaluate", name, "--data", real_table, "--split", "public")["data"]

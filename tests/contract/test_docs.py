@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+import fercli
 from fercli.cli import (
     check,
     compare,
@@ -34,6 +35,7 @@ from fercli.emotions import LABELS
 if TYPE_CHECKING:
     from typer.testing import Result
 
+    from fercli.data import Dataset
     from fercli.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -176,7 +178,22 @@ def test_examples_run(
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()])
-def test_programs_run(page: Path, workplace: Path, dataset_path: Path) -> None:
+def test_programs_run(
+    page: Path,
+    workplace: Path,
+    dataset_path: Path,
+    faces: Dataset,
+    make_table: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Programs see what a user has: the bundled models, and a table large enough to train on."""
+    monkeypatch.setattr("fercli.model_files._ASSETS", Path(fercli.__file__).parent / "assets")
+    usages = ["Training"] * 256 + ["PublicTest"] * 32 + ["PrivateTest"] * 32
+    rows = [
+        (faces.labels[row], " ".join(map(str, faces.images[row].ravel())), usage)
+        for row, usage in enumerate(usages)
+    ]
+    make_table(workplace / "fer2013.csv", rows)
     (workplace / "home").mkdir()
     shutil.copy(dataset_path, workplace / "home" / "fer2013.safetensors")
     shutil.copy(workplace / "one.png", workplace / "crop.png")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fercli.models import find_model
+from fercli.model_files import find_model
 
 Start = Callable[..., subprocess.Popen[str]]
 Finish = Callable[..., str]

@@ -15,7 +15,7 @@ from fercli.data.twins import digest_images
 from fercli.emotions import LABELS
 from fercli.errors import ConfigError, ModelFileError, RunFailedError, RunInterruptedError
 from fercli.inference import predict_in_batches, predict_mirrored
-from fercli.models import find_model, load_network, open_runtime
+from fercli.model_files import find_model, load_network, open_runtime
 from fercli.recipes import write_command
 from fercli.runs import RunFolder, read_run_record
 from fercli.settings import build_config, parse_setting

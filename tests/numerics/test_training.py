@@ -21,7 +21,7 @@ from fercli.errors import (
     RunInterruptedError,
 )
 from fercli.locks import lock_folder
-from fercli.models import load_network
+from fercli.model_files import load_network
 from fercli.networks import build_network, initialize
 from fercli.runs import RunFolder, read_run_record
 from fercli.settings import build_config

@@ -12,7 +12,7 @@ from torch import nn
 from fercli.config import NetworkConfig
 from fercli.config.network import NETWORKS, TORCHVISION
 from fercli.errors import ModelFileError, RunInterruptedError, SetupError
-from fercli.models import load_network
+from fercli.model_files import load_network
 from fercli.networks import FaceNetwork, build_network, count_parameters, initialize
 from fercli.networks.backbones import Backbone, import_models
 from fercli.networks.pretrained import freeze, load_pretrained

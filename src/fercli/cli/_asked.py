@@ -108,7 +108,7 @@ def _find_misfits(data: str | None, settings: list[str], options: dict[str, Any]
 
 def _make_teachers_lasting(teachers: Sequence[str]) -> tuple[str, ...]:
     """Return teachers as they will still be right from another folder; bundled names stay."""
-    from fercli.models import list_bundled
+    from fercli.model_files import list_bundled
 
     bundled = list_bundled()
     return tuple(one if one in bundled else str(Path(one).resolve()) for one in teachers)

@@ -19,7 +19,7 @@ from fercli.cli._options import (
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images
 from fercli.cli._tables import print_pairs, print_table
-from fercli.errors import ConfigError, DeviceUnavailableError, ModelFileError
+from fercli.errors import ConfigError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.results import ComparisonResult, PairedDifference, to_json
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from fercli.data import Dataset
-    from fercli.evaluation import Candidate
 
 __all__ = ["add_to"]
 
@@ -94,8 +92,10 @@ def compare_command(
         check_names,
         choose_split,
         compare,
+        open_candidate,
         write_comparison,
     )
+    from fercli.model_files import find_model
 
     names = check_names(models)
     how = _read_how(models, labels or [], scaling or [], choose_device_name(device))
@@ -108,12 +108,20 @@ def compare_command(
     if dataset.is_synthetic:
         output.warn("these faces are drawn: scores on them say nothing about real faces")
     candidates = [
-        _open(output, name, spec, dataset, how) for name, spec in zip(names, models, strict=True)
-    ]
+        open_candidate(
+            name, find_model(spec), dataset, device=how.device, order=how.orders.get(spec),
+            scaling=how.scalings[spec],
+        )
+        for name, spec in zip(names, models, strict=True)
+    ]  # fmt: skip
+    for one in candidates:
+        if one.ignored_labels:
+            left_out = ", ".join(one.ignored_labels)
+            output.note(f"{one.name}: {left_out} left out, the dataset has no such label")
     comparison = compare(candidates, dataset, chosen)
     result = comparison.result
     if folder is not None:
-        result = write_comparison(comparison, folder, candidates)
+        result = write_comparison(comparison, folder)
     return Outcome(to_json(result), lambda console: _show(console, result))
 
 
@@ -159,32 +167,6 @@ def _assign(models: list[str], values: list[str]) -> dict[str, str]:
             message = f"{text}: {spec} is none of the models that are compared"
             raise ConfigError(message)
     return assigned | of_one
-
-
-def _open(output: Output, name: str, spec: str, dataset: Dataset, how: _How) -> Candidate:
-    """Open a model; one of somebody else as the options say, without labels nobody asked for."""
-    from fercli.evaluation import Candidate
-    from fercli.inference.foreign import ForeignRuntime, ReducedRuntime
-    from fercli.inference.onnx import is_exported
-    from fercli.models import find_model, open_runtime
-
-    model = find_model(spec)
-    order = how.orders.get(spec)
-    if not model.is_onnx or is_exported(model.path):
-        return Candidate(name, model, open_runtime(model, device=how.device))
-    if order is None:
-        message = f"{spec} is an ONNX model, but not one that fercli exported"
-        raise ModelFileError(message, hint="say what its outputs mean by --labels, see --input too")
-    if how.device not in {"auto", "cpu"}:
-        message = f"{spec} was not exported by fercli, and such models run on the CPU only"
-        raise DeviceUnavailableError(message, hint="use --device cpu")
-    runtime = ForeignRuntime(model.path, order, how.scalings[spec])
-    extra = tuple(label for label in order if label not in dataset.label_names)
-    if not extra or not set(dataset.label_names) <= set(order):
-        return Candidate(name, model, runtime)
-    output.note(f"{name}: {', '.join(extra)} left out, the dataset has no such label")
-    kept = tuple(label for label in order if label not in extra)
-    return Candidate(name, model, ReducedRuntime(runtime, kept), extra)
 
 
 def _show(console: Console, result: ComparisonResult) -> None:

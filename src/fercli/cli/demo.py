@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+import fercli
 from fercli.cli._command import register
 from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images, watch_training
 from fercli.cli._tables import print_pairs
 from fercli.cli.evaluate import show_evaluation
-from fercli.errors import OutputExistsError, VerificationError
-from fercli.recipes import find_recipe
-from fercli.runs import RunFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from fercli.data import Dataset
-    from fercli.results import EvaluationResult
 
 __all__ = ["add_to"]
 
@@ -45,10 +40,10 @@ def demo_command(
     device: DeviceOption = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Run the whole loop on drawn faces: prepare, train, evaluate, export, predict.
+    """Run the whole loop on synthetic faces: prepare, train, evaluate, export, predict.
 
-    Needs no data and no network, and takes under two minutes on two cores. The faces are drawn:
-    the score shows that the tool works and says nothing about real faces.
+    Needs no data and no network, and takes under two minutes on two cores. The faces are
+    synthetic: the score shows that the tool works and says nothing about real faces.
 
     Exit status: 0 done, 2 the folder is already there, 6 the accuracy is under 90 %.
 
@@ -59,19 +54,24 @@ def demo_command(
     started = time.perf_counter()
     if folder.exists() and not force:
         message = f"{folder} is already there"
-        raise OutputExistsError(message, hint="give --force to run again, or another --output")
-    dataset = _prepare(output, folder)
-    run = _train(output, dataset, folder, device)
+        raise fercli.OutputExistsError(
+            message, hint="give --force to run again, or another --output"
+        )
+    data = _prepare(output, folder)
+    run = _train(output, data, folder, device)
     output.note("3/5 evaluating")
-    result = _evaluate(dataset, run, folder)
-    made = _export_and_predict(output, dataset, run, folder)
+    evaluation = run.model.evaluate(data, split="private")
+    result = evaluation.save(folder / "report", overwrite=True)
+    made = _export_and_predict(output, data, run, folder)
     duration_s = time.perf_counter() - started
-    accuracy = result.scores.accuracy
+    accuracy = evaluation.accuracy
     failure = None
     if accuracy < _LEAST_ACCURACY:
-        message = f"the demo reached {accuracy:.1%} on drawn faces, less than {_LEAST_ACCURACY:.0%}"
-        failure = VerificationError(message, hint=f"please report this, with {run.log}")
-    data = {
+        message = (
+            f"the demo reached {accuracy:.1%} on synthetic faces, less than {_LEAST_ACCURACY:.0%}"
+        )
+        failure = fercli.VerificationError(message, hint=f"please report this, with {run.path}")
+    values = {
         "output": str(folder),
         "accuracy": accuracy,
         "duration_s": duration_s,
@@ -82,45 +82,38 @@ def demo_command(
         show_evaluation(console, result)
         print_pairs(console, made)
         console.print(
-            f"The whole loop took {duration_s:.0f} s. These faces are drawn: the score says "
+            f"The whole loop took {duration_s:.0f} s. These faces are synthetic: the score says "
             "nothing about real ones. Next: fer data prepare, fer train."
         )
 
-    return Outcome(data, show, failure=failure)
+    return Outcome(values, show, failure=failure)
 
 
-def _prepare(output: Output, folder: Path) -> Dataset:
-    from fercli.data import load_source, open_dataset, save_dataset
-
-    output.note(f"1/5 drawing faces ({_SOURCE})")
-    with watch_images(output, "drawing") as on_progress:
-        drawn = load_source(_SOURCE, on_progress).dataset
+def _prepare(output: Output, folder: Path) -> fercli.Dataset:
+    output.note(f"1/5 rendering faces ({_SOURCE})")
     path = folder / "faces.safetensors"
-    save_dataset(path, drawn)
-    return open_dataset(path)
+    with watch_images(output, "rendering") as on_progress:
+        fercli.load_dataset(_SOURCE, on_progress=on_progress).save(path, overwrite=True)
+    return fercli.load_dataset(path)
 
 
-def _train(output: Output, dataset: Dataset, folder: Path, device: str | None) -> RunFolder:
-    from fercli.settings import build_config
-    from fercli.training import Watcher, catch_signals, train
-
-    config = build_config(
-        {**_SETTINGS, "device": choose_device_name(device)}, base=find_recipe("fast")
-    )
-    output.note(f"2/5 training for {config.epochs} epochs")
-    run = RunFolder(folder / "run")
-    with (
-        watch_training(output, config.epochs) as (on_step, on_epoch),
-        catch_signals() as should_stop,
-    ):
-        watcher = Watcher(
-            on_step=on_step, on_epoch=on_epoch, on_note=output.note, should_stop=should_stop
+def _train(output: Output, data: fercli.Dataset, folder: Path, device: str | None) -> fercli.Run:
+    epochs = _SETTINGS["epochs"]
+    output.note(f"2/5 training for {epochs} epochs")
+    with watch_training(output, epochs) as (on_step, on_epoch):
+        return fercli.train(
+            data,
+            recipe="fast",
+            output=folder / "run",
+            overwrite=True,
+            on_progress=on_epoch,
+            on_step=on_step,
+            device=choose_device_name(device),
+            **_SETTINGS,
         )
-        train(dataset, config, run, data=str(dataset.path), watcher=watcher, overwrite=True)
-    return run
 
 
-_SETTINGS: Final[dict[str, object]] = {
+_SETTINGS: Final[dict[str, Any]] = {
     "stem": "learned",
     "widths": (48, 96, 288),
     "norm_scale": True,
@@ -143,53 +136,28 @@ _SETTINGS: Final[dict[str, object]] = {
 first epoch, where SGD needs two to begin (docs/explanation/log.md)."""
 
 
-def _evaluate(dataset: Dataset, run: RunFolder, folder: Path) -> EvaluationResult:
-    from fercli.evaluation import evaluate, record_scores, write_files
-    from fercli.models import find_model, open_runtime
-
-    model = find_model(str(run.path))
-    evaluation = evaluate(open_runtime(model, device="cpu"), model, dataset, "private")
-    record_scores(run, evaluation.result)
-    return write_files(evaluation, folder / "report", curves=run.curves)
-
-
 def _export_and_predict(
-    output: Output, dataset: Dataset, run: RunFolder, folder: Path
+    output: Output, data: fercli.Dataset, run: fercli.Run, folder: Path
 ) -> dict[str, str]:
     """Write an ONNX model, a folder of face files, and what the one says of the other."""
     from PIL import Image
 
-    from fercli.export import ParityImages, export_model
-    from fercli.inference import open_writer, predict_files
-    from fercli.inference.onnx import OnnxRuntime
-    from fercli.models import find_model
-    from fercli.storage import open_partial, wrap_text
-
     output.note("4/5 exporting as ONNX")
-    subset = dataset.select("private")
     onnx = folder / "model.onnx"
-    export_model(find_model(str(run.path)), onnx, ParityImages(subset.images[:256], "private"))
+    run.model.export(onnx, check_on=data, overwrite=True)
     output.note(f"5/5 predicting {_N_FACES} face files")
     faces = folder / "faces"
     faces.mkdir(exist_ok=True)
+    subset = data.select("private")
     paths = []
     for number in range(_N_FACES):
-        label = dataset.label_names[subset.labels[number]]
+        label = data.label_names[subset.labels[number]]
         paths.append(faces / f"{number:02}-{label}.png")
         Image.fromarray(subset.images[number]).save(paths[-1])
-    runtime = OnnxRuntime(onnx)
     table = folder / "predictions.csv"
-    with (
-        open_partial(table) as stream,
-        wrap_text(stream) as text,
-        open_writer("csv", text, runtime.labels) as write,
-    ):
-        stream.truncate(0)
-        for prediction in predict_files(runtime, paths):
-            for row in prediction.rows:
-                write(row)
+    fercli.load(onnx).predict_files(paths).save(table, overwrite=True)
     return {
-        "curves": str(run.curves),
+        "curves": str(run.path / "curves.png"),
         "model": str(onnx),
         "faces": str(faces),
         "predictions": str(table),

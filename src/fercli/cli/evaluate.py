@@ -96,7 +96,7 @@ def evaluate_command(
         measure_robustness,
         write_files,
     )
-    from fercli.models import find_model, open_runtime
+    from fercli.model_files import find_model, open_runtime
 
     least = _parse_require(require) if require is not None else None
     found = find_model(model)
@@ -120,7 +120,7 @@ def evaluate_command(
             evaluation = measure_robustness(runtime, evaluation, on_progress)
     result = evaluation.result
     if folder is not None:
-        result = write_files(evaluation, folder, curves=run.curves if run else None)
+        result = write_files(evaluation, folder)
     if run is not None:
         _record(output, run, result)
     accuracy = result.scores.accuracy

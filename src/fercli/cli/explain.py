@@ -79,7 +79,7 @@ def explain_command(
     """
     from fercli.images import FaceFinder
     from fercli.inference.inputs import find_images
-    from fercli.models import find_model, open_runtime
+    from fercli.model_files import find_model, open_runtime
 
     if problems := find_unknown_choice("faces", faces, _FACES):
         raise ConfigError(*problems)

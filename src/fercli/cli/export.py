@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,15 +20,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fercli.data import Dataset
-    from fercli.export import LabeledImages, ParityImages, QuantizationImages
-    from fercli.models import ModelFile
+    from fercli.model_files import ModelFile
     from fercli.results import ExportResult
 
 __all__ = ["add_to"]
-
-_N_PARITY: Final = 256
-_CHOSEN_BY: Final = ("public", "validation")
-"""Splits that may be looked at before a model is final."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -103,12 +96,16 @@ def export_command(
     path = target or Path(f"model{kind}.onnx")
     check_output(path, force=force)
     found = _find_models(output, models)
+    from fercli.export import export_any, find_judging_split
+
+    dataset = _load(output, data) if int8 else _load_if_there(output, data)
     if len(found) > 1:
-        result = _join(output, found, path, data, half=fp16, int8=int8)
-    elif int8:
-        result = _export_int8(output, found[0], path, data)
-    else:
-        result = _export(output, found[0], path, data, half=fp16)
+        if find_judging_split(dataset) is None:
+            output.note("no public or validation split: the mean keeps temperature 1")
+        output.note(f"joining {len(found)} models")
+    if int8:
+        output.note("quantizing; this takes some seconds")
+    result = export_any(found, path, dataset, half=fp16, int8=int8)
 
     def show(console: Console) -> None:
         size = f"{result.size_bytes:,} bytes, opset {result.opset}"
@@ -126,64 +123,12 @@ def export_command(
 
 
 def _find_models(output: Output, models: list[str] | None) -> list[ModelFile]:
-    from fercli.models import find_model
+    from fercli.model_files import find_model
 
     found = [find_model(spec) for spec in models] if models else [find_model(None)]
     if found[0].assumed:
         output.note(f"model: {found[0].origin}")
-    paths = [model.path.resolve() for model in found]
-    twice = [model.title for model, path in zip(found, paths, strict=True) if paths.count(path) > 1]
-    if twice:
-        message = f"{twice[0]} is named twice, and the mean of a model with itself is that model"
-        raise ConfigError(message)
     return found
-
-
-def _export(
-    output: Output, model: ModelFile, path: Path, data: str | None, *, half: bool
-) -> ExportResult:
-    from fercli.export import export_model
-
-    parity = _choose_parity_images(_load_if_there(output, data))
-    return export_model(model, path, parity, half=half)
-
-
-def _join(
-    output: Output,
-    models: list[ModelFile],
-    path: Path,
-    data: str | None,
-    *,
-    half: bool,
-    int8: bool,
-) -> ExportResult:
-    """Export several models as one; in eight bits it is quantized once it is one."""
-    from fercli.export import join_models
-    from fercli.models import ModelFile, read_metadata
-
-    dataset = _load(output, data) if int8 else _load_if_there(output, data)
-    parity = _choose_parity_images(dataset)
-    judged = _choose_judged(dataset, tuple(read_metadata(models[0])["labels"]))
-    if judged is None:
-        output.note("no public or validation split: the mean keeps temperature 1")
-    output.note(f"joining {len(models)} models")
-    if not int8:
-        return join_models(models, path, parity, half=half, judged=judged)
-    with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder) / "joined.onnx"
-        title = join_models(models, whole, parity, judged=judged).model
-        result = _export_int8(output, ModelFile(whole, None, assumed=False), path, data)
-    return dataclasses.replace(result, model=title)
-
-
-def _export_int8(output: Output, model: ModelFile, path: Path, data: str | None) -> ExportResult:
-    from fercli.export import export_quantized
-    from fercli.models import read_metadata
-
-    dataset = _load(output, data)
-    subject = _choose_quantization_images(dataset, tuple(read_metadata(model)["labels"]))
-    output.note("quantizing; this takes some seconds")
-    return export_quantized(model, path, _choose_parity_images(dataset), subject)
 
 
 def _load(output: Output, data: str | None) -> Dataset:
@@ -201,51 +146,6 @@ def _load_if_there(output: Output, data: str | None) -> Dataset | None:
         if data is not None:
             raise
         return None
-
-
-def _choose_parity_images(dataset: Dataset | None) -> ParityImages:
-    """Return images of the split that chose, or of train, or drawn ones where there is none."""
-    from fercli.data import build_synthetic
-    from fercli.export import ParityImages
-
-    if dataset is None:
-        return ParityImages(build_synthetic(_N_PARITY).images, f"synthetic:{_N_PARITY}")
-    splits = (*_CHOSEN_BY, "train", *dataset.split_names)
-    split = next(name for name in splits if dataset.find_split(name) is not None)
-    images = dataset.select(split).images[:_N_PARITY]
-    return ParityImages(images, f"{dataset.source}, {split}")
-
-
-def _choose_judged(dataset: Dataset | None, labels: tuple[str, ...]) -> LabeledImages | None:
-    """Return the split that chose, if there is one, its labels in a model's order."""
-    from fercli.data import map_labels
-    from fercli.export import LabeledImages
-
-    for name in _CHOSEN_BY if dataset else ():
-        if dataset and dataset.find_split(name) is not None:
-            chosen = dataset.select(name)
-            mapped = map_labels(chosen.labels, dataset.label_names, labels)
-            return LabeledImages(images=chosen.images, labels=mapped, split=name)
-    return None
-
-
-def _choose_quantization_images(dataset: Dataset, labels: tuple[str, ...]) -> QuantizationImages:
-    """Return training images, and others to judge by: those that chose, else a tenth of train."""
-    import numpy as np
-
-    from fercli.data import map_labels
-    from fercli.export import QuantizationImages
-
-    train = dataset.select("train")
-    held_out = np.arange(len(train.labels)) % 10 == 0
-    split = next((name for name in _CHOSEN_BY if dataset.find_split(name) is not None), None)
-    judged = dataset.select(split) if split else train.take(held_out)
-    return QuantizationImages(
-        calibration=train.images if split else train.images[~held_out],
-        images=judged.images,
-        labels=map_labels(judged.labels, dataset.label_names, labels),
-        source=f"{dataset.source}, {split or 'a tenth of train'}",
-    )
 
 
 def _describe_quantized(result: ExportResult) -> dict[str, str]:

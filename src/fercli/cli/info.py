@@ -17,7 +17,7 @@ from fercli.storage import check_output, write_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fercli.models import ModelFile
+    from fercli.model_files import ModelFile
 
 __all__ = ["add_to"]
 
@@ -65,7 +65,7 @@ def info_command(
             message = "--diagram and --card need a MODEL"
             raise ConfigError(message, hint="fer info runs/fast --card CARD.md")
         return _describe_environment(output)
-    from fercli.models import describe_model, find_model, read_metadata
+    from fercli.model_files import describe_model, find_model, read_metadata
     from fercli.runs import RunFolder, read_scores
 
     found = find_model(model)
@@ -114,7 +114,7 @@ def _write_files(
             check_output(path, force=force)
     if diagram is not None:
         from fercli.evaluation import plot_network
-        from fercli.models import read_metadata
+        from fercli.model_files import read_metadata
         from fercli.plots import save_figure
 
         save_figure(plot_network(read_metadata(found)), diagram)

@@ -38,7 +38,7 @@ def list_command(output: Output) -> Outcome:  # noqa: ARG001  # nothing to say o
       fer models list
       fer models list --json
     """
-    from fercli.models import find_model, list_bundled
+    from fercli.model_files import find_model, list_bundled
 
     rows: list[dict[str, Any]] = []
     for name in list_bundled():

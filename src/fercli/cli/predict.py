@@ -180,7 +180,7 @@ def predict_command(
 
 def _open_model(output: Output, model: str | None, device: str) -> tuple[Runtime, str, bool]:
     """Return the model ready to run, what to call it, and whether threads may share it."""
-    from fercli.models import find_model, open_runtime
+    from fercli.model_files import find_model, open_runtime
 
     on_cpu = device in {"auto", "cpu"}
     found = find_model(model, prefer_onnx=on_cpu)

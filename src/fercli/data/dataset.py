@@ -10,6 +10,7 @@ Shape legend: N images, K labels.
 from __future__ import annotations
 
 import dataclasses
+import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import numpy as np
 from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import DatasetLayoutError, DatasetNotFoundError
 from fercli.storage import (
+    check_output,
     check_tensors,
     digest_tensors,
     map_tensors,
@@ -29,6 +31,8 @@ from fercli.storage import (
 )
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from numpy.typing import NDArray
 
 __all__ = [
@@ -165,6 +169,37 @@ class Dataset:
             message = f"the dataset {self.source} has no {split} split; it has {has or 'no images'}"
             raise DatasetNotFoundError(message, hint="choose one of these splits")
         return Subset(self.images, self.labels, self.targets).take(positions)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the dataset as a prepared file.
+
+        Args:
+            path: A `.safetensors`.
+            overwrite: Replace a file that is there.
+
+        Raises:
+            OutputExistsError: The file is there, and `overwrite` is not set.
+        """
+        check_output(Path(path), force=overwrite)
+        save_dataset(Path(path), self)
+
+    def __repr__(self) -> str:
+        splits = ", ".join(
+            f"{sum(labels.values()):,} {split}" for split, labels in self.count().items()
+        )
+        return f"<dataset {self.source}: {self.n_images:,} faces ({splits})>"
+
+    def _repr_html_(self) -> str:
+        names = self.label_names
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in ("split", *names))
+        rows = "".join(
+            f"<tr><td>{html.escape(split)}</td>"
+            + "".join(f"<td>{labels[name]:,}</td>" for name in names)
+            + "</tr>"
+            for split, labels in self.count().items()
+        )
+        title = f"dataset {self.source}, {self.n_images:,} faces"
+        return f"<b>{html.escape(title)}</b><table><tr>{head}</tr>{rows}</table>"
 
     def check_digest(self) -> None:
         """Read everything and compare it with the stored digest.

@@ -9,6 +9,7 @@ from fercli.evaluation.compare import (
     Comparison,
     check_names,
     compare,
+    open_candidate,
     write_comparison,
 )
 from fercli.evaluation.diagram import plot_network
@@ -40,6 +41,7 @@ __all__ = [
     "evaluate",
     "explain",
     "measure_robustness",
+    "open_candidate",
     "plot_network",
     "record_scores",
     "write_comparison",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fercli.data.dataset import is_drawn, name_source
 from fercli.errors import FercliError
 from fercli.evaluation.report import render
-from fercli.models import read_metadata
+from fercli.model_files import read_metadata
 from fercli.recipes import write_command
 from fercli.runs import RunFolder, read_run_record, read_scores
 from fercli.storage import digest_file
@@ -16,7 +16,7 @@ from fercli.storage import digest_file
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fercli.models import ModelFile
+    from fercli.model_files import ModelFile
 
 __all__ = ["build_card", "describe_training"]
 

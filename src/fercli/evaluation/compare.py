@@ -14,11 +14,20 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fercli.config import DEFAULTS
-from fercli.errors import ConfigError, FercliError
+from fercli.dependencies import import_pandas
+from fercli.errors import ConfigError, DeviceUnavailableError, FercliError, ModelFileError
 from fercli.evaluation.evaluate import Evaluation, evaluate
 from fercli.inference import predict_in_batches
-from fercli.inference.foreign import count_parameters
+from fercli.inference.foreign import (
+    SCALINGS,
+    ForeignRuntime,
+    ReducedRuntime,
+    count_parameters,
+    parse_labels,
+)
+from fercli.inference.onnx import is_exported
 from fercli.metrics import adjust_holm, bootstrap_difference, compute_mcnemar
+from fercli.model_files import open_runtime
 from fercli.plots import (
     letter_of,
     name_in_picture,
@@ -27,17 +36,21 @@ from fercli.plots import (
     plot_histories,
     save_figure,
 )
+from fercli.ranges import find_unknown_choice
 from fercli.results import ComparedModel, ComparisonResult, PairedDifference
 from fercli.runs import RunFolder, read_history, read_run_record
 from fercli.settings import build_config, flatten_config
-from fercli.storage import remove_others, write_json
+from fercli.storage import check_outputs, remove_others, write_json
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
     from fercli.data import Dataset
     from fercli.inference import Runtime
-    from fercli.models import ModelFile
+    from fercli.model_files import ModelFile
 
 __all__ = [
     "COMPARISON_FILES",
@@ -45,6 +58,7 @@ __all__ = [
     "Comparison",
     "check_names",
     "compare",
+    "open_candidate",
     "write_comparison",
 ]
 
@@ -86,6 +100,112 @@ class Comparison:
     """The figures."""
     evaluations: list[Evaluation]
     """Of each model, in order; labels in each model's own order."""
+    candidates: tuple[Candidate, ...]
+    """What was compared."""
+
+    def __repr__(self) -> str:
+        models = ", ".join(f"{one.name} {one.scores.accuracy:.2%}" for one in self.result.models)
+        return f"<comparison on {self.result.split}, n = {self.result.n_images:,}: {models}>"
+
+    def _repr_html_(self) -> str:
+        return f"{self.table.to_html()}{self.pairs.to_html()}"
+
+    @property
+    def table(self) -> DataFrame:
+        """A row per model: accuracy and its interval, macro F1, ECE, parameters, size, speed.
+
+        Raises:
+            DependencyMissingError: pandas cannot be imported.
+        """
+        rows = [
+            {
+                "model": one.name, "accuracy": one.scores.accuracy,
+                "accuracy_low": one.scores.accuracy_ci95[0],
+                "accuracy_high": one.scores.accuracy_ci95[1],
+                "macro_f1": one.scores.macro_f1, "ece": one.scores.ece,
+                "parameters": one.parameters, "size_bytes": one.size_bytes,
+                "images_per_s": one.images_per_s, "protocol": one.protocol,
+            }
+            for one in self.result.models
+        ]  # fmt: skip
+        frame: DataFrame = import_pandas().DataFrame(rows).set_index("model")
+        return frame
+
+    @property
+    def pairs(self) -> DataFrame:
+        """A row per two models: difference, its interval, p values, whether it is significant.
+
+        Raises:
+            DependencyMissingError: pandas cannot be imported.
+        """
+        rows = [dataclasses.asdict(pair) for pair in self.result.pairs]
+        frame: DataFrame = import_pandas().DataFrame(rows)
+        return frame
+
+    def plot(self) -> Figure:
+        """Return accuracy against parameters, size and speed as a matplotlib figure.
+
+        Raises:
+            DependencyMissingError: matplotlib cannot be imported.
+        """
+        title = f"{self.result.split}, n = {self.result.n_images:,}"
+        return plot_cost(self.result.models, title)
+
+    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> ComparisonResult:
+        """Write `comparison.json` and the pictures; return the result that names the files.
+
+        Raises:
+            OutputExistsError: One of the files is there, and `overwrite` is not set.
+            DependencyMissingError: matplotlib cannot be imported.
+        """
+        target = Path(folder)
+        check_outputs(target, COMPARISON_FILES.values(), force=overwrite)
+        return write_comparison(self, target)
+
+
+def open_candidate(
+    name: str,
+    model: ModelFile,
+    dataset: Dataset,
+    *,
+    device: str = "auto",
+    order: str | Sequence[str] | None = None,
+    scaling: str = "0-1",
+) -> Candidate:
+    """Open a model to compare; an ONNX file of somebody else as the arguments say.
+
+    Args:
+        name: What to call it.
+        model: Its file.
+        dataset: What it will be compared on; labels that it lacks are left out of an external
+            model.
+        device: Where it runs; an external model on the CPU only.
+        order: What the outputs of an external model mean: names in order, or `fer2013`, `ferplus`
+            or `folders`.
+        scaling: How an external model wants its pixels.
+
+    Raises:
+        ModelFileError: It is damaged, or external and `order` does not say what its outputs mean.
+        DeviceUnavailableError: It cannot run there.
+        ConfigError: `order` or `scaling` is none of what it may be.
+    """
+    if not model.is_onnx or is_exported(model.path):
+        return Candidate(name, model, open_runtime(model, device=device))
+    if order is None:
+        message = f"{name} is an ONNX model, but not one that fercli exported"
+        raise ModelFileError(message, hint="say what its outputs mean by --labels, see --input too")
+    if device not in {"auto", "cpu"}:
+        message = f"{name} was not exported by fercli, and such models run on the CPU only"
+        raise DeviceUnavailableError(message, hint="use --device cpu")
+    if problems := find_unknown_choice("input", scaling, SCALINGS):
+        raise ConfigError(*problems)
+    labels = parse_labels(order if isinstance(order, str) else ",".join(order))
+    runtime = ForeignRuntime(model.path, labels, scaling)
+    extra = tuple(label for label in labels if label not in dataset.label_names)
+    if not extra or not set(dataset.label_names) <= set(labels):
+        return Candidate(name, model, runtime)
+    kept = tuple(label for label in labels if label not in extra)
+    return Candidate(name, model, ReducedRuntime(runtime, kept), extra)
 
 
 def compare(candidates: Sequence[Candidate], dataset: Dataset, split: str) -> Comparison:
@@ -115,18 +235,15 @@ def compare(candidates: Sequence[Candidate], dataset: Dataset, split: str) -> Co
         n_disagreements=int((answers != answers[0]).any(axis=0).sum()),
         settings=_list_differences(candidates),
     )
-    return Comparison(result, evaluations)
+    return Comparison(result, evaluations, tuple(candidates))
 
 
-def write_comparison(
-    comparison: Comparison, folder: Path, candidates: Sequence[Candidate]
-) -> ComparisonResult:
+def write_comparison(comparison: Comparison, folder: Path) -> ComparisonResult:
     """Write everything, and return the result that names the files.
 
     Args:
         comparison: What `compare` returned.
         folder: Where to; made when missing.
-        candidates: What was compared; the curves of runs among them are drawn.
 
     Raises:
         DependencyMissingError: matplotlib cannot be imported.
@@ -134,13 +251,14 @@ def write_comparison(
     paths = {kind: folder / name for kind, name in COMPARISON_FILES.items()}
     result = comparison.result
     written = ["cost"]
-    title = f"{result.split}, n = {result.n_images:,}"
-    save_figure(plot_cost(result.models, title), paths["cost"])
+    save_figure(comparison.plot(), paths["cost"])
     if result.n_disagreements:
         save_figure(_plot_disagreements(comparison), paths["disagreements"])
         written.append("disagreements")
     histories = {
-        one.name: history for one in candidates if (history := _find_history(one.model.run))
+        one.name: history
+        for one in comparison.candidates
+        if (history := _find_history(one.model.run))
     }
     if len(histories) > 1:
         save_figure(plot_histories(histories), paths["curves"])

@@ -25,7 +25,7 @@ def plot_network(metadata: dict[str, Any]) -> Figure:
         ModelFileError: It is of a network that this fercli lacks.
         DependencyMissingError: matplotlib cannot be imported.
     """
-    from fercli.models import build_untrained
+    from fercli.model_files import build_untrained
     from fercli.networks import count_parameters
     from fercli.networks.summary import list_blocks
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from fercli.data import map_labels
 from fercli.data.dataset import is_drawn, name_source
+from fercli.dependencies import import_pandas
 from fercli.evaluation.protocol import check_labeling, find_seen, judge_split, score_unseen
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
 from fercli.metrics import (
@@ -21,14 +23,19 @@ from fercli.metrics import (
     compute_scores,
 )
 from fercli.results import Calibration, Confusion, EvaluationResult, to_json
+from fercli.results.html import format_html
 from fercli.runs import tell_time
-from fercli.storage import write_text
+from fercli.storage import check_outputs, write_text
 
 if TYPE_CHECKING:
+    from os import PathLike
+
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
+    from pandas import DataFrame
 
     from fercli.data import Dataset
-    from fercli.models import ModelFile
+    from fercli.model_files import ModelFile
     from fercli.results import Scores
     from fercli.runs import RunFolder
 
@@ -57,6 +64,104 @@ class Evaluation:
     """[N, K], mean of image and mirror image, when asked for."""
     seen: NDArray[np.bool_] | None
     """[N], learned from; None where unknown."""
+    run: Path | None = None
+    """The run that the model is of, if it is a run's."""
+
+    def __repr__(self) -> str:
+        low, high = self.accuracy_ci95
+        return (
+            f"<evaluation of {self.result.model} on {self.split} ({self.result.protocol}): "
+            f"accuracy {self.accuracy:.2%} ({low:.2%} to {high:.2%}), n = {self.n_images:,}>"
+        )
+
+    def _repr_html_(self) -> str:
+        low, high = self.accuracy_ci95
+        pairs = {
+            "accuracy": f"{self.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})",
+            "macro F1": f"{self.macro_f1:.2%}",
+            "images": f"{self.n_images:,} of {self.split} ({self.result.protocol})",
+        }
+        table: str = self.per_class.to_html()
+        return format_html(self.result.model, pairs) + table
+
+    @property
+    def split(self) -> str:
+        """The split that was scored."""
+        return self.result.split
+
+    @property
+    def n_images(self) -> int:
+        """Images in it."""
+        return self.result.scores.n_images
+
+    @property
+    def accuracy(self) -> float:
+        """Correct among all, in [0, 1], plain."""
+        return self.result.scores.accuracy
+
+    @property
+    def accuracy_ci95(self) -> tuple[float, float]:
+        """95 % Wilson interval of `accuracy`."""
+        return self.result.scores.accuracy_ci95
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 over the labels."""
+        return self.result.scores.macro_f1
+
+    @property
+    def per_class(self) -> DataFrame:
+        """Precision, recall, F1 and support, a row per label.
+
+        Raises:
+            DependencyMissingError: pandas cannot be imported.
+        """
+        scores = {label: to_json(one) for label, one in self.result.scores.per_class.items()}
+        frame: DataFrame = import_pandas().DataFrame.from_dict(scores, orient="index")
+        return frame
+
+    @property
+    def confusion_matrix(self) -> DataFrame:
+        """Counts `[K, K]`: a row per true label, a column per predicted one.
+
+        Raises:
+            DependencyMissingError: pandas cannot be imported.
+        """
+        counts, names = self.result.scores.confusion_matrix, self.result.labels
+        frame: DataFrame = import_pandas().DataFrame(counts, index=names, columns=names)
+        return frame
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `fer evaluate --json` gives, and `metrics.json` holds."""
+        return self.result.to_json()
+
+    def plot(self) -> Figure:
+        """Return the confusion matrix as a matplotlib figure.
+
+        Raises:
+            DependencyMissingError: matplotlib cannot be imported.
+        """
+        from fercli.plots import plot_confusion_matrix
+
+        title = f"{self.split} ({self.result.protocol}): accuracy {self.accuracy:.2%}"
+        matrix = self.result.scores.confusion_matrix
+        return plot_confusion_matrix(matrix, self.result.labels, title)
+
+    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> EvaluationResult:
+        """Write the report, the metrics, the predictions and the pictures into a folder.
+
+        Returns:
+            The result that names the files.
+
+        Raises:
+            OutputExistsError: One of the files is there, and `overwrite` is not set.
+            DependencyMissingError: matplotlib or jinja2 cannot be imported.
+        """
+        from fercli.evaluation.files import FILES, write_files
+
+        target = Path(folder)
+        check_outputs(target, FILES.values(), force=overwrite)
+        return write_files(self, target)
 
 
 def evaluate(
@@ -108,6 +213,7 @@ def evaluate(
         plain=plain,
         mirrored=mirrored,
         seen=None if seen is None else seen[0],
+        run=model.run,
     )
 
 

@@ -21,6 +21,7 @@ from fercli.plots import (
     plot_robustness,
     save_figure,
 )
+from fercli.runs import RunFolder
 from fercli.storage import remove_others, write_json, write_text
 
 if TYPE_CHECKING:
@@ -51,9 +52,7 @@ _RIGHT: Final = "#1b6e3c"
 _WRONG: Final = "#b3261e"
 
 
-def write_files(
-    evaluation: Evaluation, folder: Path, *, curves: Path | None = None
-) -> EvaluationResult:
+def write_files(evaluation: Evaluation, folder: Path) -> EvaluationResult:
     """Write everything, and return the result that names the files.
 
     Without a mistake there is no `mistakes.png`, without damaged images no `robustness.png`.
@@ -61,7 +60,6 @@ def write_files(
     Args:
         evaluation: What `evaluate` returned.
         folder: Where to; made when missing.
-        curves: A picture of the training's curves, for the page.
 
     Raises:
         DependencyMissingError: matplotlib or jinja2 cannot be imported.
@@ -77,8 +75,8 @@ def write_files(
     write_text(files["predictions"], format_predictions(evaluation))
     write_json(files["metrics"], result.to_json())
     pictures = {kind: files[kind] for kind in drawn}
-    if curves is not None and curves.exists():
-        pictures["curves"] = curves
+    if evaluation.run is not None and RunFolder(evaluation.run).curves.exists():
+        pictures["curves"] = RunFolder(evaluation.run).curves
     page = build_report(evaluation, pictures, find_mistakes(evaluation))
     remove_others(files, named)
     write_text(files["report"], page)

@@ -9,7 +9,7 @@ import numpy as np
 from fercli.data.dataset import FERPLUS, FROM_SOURCE, is_drawn, name_source
 from fercli.data.twins import digest_images
 from fercli.errors import DatasetNotFoundError, ModelFileError
-from fercli.models import list_choosers
+from fercli.model_files import list_choosers
 from fercli.results import Unseen
 from fercli.runs import TRAIN_DIGESTS
 from fercli.storage import load_tensors, read_tensor_header
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fercli.data import Dataset
     from fercli.inference import Runtime
-    from fercli.models import ModelFile
+    from fercli.model_files import ModelFile
 
 __all__ = [
     "HELD_OUT",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fercli.export.choose import export_any, find_judging_split
 from fercli.export.export import TOLERANCE, ParityImages, export_model, export_quantized
 from fercli.export.join import LabeledImages, join_models
 from fercli.export.quantize import QuantizationImages
@@ -11,7 +12,9 @@ __all__ = [
     "LabeledImages",
     "ParityImages",
     "QuantizationImages",
+    "export_any",
     "export_model",
     "export_quantized",
+    "find_judging_split",
     "join_models",
 ]

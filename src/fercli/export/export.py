@@ -16,7 +16,7 @@ from fercli.export.graph import build_onnx, round_to_half
 from fercli.export.quantize import QuantizationImages, quantize
 from fercli.inference import predict_in_batches
 from fercli.inference.onnx import OnnxRuntime
-from fercli.models import ModelFile, load_network
+from fercli.model_files import ModelFile, load_network
 from fercli.networks.folding import simplify
 from fercli.networks.runtime import TorchRuntime
 from fercli.results import ExportResult

@@ -27,7 +27,7 @@ from fercli.export.export import ParityImages, check_parity, describe_file, expo
 from fercli.inference import predict_in_batches
 from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
 from fercli.metrics import change_temperature, compute_ece, compute_nll, fit_temperature
-from fercli.models import ENSEMBLE, SCHEMA, ModelFile, identify
+from fercli.model_files import ENSEMBLE, SCHEMA, ModelFile, identify
 from fercli.results import ExportResult
 from fercli.storage import open_atomically
 

@@ -19,7 +19,14 @@ from fercli.results import PredictionRow
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["import_pyarrow", "key_path", "open_writer", "read_written"]
+__all__ = [
+    "flatten_row",
+    "import_pyarrow",
+    "key_path",
+    "list_columns",
+    "open_writer",
+    "read_written",
+]
 
 _BOX: Final = ("box_x", "box_y", "box_width", "box_height")
 _ROWS_AT_ONCE: Final = 8192
@@ -114,16 +121,16 @@ def _write_json_line(stream: IO[str], row: PredictionRow) -> None:
 
 
 def _start_csv(stream: IO[str], labels: Sequence[str], *, header: bool) -> Write:
-    writer = csv.DictWriter(stream, _name_columns(labels), lineterminator="\n")
+    writer = csv.DictWriter(stream, list_columns(labels), lineterminator="\n")
     if header:
         writer.writeheader()
     # The library quotes a lone carriage return from Python 3.13 on only.
     quoting = csv.DictWriter(
-        stream, _name_columns(labels), lineterminator="\n", quoting=csv.QUOTE_ALL
+        stream, list_columns(labels), lineterminator="\n", quoting=csv.QUOTE_ALL
     )
 
     def write(row: PredictionRow) -> None:
-        (quoting if "\r" in row.path else writer).writerow(_flatten(row, labels))
+        (quoting if "\r" in row.path else writer).writerow(flatten_row(row, labels))
 
     return write
 
@@ -134,13 +141,13 @@ def _open_parquet(stream: IO[Any], labels: Sequence[str]) -> Iterator[Write]:
     types = {"face": arrow.int32(), "frames": arrow.int32(), "confidence": arrow.float64()}
     types |= dict.fromkeys((*_BOX, "image_width", "image_height"), arrow.int32())
     types |= {f"p_{label}": arrow.float64() for label in labels}
-    columns = [(name, types.get(name, arrow.string())) for name in _name_columns(labels)]
+    columns = [(name, types.get(name, arrow.string())) for name in list_columns(labels)]
     schema = arrow.schema(columns)
     held: list[dict[str, Any]] = []
     with arrow.parquet.ParquetWriter(stream, schema) as writer:
 
         def write(row: PredictionRow) -> None:
-            held.append(_flatten(row, labels))
+            held.append(flatten_row(row, labels))
             if len(held) >= _ROWS_AT_ONCE:
                 flush()
 
@@ -153,7 +160,8 @@ def _open_parquet(stream: IO[Any], labels: Sequence[str]) -> Iterator[Write]:
             flush()
 
 
-def _name_columns(labels: Sequence[str]) -> list[str]:
+def list_columns(labels: Sequence[str]) -> list[str]:
+    """Return the columns of a CSV, for a model's labels."""
     columns: list[str] = []
     for name in PredictionRow.__dataclass_fields__:
         if name == "box":
@@ -165,7 +173,8 @@ def _name_columns(labels: Sequence[str]) -> list[str]:
     return columns
 
 
-def _flatten(row: PredictionRow, labels: Sequence[str]) -> dict[str, Any]:
+def flatten_row(row: PredictionRow, labels: Sequence[str]) -> dict[str, Any]:
+    """Return a row as a CSV has it: a value per column, None where there is none."""
     values = dict(vars(row))
     box = values.pop("box") or (None,) * 4
     probabilities = values.pop("probabilities") or {}
@@ -196,7 +205,7 @@ def _read_json_lines(
 
 def _read_csv(path: Path, stream: IO[bytes], labels: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yield the path of each record, and where the record ends."""
-    columns = _name_columns(labels)
+    columns = list_columns(labels)
     end = 0
 
     def decode() -> Iterator[str]:

@@ -18,7 +18,7 @@ from fercli.metrics import (
     compute_nll,
     fit_temperature,
 )
-from fercli.models import ModelFile, save_model
+from fercli.model_files import ModelFile, save_model
 from fercli.networks import count_parameters
 from fercli.networks.runtime import TorchRuntime
 from fercli.plots import plot_curves, save_figure

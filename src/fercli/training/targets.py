@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fercli.errors import ModelFileError, RunInterruptedError
-from fercli.models import list_choosers
+from fercli.model_files import list_choosers
 from fercli.runs import read_run_record
 from fercli.storage import load_tensors, save_tensors
 from fercli.training.splits import assign_folds

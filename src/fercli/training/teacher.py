@@ -15,7 +15,7 @@ import numpy as np
 
 from fercli.errors import ModelFileError
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
-from fercli.models import find_model, identify, open_runtime
+from fercli.model_files import find_model, identify, open_runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

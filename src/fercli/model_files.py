@@ -29,6 +29,7 @@ __all__ = [
     "build_untrained",
     "describe_model",
     "find_model",
+    "find_weights_file",
     "identify",
     "list_bundled",
     "list_choosers",
@@ -74,6 +75,11 @@ class ModelFile:
         if self.bundled:
             return f"{self.bundled}, which comes with fercli"
         return f"{self.path}, of the newest finished run" if self.assumed else str(self.path)
+
+    def resolve(self) -> ModelFile:
+        """Return the same with absolute paths, for a process with another working folder."""
+        run = None if self.run is None else self.run.resolve()
+        return dataclasses.replace(self, path=self.path.resolve(), run=run)
 
     @property
     def is_onnx(self) -> bool:
@@ -129,6 +135,14 @@ def _find_at(path: Path, *, prefer_onnx: bool) -> ModelFile:
         message = f"{path} is neither a .safetensors nor an .onnx"
         raise ModelFileError(message, hint=_WAYS_ON)
     return ModelFile(path, None, assumed=False)
+
+
+def find_weights_file(model: ModelFile) -> ModelFile:
+    """Return the trained weights where a run's ONNX form was taken; any other model as it is."""
+    if model.run is None or not model.is_onnx:
+        return model
+    weights = RunFolder(model.run).model
+    return dataclasses.replace(model, path=weights) if weights.exists() else model
 
 
 def list_bundled() -> list[str]:

@@ -1,0 +1,686 @@
+"""Models from Python: predict, evaluate, explain, export and compare as on the command line.
+
+A `Model` is a file and what runs it. With an ONNX model, a run that holds one, or a bundled model,
+predicting does not import torch. A model may be used from several threads; it can be pickled, and a
+forked or spawned process opens its file anew.
+
+Shape legend: N images of H x W pixels, F faces, K labels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from fercli.config import PredictConfig
+from fercli.data import Dataset, load_data
+from fercli.dependencies import import_pandas
+from fercli.detectors import choose_weights
+from fercli.errors import DatasetNotFoundError, ImageDecodeError, ImageNotFoundError
+from fercli.images import DecodedImage, FaceFinder, convert_image, cut_face, load_image
+from fercli.inference import find_images, open_writer, predict_files
+from fercli.inference.predict import describe_faces
+from fercli.inference.runtime import predict_in_batches
+from fercli.inference.writers import flatten_row, import_pyarrow, list_columns
+from fercli.model_files import (
+    DEFAULT_BUNDLED,
+    ModelFile,
+    describe_model,
+    find_model,
+    find_weights_file,
+    open_runtime,
+)
+from fercli.results.html import format_html
+from fercli.storage import check_output, open_partial, wrap_text
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+    from PIL.Image import Image
+
+    from fercli.evaluation import Comparison, Evaluation, Explanation
+    from fercli.inference import Runtime
+    from fercli.results import ExportResult, PredictionRow
+
+    Picture = str | PathLike[str] | bytes | io.BufferedIOBase | NDArray[np.uint8] | Image
+    Source = Dataset | str | PathLike[str] | None
+
+__all__ = ["FacePrediction", "Model", "Predictions", "RowStream", "compare", "load"]
+
+Faces = Literal["auto", "whole", "haar", "yunet"]
+Color = Literal["rgb", "bgr"]
+
+_FACES_AT_ONCE: Final = 64
+_CHANNELS: Final = frozenset({1, 3, 4})
+"""Of one image: grey, colors, colors and opacity. As the last of three sizes they mean channels."""
+_LOG: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FacePrediction:
+    """What a model says of one face."""
+
+    image: int
+    """Which of the images it was found in, from 0."""
+    label: str
+    """The most probable label, or `uncertain`."""
+    confidence: float
+    """Its probability."""
+    probabilities: dict[str, float]
+    """Probability of each label."""
+    box: tuple[int, int, int, int]
+    """x, y, width, height in pixels of the upright image."""
+    detector: str
+    """How it was found; `whole` takes the image as one face."""
+
+
+class Predictions(list[FacePrediction]):
+    """What is said of every face: a list, and what was left out of it."""
+
+    def __init__(self, faces: Iterable[FacePrediction] = ()) -> None:
+        super().__init__(faces)
+        self.skipped: dict[int, str] = {}
+        """The reason for each image that could not be used, by its number; with `errors="skip"`."""
+
+    def to_frame(self) -> DataFrame:
+        """Return a row per face: image, label, confidence, box, detector, `p_<label>`.
+
+        Raises:
+            DependencyMissingError: pandas cannot be imported.
+        """
+        rows = [
+            {
+                "image": face.image, "label": face.label, "confidence": face.confidence,
+                **dict(zip(("box_x", "box_y", "box_width", "box_height"), face.box, strict=True)),
+                "detector": face.detector,
+                **{f"p_{label}": value for label, value in face.probabilities.items()},
+            }
+            for face in self
+        ]  # fmt: skip
+        frame: DataFrame = import_pandas().DataFrame(rows)
+        return frame
+
+
+class RowStream(Iterator["PredictionRow"]):
+    """Rows of predictions, made as they are asked for; as `fer predict` streams them.
+
+    Args:
+        rows: Yields them; closed with the stream.
+        labels: The K labels of the model.
+    """
+
+    def __init__(self, rows: Iterator[PredictionRow], labels: tuple[str, ...]) -> None:
+        self._rows = rows
+        self.labels = labels
+
+    def __next__(self) -> PredictionRow:
+        """Return the next row."""
+        return next(self._rows)
+
+    def to_frame(self) -> DataFrame:
+        """Return the rows that are left as a data frame with the columns of the CSV.
+
+        Raises:
+            DependencyMissingError: pandas cannot be imported.
+        """
+        pandas = import_pandas()
+        rows = [flatten_row(row, self.labels) for row in self]
+        frame: DataFrame = pandas.DataFrame(rows, columns=list_columns(self.labels))
+        return frame
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the rows that are left; the ending chooses the format.
+
+        Args:
+            path: A `.jsonl`, `.csv` or `.parquet`.
+            overwrite: Replace a file that is there.
+
+        Raises:
+            OutputExistsError: The file is there, and `overwrite` is not set.
+            OutputBusyError: Another process writes it.
+            ValueError: The name has another ending.
+            DependencyMissingError: Parquet without pyarrow.
+        """
+        target = Path(path)
+        kind = target.suffix.lstrip(".").lower()
+        if kind not in {"jsonl", "csv", "parquet"}:
+            message = f"rows are written to .jsonl, .csv or .parquet, not to {target.name}"
+            raise ValueError(message)
+        if kind == "parquet":
+            import_pyarrow()
+        with open_partial(target) as stream, contextlib.ExitStack() as stack:
+            check_output(target, force=overwrite)
+            stream.truncate(0)
+            out: Any = stream if kind == "parquet" else stack.enter_context(wrap_text(stream))
+            write = stack.enter_context(open_writer(kind, out, self.labels))
+            for row in self:
+                write(row)
+
+
+def load(model: str | PathLike[str] | Model | None = None, *, device: str = "auto") -> Model:
+    """Return a model ready to use.
+
+    >>> import fercli
+    >>> model = fercli.load("model.onnx")
+    >>> model.labels
+    ('angry', 'disgust', 'fear', 'happy', 'sad', 'surprise', 'neutral')
+
+    Args:
+        model: A run (or its folder), a `.safetensors`, an `.onnx` or the name of a bundled model;
+            None stands for the bundled default. Nothing is guessed from the working folder.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        ModelNotFoundError: There is no such model.
+        ModelFileError: It is damaged, or not a model of fercli's.
+        DeviceUnavailableError: It cannot run there.
+    """
+    if isinstance(model, Model):
+        return model
+    name = DEFAULT_BUNDLED if model is None else os.fspath(model)
+    loaded = Model(find_model(name, prefer_onnx=device in {"auto", "cpu"}), device=device)
+    # What is wrong with it is said now, not at the first prediction.
+    loaded.open()
+    return loaded
+
+
+class Model:
+    """A trained model: its file, and what runs it; `load` makes one.
+
+    Args:
+        file: What `find_model` found.
+        device: Where it runs.
+    """
+
+    def __init__(self, file: ModelFile, *, device: str = "auto") -> None:
+        self.file = file
+        self._wanted_device = device
+        self._lock = threading.Lock()
+        self._opened: tuple[int, Runtime] | None = None
+
+    def __repr__(self) -> str:
+        return f"<fercli model {self.name} on {self.device}: {', '.join(self.labels)}>"
+
+    def _repr_html_(self) -> str:
+        info = self.info
+        pairs = {key: info[key] for key in ("network", "parameters", "input")}
+        return format_html(f"fercli model {self.name}", {**pairs, "labels": ", ".join(self.labels)})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs: where the file is, not what runs it."""
+        return {"file": self.file.resolve(), "device": self._wanted_device}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over where the file is; it is opened when it is needed."""
+        self.__init__(state["file"], device=state["device"])  # type: ignore[misc]  # as it was made
+
+    def open(self) -> Runtime:
+        """Return what runs the model, opened once in each process.
+
+        Threads and locks of a runtime do not survive a fork, so that a child opens the file anew.
+
+        Raises:
+            ModelFileError: It is damaged, gone, or not a model of fercli's.
+            DeviceUnavailableError: It cannot run there.
+        """
+        if self._opened is None or self._opened[0] != os.getpid():
+            with _renewed_after_fork(self):
+                if self._opened is None or self._opened[0] != os.getpid():
+                    if self._opened is not None and not self.file.is_onnx:
+                        _calm_torch_after_fork()
+                    runtime = open_runtime(self.file, device=self._wanted_device)
+                    self._opened = (os.getpid(), runtime)
+        return self._opened[1]
+
+    @property
+    def name(self) -> str:
+        """What to call it: a bundled model's name, the folder of its run, or its path."""
+        return self.file.bundled or str(self.file.run or self.file.path)
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self.file.path
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The K labels, in the order of the probabilities."""
+        return self.open().labels
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What is stored with the model: network, recipe, training data's digest, scores."""
+        return self.open().metadata
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What `fer info MODEL` says of it: kind, labels, network, parameters, input, training."""
+        return describe_model(self.file)
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return self.open().device
+
+    def predict(
+        self,
+        images: Picture | Iterable[Picture],
+        *,
+        faces: Faces = "auto",
+        min_confidence: float = 0.0,
+        detector_weights: str | PathLike[str] | None = None,
+        color: Color = "rgb",
+        errors: Literal["raise", "skip"] = "raise",
+    ) -> Predictions:
+        """Return what is said of every face in the images: in their order, largest face first.
+
+        An image without a face has no entry; with `faces="whole"` each image has exactly one.
+
+        >>> import fercli
+        >>> import numpy as np
+        >>> model = fercli.load("model.onnx")
+        >>> [face] = model.predict("face.png")
+        >>> face.label in model.labels, face.detector
+        (True, 'whole')
+        >>> len(model.predict(np.zeros((9, 48, 48), dtype=np.uint8)))
+        9
+
+        Args:
+            images: One image or several: a path; a Pillow image; the bytes of a file, or a file
+                opened for reading bytes; uint8 `[H, W]` or `[H, W, 1]` in grey, `[H, W, 3]` in
+                color, `[H, W, 4]` with opacity; or many of a size, `[N, H, W]` or `[N, H, W, 3]`.
+                They are taken one after the other, so a generator of millions is fine.
+            faces: `auto`, `whole`, `haar` or `yunet`, as `fer predict --faces`.
+            min_confidence: Below it the label is `uncertain`, in [0, 1].
+            detector_weights: Of `yunet`.
+            color: Order of the channels of arrays: `rgb`, or `bgr` as OpenCV reads images.
+            errors: `raise` ends at the first image that cannot be used; `skip` goes on, and
+                `skipped` of the result holds the reasons.
+
+        Raises:
+            ImageNotFoundError: There is no such file; it is a `FileNotFoundError`, too.
+            ImageDecodeError: A file is not an image that is accepted.
+            ConfigError: `faces` or `min_confidence` is none of what it may be.
+            TypeError: Something is no image, or its numbers are not uint8.
+            ValueError: `color` or `errors` is none of what it may be.
+            DependencyMissingError: OpenCV is needed and cannot be imported.
+            ModelFileError: The weights cannot be used.
+        """
+        _check_choice("color", color, ("rgb", "bgr"))
+        _check_choice("errors", errors, ("raise", "skip"))
+        weights = None if detector_weights is None else Path(detector_weights)
+        config = PredictConfig(faces=faces, min_confidence=min_confidence, detector_weights=weights)
+        finder = FaceFinder(faces, choose_weights(faces, weights))
+        found = Predictions()
+        waiting: list[tuple[NDArray[np.uint8], int, tuple[int, int, int, int], str]] = []
+        for index, picture in enumerate(_list_pictures(images)):
+            try:
+                image = _decode(picture, needs_color=finder.needs_color, order=color)
+                detector, boxes = finder.find(image)
+            except (ImageDecodeError, TypeError) as reason:
+                message = f"{_name(index, picture)}: {reason}"
+                if errors == "raise":
+                    raise type(reason)(message) from reason
+                found.skipped[index] = message
+                continue
+            for box in boxes:
+                place = (box.x, box.y, box.width, box.height)
+                waiting.append((cut_face(image, box, detector), index, place, detector))
+            if len(waiting) >= _FACES_AT_ONCE:
+                found.extend(self._describe(waiting, config))
+                waiting = []
+        found.extend(self._describe(waiting, config))
+        return found
+
+    def predict_files(
+        self,
+        paths: str | PathLike[str] | Iterable[str | PathLike[str]],
+        *,
+        faces: Faces = "auto",
+        min_confidence: float = 0.0,
+        detector_weights: str | PathLike[str] | None = None,
+        batch_size: int = 64,
+        max_pixels: int | None = None,
+    ) -> RowStream:
+        """Return a stream of rows, one per face or per file without one, as `fer predict` gives.
+
+        Files are read ahead in threads; a file that cannot be used is a row with its reason.
+
+        >>> import fercli
+        >>> for row in fercli.load("model.onnx").predict_files("face.png"):
+        ...     print(row.status, row.detector)
+        ok whole
+
+        Args:
+            paths: Files, folders (searched through and sorted) or patterns.
+            faces: As `predict`.
+            min_confidence: As `predict`.
+            detector_weights: As `predict`.
+            batch_size: Faces per call of the model.
+            max_pixels: Largest image that is decoded, width times height; None for the default.
+
+        Raises:
+            InputNotFoundError: A path is missing, or nothing was found.
+            ConfigError: An option is none of what it may be.
+            ModelFileError: The model, or the weights of the detector, cannot be used.
+        """
+        given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+        weights = None if detector_weights is None else Path(detector_weights)
+        limit = {} if max_pixels is None else {"max_pixels": max_pixels}
+        config = PredictConfig(
+            faces=faces, detector_weights=choose_weights(faces, weights), batch_size=batch_size,
+            min_confidence=min_confidence, **limit,
+        )  # fmt: skip
+        files = find_images([os.fspath(path) for path in given])
+        on_cpu = self.file.is_onnx and self._wanted_device in {"auto", "cpu"}
+        # Called in the threads that read, each call on one core.
+        runtime = open_runtime(self.file, n_threads=1) if on_cpu else self.open()
+        predictions = predict_files(runtime, files, config, parallel=on_cpu)
+        rows = (row for prediction in predictions for row in prediction.rows)
+        return RowStream(rows, runtime.labels)
+
+    def predict_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return probabilities `[F, K]` of face crops as the network sees them.
+
+        >>> import fercli
+        >>> import numpy as np
+        >>> fercli.load("model.onnx").predict_crops(np.zeros((3, 48, 48), dtype=np.uint8)).shape
+        (3, 7)
+
+        Args:
+            crops: `[F, 48, 48]` uint8, grey, 0-255.
+
+        Raises:
+            TypeError: The shape or the type is another.
+        """
+        crops = np.asarray(crops)
+        if crops.dtype != np.uint8 or crops.ndim != 3 or crops.shape[1:] != (48, 48):
+            message = f"face crops are uint8 [F, 48, 48], not {crops.dtype} {list(crops.shape)}"
+            raise TypeError(message)
+        if not len(crops):
+            return np.empty((0, len(self.labels)), dtype=np.float32)
+        return predict_in_batches(self.open(), crops)
+
+    def evaluate(
+        self, data: Source = None, *, split: str | None = None, tta: bool = False
+    ) -> Evaluation:
+        """Return the model's scores on a split; a run also gets a line in its `scores.jsonl`.
+
+        Args:
+            data: A dataset, or the name of one as `load_dataset` takes it.
+            split: What to score on; None for private, else test, else public, else validation.
+            tta: Also score the mean of image and mirror image; the plain scores stay as they are.
+
+        Raises:
+            DatasetNotFoundError: There is no such dataset or split.
+            ModelFileError: The model's labels are not the dataset's, or are another task's.
+        """
+        from fercli.evaluation import choose_split, evaluate, record_scores
+        from fercli.runs import RunFolder
+
+        dataset = to_dataset(data)
+        evaluation = evaluate(
+            self.open(), self.file, dataset, choose_split(dataset, split), tta=tta
+        )
+        if self.file.run is not None:
+            try:
+                record_scores(RunFolder(self.file.run), evaluation.result)
+            except OSError as reason:
+                # A run that cannot be written to is scored all the same.
+                _LOG.warning("scores.jsonl was not written: %s", reason.strerror or reason)
+        return evaluation
+
+    def explain(
+        self,
+        image: Picture,
+        labels: Sequence[str] = (),
+        *,
+        faces: Faces = "auto",
+        color: Color = "rgb",
+    ) -> Explanation:
+        """Return where on the largest face of an image the answer comes from.
+
+        A run or a `.safetensors` also gives Grad-CAM, which needs torch; an ONNX file has no
+        gradients and gives occlusion maps alone.
+
+        Args:
+            image: As one image of `predict`.
+            labels: Other labels to ask about, each one of the model's.
+            faces: As `predict`.
+            color: As `predict`.
+
+        Raises:
+            ImageDecodeError: It is not an image that is accepted, or no face is found in it.
+            ValueError: A label is none of the model's.
+        """
+        from fercli.evaluation import explain
+
+        for label in labels:
+            _check_choice("label", label, self.labels)
+        finder = FaceFinder(faces, choose_weights(faces, None))
+        decoded = _decode(image, needs_color=finder.needs_color, order=color)
+        detector, boxes = finder.find(decoded)
+        if not boxes:
+            message = f"{detector} finds no face"
+            raise ImageDecodeError(message, hint='faces="whole" takes the image as one face')
+        weights = find_weights_file(self.file)
+        runtime = open_runtime(weights) if weights != self.file else self.open()
+        return explain(runtime, cut_face(decoded, boxes[0], detector), tuple(labels))
+
+    def export(
+        self,
+        output: str | PathLike[str],
+        *,
+        check_on: Source = None,
+        fp16: bool = False,
+        int8: bool = False,
+        overwrite: bool = False,
+    ) -> ExportResult:
+        """Write the model as one ONNX file that takes raw pixels, and prove that it agrees.
+
+        Args:
+            output: An `.onnx`.
+            check_on: A dataset, or the name of one, whose images both sides are compared on; None
+                for the prepared default, else 256 synthetic faces. `int8` calibrates on its train
+                split and is judged on others.
+            fp16: Store weights in half precision.
+            int8: Compute in eight bits.
+            overwrite: Replace a file that is there.
+
+        Raises:
+            OutputExistsError: The file is there, and `overwrite` is not set.
+            VerificationError: The two differ; no file is left.
+            ConfigError: `fp16` and `int8` together, or the model is in that form already.
+            DatasetNotFoundError: There is no such dataset, or none for `int8`.
+            ModelFileError: The model is damaged.
+        """
+        from fercli.export import export_any
+
+        target = Path(output)
+        check_output(target, force=overwrite)
+        try:
+            dataset = to_dataset(check_on)
+        except DatasetNotFoundError:
+            if check_on is not None or int8:
+                raise
+            dataset = None
+        weights = find_weights_file(self.file)
+        return export_any([weights], target, dataset, half=fp16, int8=int8)
+
+    def _describe(
+        self,
+        waiting: list[tuple[NDArray[np.uint8], int, tuple[int, int, int, int], str]],
+        config: PredictConfig,
+    ) -> list[FacePrediction]:
+        if not waiting:
+            return []
+        probabilities = self.predict_crops(np.stack([crop for crop, *_ in waiting]))
+        described = describe_faces(probabilities, self.labels, config.min_confidence)
+        return [
+            FacePrediction(index, label, confidence, by_label, box, detector)
+            for (_, index, box, detector), (label, confidence, by_label) in zip(
+                waiting, described, strict=True
+            )
+        ]
+
+
+def compare(
+    models: Sequence[Model | str | PathLike[str]],
+    data: Source = None,
+    *,
+    split: str | None = None,
+    device: str = "auto",
+    labels: Mapping[str, str | Sequence[str]] | None = None,
+    scaling: Mapping[str, str] | None = None,
+) -> Comparison:
+    """Return how models compare on the same images: scores, whether a difference is chance, cost.
+
+    Args:
+        models: Two or more: models, runs, paths or bundled names.
+        data: As `Model.evaluate`.
+        split: As `Model.evaluate`.
+        device: Where models that are not opened yet run.
+        labels: For ONNX files that fercli did not export, by path: what their outputs mean, as
+            names in order or as `fer2013`, `ferplus` or `folders`.
+        scaling: How such files want their pixels, by path: `0-1` (the default), `0-255`, `-1-1` or
+            `imagenet`.
+
+    Raises:
+        ConfigError: There are fewer than two models.
+        DatasetNotFoundError: There is no such dataset or split.
+        ModelFileError: A model is damaged, has other labels than the dataset, or is of somebody
+            else and `labels` does not say what its outputs mean.
+    """
+    from fercli.evaluation import check_names, choose_split, open_candidate
+    from fercli.evaluation import compare as compare_candidates
+
+    specs = [one.name if isinstance(one, Model) else os.fspath(one) for one in models]
+    names = check_names(specs)
+    dataset = to_dataset(data)
+    chosen = choose_split(dataset, split)
+    opened = [
+        open_candidate(
+            name, one.file if isinstance(one, Model) else find_model(spec), dataset,
+            device=device, order=(labels or {}).get(spec), scaling=(scaling or {}).get(spec, "0-1"),
+        )
+        for name, spec, one in zip(names, specs, models, strict=True)
+    ]  # fmt: skip
+    return compare_candidates(opened, dataset, chosen)
+
+
+def to_dataset(data: Source) -> Dataset:
+    """Return a dataset, read where only its name was given; None stands for the prepared default.
+
+    Raises:
+        DatasetNotFoundError: There is none.
+        DatasetLayoutError: It is damaged or not a layout that is read.
+    """
+    if isinstance(data, Dataset):
+        return data
+    return load_data(None if data is None else os.fspath(data), note=_LOG.info)
+
+
+@contextlib.contextmanager
+def _renewed_after_fork(model: Model) -> Iterator[None]:
+    """Hold a model's lock; one that a thread of the parent held at the fork is given up."""
+    opened = model._opened  # noqa: SLF001  # same module
+    if opened is not None and opened[0] != os.getpid():
+        model._lock = threading.Lock()  # noqa: SLF001  # same module
+    with model._lock:  # noqa: SLF001  # same module
+        yield
+
+
+def _calm_torch_after_fork() -> None:
+    """Let torch compute on one thread: those of the parent's pool are not there in a child."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        message = f"{name} is one of {', '.join(choices)}, not {value!r}"
+        raise ValueError(message)
+
+
+def _list_pictures(images: Picture | Iterable[Picture]) -> Iterator[Picture]:
+    """Yield images, whether one was given or many."""
+    if isinstance(images, np.ndarray):
+        is_one = images.ndim == 2 or (images.ndim == 3 and images.shape[2] in _CHANNELS)
+        if not is_one and images.ndim < 2:
+            message = f"an image has two sides, and this array is {list(images.shape)}"
+            raise TypeError(message)
+        yield from [images] if is_one else images
+    elif isinstance(images, str | bytes | bytearray | os.PathLike) or _is_picture(images):
+        yield images  # type: ignore[misc]  # one picture, as was just asked
+    elif isinstance(images, Iterable):
+        yield from images
+    else:
+        message = f"images are paths, arrays, bytes or Pillow images, not {type(images).__name__}"
+        raise TypeError(message)
+
+
+def _name(index: int, picture: Picture) -> str:
+    """Return what to call an image that cannot be used."""
+    if isinstance(picture, str | os.PathLike):
+        return f"image {index}, {os.fspath(picture)}"
+    return f"image {index}"
+
+
+def _decode(picture: Picture, *, needs_color: bool, order: str) -> DecodedImage:
+    if isinstance(picture, np.ndarray):
+        return _take_array(picture, needs_color=needs_color, order=order)
+    if _is_pillow(picture):
+        return convert_image(picture, color=needs_color)  # type: ignore[arg-type]  # just asked
+    if isinstance(picture, str | os.PathLike):
+        path = Path(picture)
+        if not path.exists() and not path.is_symlink():
+            message = "there is no such file"
+            raise ImageNotFoundError(message)
+        return load_image(path, color=needs_color)
+    content = picture.read() if isinstance(picture, io.IOBase) else picture
+    if isinstance(content, bytes | bytearray | memoryview):
+        return load_image(bytes(content), color=needs_color)
+    message = f"no path, array, bytes or Pillow image: {type(picture).__name__}"
+    raise TypeError(message)
+
+
+def _take_array(array: NDArray[np.uint8], *, needs_color: bool, order: str) -> DecodedImage:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    is_gray = array.ndim == 2
+    if array.dtype != np.uint8 or not (is_gray or (array.ndim == 3 and array.shape[2] in {3, 4})):
+        message = (
+            f"an image is uint8 [H, W] or [H, W, 3], 0-255, not {array.dtype} {list(array.shape)}"
+        )
+        raise TypeError(message)
+    if 0 in array.shape:
+        message = f"an image without pixels: {list(array.shape)}"
+        raise TypeError(message)
+    if not is_gray:
+        from PIL import Image
+
+        if order == "bgr":
+            array = np.ascontiguousarray(array[:, :, [2, 1, 0, *range(3, array.shape[2])]])
+        return convert_image(Image.fromarray(array), color=needs_color)
+    return DecodedImage(array, 1, np.stack([array] * 3, axis=2) if needs_color else None)
+
+
+def _is_picture(value: object) -> bool:
+    return _is_pillow(value) or isinstance(value, io.IOBase | memoryview)
+
+
+def _is_pillow(value: object) -> bool:
+    """Tell whether a value is Pillow's, which need not be imported to know."""
+    return any(kind.__module__ == "PIL.Image" for kind in type(value).__mro__)
