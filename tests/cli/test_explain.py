@@ -163,7 +163,7 @@ def test_damaged_images_are_scored(
     assert f"<td>{data['robustness'][0]['accuracy']:.2%}</td>" in page
     with Image.open("scores/robustness.png") as image:
         assert min(image.size) > 300
-    assert "damaged" in run(*words).stdout
+    assert "corrupted" in run(*words).stdout
     assert run_json(*words[:-1])["data"]["robustness"] == []
 
 

@@ -249,7 +249,7 @@ def test_every_figure_of_the_page_is_that_of_the_predictions(scored: Path, page:
         f"{LABELS[a]} taken for {LABELS[b]} ({most}, {percent(most / sum(counts[a]))}" in text
         for a, b in pairs
     )
-    mistakes = page.find("The surest mistakes")
+    mistakes = page.find("The most confident errors")
     assert len(mistakes) - 1 == min(32, (~right).sum())
     surest = max(sure[~right])
     assert list(mistakes.values())[1][2] == percent(surest)

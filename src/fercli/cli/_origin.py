@@ -1,4 +1,4 @@
-"""A word on what a model learned from, where that matters to whoever uses it."""
+"""A warning about what a model was trained on, where that matters to its user."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ __all__ = ["warn_of_drawn"]
 
 
 def warn_of_drawn(output: Output, metadata: Mapping[str, Any]) -> None:
-    """Warn that a model which is about to judge real faces has only seen drawn ones."""
+    """Warn that a model that is about to be used on real faces has only seen synthetic ones."""
     from fercli.data.dataset import is_drawn, name_source
 
     source = name_source(metadata)
     if is_drawn(source):
-        output.warn(f"the model learned drawn faces ({source}): of real ones it knows nothing")
+        output.warn(
+            f"this model was trained on synthetic faces only ({source}); its results on real faces "
+            "are meaningless"
+        )

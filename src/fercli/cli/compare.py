@@ -54,8 +54,8 @@ def compare_command(
         list[str] | None,
         typer.Option(
             metavar="[MODEL=]NAME,NAME,...|fer2013|ferplus|folders",
-            help="What the outputs of ONNX files mean that fercli did not export; of one of them "
-            "with its name before it, as typed.",
+            help="Output labels, in order, of ONNX files not exported by fercli. MODEL=… sets them "
+            "for one file.",
         ),
     ] = None,
     scaling: Annotated[
@@ -63,7 +63,7 @@ def compare_command(
         typer.Option(
             "--input",
             metavar="[MODEL=]0-255|0-1|-1-1|imagenet",
-            help="How such files want their pixels; size and channels they say themselves. "
+            help="Pixel scaling those files expect (size and channels are read from the file). "
             "Default: 0-1.",
         ),
     ] = None,

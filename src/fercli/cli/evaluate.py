@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["add_to", "show_evaluation"]
 
 _PROTOCOLS: Final = {
-    "selection": "selection: {} chose what was kept of the training, so the score flatters it",
+    "selection": "selection score: the checkpoint was selected on {}, so this accuracy is "
+    "optimistic",
     "training": "training: the model learned from these images",
 }
 """What to say of a score that is not of held-out images."""
@@ -61,7 +62,7 @@ def evaluate_command(
         bool,
         typer.Option(
             "--robustness",
-            help="Also score blurred, noisy, compressed, dark, covered and turned images.",
+            help="Also score corrupted images: blurred, noisy, compressed, dark, covered, rotated.",
         ),
     ] = False,
     device: DeviceOption = None,
@@ -116,7 +117,7 @@ def evaluate_command(
     run = RunFolder(found.run) if found.run else None
     evaluation = evaluate(runtime, found, dataset, chosen, tta=tta)
     if robustness:
-        with watch_images(output, "scoring damaged images") as on_progress:
+        with watch_images(output, "scoring corrupted images") as on_progress:
             evaluation = measure_robustness(runtime, evaluation, on_progress)
     result = evaluation.result
     if folder is not None:
@@ -170,7 +171,7 @@ def show_evaluation(console: Console, result: EvaluationResult) -> None:
         )
     if unseen := result.deduplicated:
         left = f"{unseen.accuracy:.2%}" if unseen.accuracy is not None else "nothing"
-        pairs["without train twins"] = (
+        pairs["excluding train duplicates"] = (
             f"{left} (n = {unseen.n_images:,}; {unseen.n_seen:,} left out)"
         )
     if tta := result.tta:
@@ -186,8 +187,8 @@ def show_evaluation(console: Console, result: EvaluationResult) -> None:
 def _build_robustness_table(result: EvaluationResult) -> Table:
     from rich.table import Table
 
-    table = Table(title="the same images, damaged", title_justify="left")
-    table.add_column("damage")
+    table = Table(title="the same images, corrupted", title_justify="left")
+    table.add_column("corruption")
     for name in ("amount", "accuracy", "macro F1"):
         table.add_column(name, justify="right")
     for row in result.robustness:

@@ -75,9 +75,9 @@ def export_command(
     than each of them, at the sum of their cost. They must have learned from the same dataset; what
     chose them, `public` or `validation`, sets the temperature of the mean.
 
-    --int8 reads the ranges of values off training images, so it needs a dataset, and tells what it
-    cost and brought on others: labels that stay, accuracy, and speed on this machine. It writes
-    nothing where less than 95 % of the labels stay or more than half a point of accuracy is lost.
+    --int8 calibrates on training images and reports label agreement, accuracy and speed on a
+    held-out split. Nothing is written when less than 95 % of the labels agree or more than half a
+    point of accuracy is lost.
 
     Exit status: 0 done, 2 the output is already there, 3 data missing, 4 model missing or refused,
     6 the two disagree.

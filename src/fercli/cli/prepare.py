@@ -68,7 +68,7 @@ def prepare_command(
         str | None,
         typer.Option(
             metavar="FOLDER=LABEL,…",
-            help="What folders of images mean whose names do not say it, as 1=surprise,2=fear.",
+            help="Map folder names to labels, e.g. 1=surprise,2=fear.",
         ),
     ] = None,
     force: ForceOption = False,

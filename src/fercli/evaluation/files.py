@@ -55,7 +55,7 @@ _WRONG: Final = "#b3261e"
 def write_files(evaluation: Evaluation, folder: Path) -> EvaluationResult:
     """Write everything, and return the result that names the files.
 
-    Without a mistake there is no `mistakes.png`, without damaged images no `robustness.png`.
+    Without a mistake there is no `mistakes.png`, without corrupted images no `robustness.png`.
 
     Args:
         evaluation: What `evaluate` returned.
@@ -138,7 +138,7 @@ def _plot_all(evaluation: Evaluation) -> dict[str, Figure]:
 
 
 def find_mistakes(evaluation: Evaluation) -> NDArray[np.intp]:
-    """Return the positions of the mistakes that the model was surest of, those first."""
+    """Return the positions of the most confident errors, most confident first."""
     wrong = np.flatnonzero(evaluation.plain.argmax(1) != evaluation.labels)
     sure = evaluation.plain[wrong].max(axis=1)
     return wrong[np.argsort(-sure, kind="stable")][:_N_MISTAKES]

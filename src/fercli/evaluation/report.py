@@ -22,18 +22,17 @@ __all__ = ["build_report", "render"]
 
 _TEMPLATE: Final = Path(__file__).with_name("report.html")
 _CAPTIONS: Final = {
-    "confusion_matrix": "Confusion matrix: counts, and shares of each true label. The table above "
+    "confusion_matrix": "Confusion matrix: counts, and fractions of each true label. The table above "
     "has the same counts.",
     "per_class": "Precision, recall and F1 of each label, as in the table above.",
-    "reliability": "How right the model is (bars) when it is how sure (across); on the dotted line "
-    "the two agree. Below, the share of images at each confidence.",
-    "coverage": "What each least confidence leaves unanswered, and how right the rest is; the "
-    "figures stand in the table below.",
-    "mistakes": "The mistakes that the model was surest of: the true label, what it said, how sure "
-    "it was.",
-    "samples": "A few images of each label, spread over the split: the true label, what the model "
-    "said, how sure it was.",
-    "robustness": "Accuracy as the images get worse; the figures stand in the table above.",
+    "reliability": "Accuracy (bars) against confidence (x axis); the dotted line is perfect "
+    "calibration. Below, the fraction of images at each confidence.",
+    "coverage": "Coverage and accuracy at each confidence threshold; the figures stand in the table "
+    "below.",
+    "mistakes": "The most confident errors: true label, prediction, confidence.",
+    "samples": "A few images of each label, spread over the split: true label, prediction, "
+    "confidence.",
+    "robustness": "Accuracy against corruption strength; the figures stand in the table above.",
     "curves": "Loss and accuracy over the epochs of the training.",
 }
 

@@ -1,6 +1,6 @@
 """How a score falls when the pictures get worse: six ways, each at three strengths.
 
-The same seeded damage for every model, so that two models can be compared. It is mild, middling and
+The same seeded corruption for every model, so that two models can be compared. It is mild, middling and
 strong by eye at 48 pixels; other sizes would need other numbers.
 
 Source:
@@ -43,13 +43,13 @@ def measure_robustness(
     Args:
         runtime: The model that was evaluated.
         evaluation: What `evaluate` returned.
-        on_progress: Called with how many damaged images are done, and how many there are.
+        on_progress: Called with how many corrupted images are done, and how many there are.
     """
     conditions = [(kind, at) for kind, (amounts, _) in CORRUPTIONS.items() for at in amounts]
     rows = []
     for done, (kind, amount) in enumerate(conditions, start=1):
-        damaged = corrupt(evaluation.images, kind, amount)
-        answers = predict_in_batches(runtime, damaged)
+        corrupted = corrupt(evaluation.images, kind, amount)
+        answers = predict_in_batches(runtime, corrupted)
         scores = compute_scores(answers, evaluation.labels, evaluation.result.labels)
         strength = CORRUPTIONS[kind][0].index(amount) + 1
         rows.append(
@@ -61,13 +61,13 @@ def measure_robustness(
                 macro_f1=scores.macro_f1,
             )
         )
-        on_progress(done * len(damaged), len(conditions) * len(damaged))
+        on_progress(done * len(corrupted), len(conditions) * len(corrupted))
     result = dataclasses.replace(evaluation.result, robustness=rows)
     return dataclasses.replace(evaluation, result=result)
 
 
 def corrupt(images: NDArray[np.uint8], kind: str, amount: float) -> NDArray[np.uint8]:
-    """Return damaged images, the same for the same images, kind and amount.
+    """Return corrupted images, the same for the same images, kind and amount.
 
     Args:
         images: `[N, H, W]`.

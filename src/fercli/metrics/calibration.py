@@ -77,7 +77,7 @@ def change_temperature(
 def bin_confidence(
     probabilities: NDArray[np.float32], labels: NDArray[np.uint8], *, n_bins: int = 15
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return for bins of equal width over the confidence how many, how sure and how right.
+    """Return count, sum of confidence and number correct for equal-width confidence bins.
 
     Args:
         probabilities: `[N, K]`.
@@ -139,7 +139,7 @@ def compute_coverage(
     labels: NDArray[np.uint8],
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> list[CoveragePoint]:
-    """Return what each least confidence leaves unanswered, and how right the rest is.
+    """Return coverage and accuracy at each confidence threshold.
 
     Args:
         probabilities: `[N, K]`.

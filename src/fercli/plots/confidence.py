@@ -1,4 +1,4 @@
-"""Pictures of confidence: how right a model is when it is how sure, and what a threshold costs."""
+"""Confidence: calibration, and what a threshold costs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def plot_reliability(
 
 
 def plot_coverage(points: Sequence[CoveragePoint], title: str) -> Figure:
-    """Plot coverage and accuracy over the least confidence.
+    """Plot coverage and accuracy over the confidence threshold.
 
     Args:
         points: As `compute_coverage` returns them.

@@ -35,7 +35,7 @@ class ClassScores:
 
 @dataclass(frozen=True, kw_only=True)
 class CoveragePoint:
-    """What a least confidence costs."""
+    """Coverage and accuracy at a confidence threshold."""
 
     min_confidence: float
     """Answers below it are `uncertain`."""
@@ -130,7 +130,7 @@ class Unseen:
 
 @dataclass(frozen=True, kw_only=True)
 class RobustnessRow:
-    """Plain scores on damaged images."""
+    """Plain scores on corrupted images."""
 
     corruption: str
     """What was done to them, and in which unit."""
@@ -166,7 +166,7 @@ class EvaluationResult:
     calibration: Calibration
     """What the model's temperature does, plain."""
     coverage: list[CoveragePoint]
-    """What each least confidence costs, plain."""
+    """Coverage and accuracy at each confidence threshold, plain."""
     tta: Scores | None
     """Scores with the mean of image and mirror image, when asked for."""
     deduplicated: Unseen | None
@@ -178,7 +178,7 @@ class EvaluationResult:
     images_per_s: float
     """Images over that time."""
     robustness: list[RobustnessRow] = field(default_factory=list)
-    """Scores on damaged images, when asked for."""
+    """Scores on corrupted images, when asked for."""
     files: dict[str, str] = field(default_factory=dict)
     """Pictures and tables that were written."""
 

@@ -82,8 +82,8 @@ def _check_teachers(job: Job, teachers: list[Teacher]) -> None:
         if same_data and chosen_on != [job.splits.validation_name]:
             words = " and ".join(chosen_on) or "nothing that it tells"
             job.journal.note(
-                f"the teacher {name} was chosen on {words}, so it may have learned from "
-                f"images of {job.splits.validation_name}, which choose the epoch here"
+                f"teacher {name} may have been trained on the validation images of this run "
+                f"({job.splits.validation_name}); it was selected on {words}"
             )
 
 
