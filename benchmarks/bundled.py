@@ -48,7 +48,7 @@ def main() -> None:
             if result.tta and result.deduplicated and result.deduplicated.accuracy:
                 unseen = result.deduplicated
                 print(
-                    f"with mirror TTA: {result.tta.accuracy:.2%}; without train twins: "
+                    f"with mirror TTA: {result.tta.accuracy:.2%}; excluding train duplicates: "
                     f"{unseen.accuracy:.2%} (n = {unseen.n_images:,})"
                 )
             parameters = read_metadata(model)["parameters"]

@@ -331,7 +331,7 @@ def test_a_score_on_the_split_that_chose_is_called_selection(
     kept = [json.loads(line) for line in copy.scores.read_text().splitlines()]
     assert [line["protocol"] for line in kept] == list(said.values())
     shown = run(*words, "public", "--output", "scores").stdout
-    assert "selection: public chose" in shown
+    assert "selection score: the checkpoint was selected on public" in shown
     assert "A selection score." in Path("scores/report.html").read_text()
     assert "selection" in run("info", copy.path).stdout
     assert "selection" not in run(*words, "private").stdout

@@ -22,13 +22,13 @@ __all__ = ["build_report", "render"]
 
 _TEMPLATE: Final = Path(__file__).with_name("report.html")
 _CAPTIONS: Final = {
-    "confusion_matrix": "Confusion matrix: counts, and fractions of each true label. The table above "
-    "has the same counts.",
+    "confusion_matrix": "Confusion matrix: counts, and fractions of each true label. The table "
+    "above has the same counts.",
     "per_class": "Precision, recall and F1 of each label, as in the table above.",
     "reliability": "Accuracy (bars) against confidence (x axis); the dotted line is perfect "
     "calibration. Below, the fraction of images at each confidence.",
-    "coverage": "Coverage and accuracy at each confidence threshold; the figures stand in the table "
-    "below.",
+    "coverage": "Coverage and accuracy at each confidence threshold; the figures stand in the "
+    "table below.",
     "mistakes": "The most confident errors: true label, prediction, confidence.",
     "samples": "A few images of each label, spread over the split: true label, prediction, "
     "confidence.",

@@ -1,7 +1,7 @@
 """How a score falls when the pictures get worse: six ways, each at three strengths.
 
-The same seeded corruption for every model, so that two models can be compared. It is mild, middling and
-strong by eye at 48 pixels; other sizes would need other numbers.
+The same seeded corruption for every model, so that two models can be compared. It is mild,
+middling and strong by eye at 48 pixels; other sizes would need other numbers.
 
 Source:
     The idea and most of the kinds: Hendrycks and Dietterich, "Benchmarking Neural Network
