@@ -464,6 +464,23 @@ def test_pipes_and_dead_links_are_not_read(run_json: RunJson, image_folder: Path
     assert run_json("data", "prepare", image_folder)["data"]["n_images"] == 10
 
 
+def test_folders_of_splits_are_kept_whatever_files_are_called(
+    run_json: RunJson, faces: Dataset, tmp_path: Path
+) -> None:
+    source = tmp_path / "plain"
+    for number in range(20):
+        folder = source / ("test" if number < 10 else "train") / "happy"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(faces.images[number]).save(folder / f"{number}.png")
+
+    run_json("data", "prepare", source, "--output", "out.safetensors")
+
+    dataset = open_dataset(Path("out.safetensors"))
+    tested = dataset.select("test").images
+    assert dataset.split_names == ("train", "test")
+    assert sorted(map(bytes, tested)) == sorted(map(bytes, faces.images[:10]))
+
+
 def test_missing_and_odd_sources(run: Run, tmp_path: Path) -> None:
     assert run("data", "prepare", "synthetic:100").exit_code == 0
     assert run("data", "prepare", tmp_path / "nothing").exit_code == 3
