@@ -107,7 +107,7 @@ def load_source(
     try:
         return _read_path(Path(spec), report, renames or {})
     except OSError as reason:
-        message = f"{spec} cannot be read ({reason.strerror or reason})"
+        message = f"{reason.filename or spec} cannot be read ({reason.strerror or reason})"
         raise DatasetLayoutError(message) from reason
 
 
@@ -116,9 +116,17 @@ def check_source(spec: str) -> None:
 
     Raises:
         DatasetNotFoundError: There is nothing at that path.
+        DatasetLayoutError: A folder above it cannot be looked into.
         ConfigError: The N of `synthetic:N` is not a number of images that can be drawn.
     """
-    if parse_synthetic(spec) is None and not Path(spec).exists():
+    if parse_synthetic(spec) is not None:
+        return
+    try:
+        is_there = Path(spec).exists()
+    except OSError as reason:
+        message = f"{spec} cannot be read ({reason.strerror or reason})"
+        raise DatasetLayoutError(message) from reason
+    if not is_there:
         message = f"there is nothing at {spec}"
         raise DatasetNotFoundError(message, hint=_WAYS_ON)
 
