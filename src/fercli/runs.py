@@ -12,7 +12,7 @@ import csv
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -101,6 +101,23 @@ class RunFolder:
     def scores(self) -> Path:
         """What `fer evaluate` found, one JSON object a line."""
         return self.path / "scores.jsonl"
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them, there or not, but for checkpoints and members."""
+        return [
+            self.record, self.metrics, self.curves, self.log, self.model, self.onnx, self.scores,
+            self.targets, self.train_digests,
+        ]  # fmt: skip
+
+    def list_files(self) -> Iterator[Path]:
+        """Yield the same with checkpoints and members, those first."""
+        # Members whose record is gone already, by a kill while they were removed, count all the
+        # same.
+        for member in self.members.glob("[0-9]*"):
+            yield from RunFolder(member).list_files()
+        yield from self.files
+        yield from self.checkpoints.glob("step-*.safetensors")
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write `run.json` atomically."""

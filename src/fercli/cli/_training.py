@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from fercli.launch import has_speaker, read_launch
 from fercli.results import TrainResult, to_json
 from fercli.runs import RunFolder, is_finished, name_run_directory, read_run_record
 from fercli.settings import build_config, flatten_config
+from fercli.storage import check_apart
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +44,7 @@ def start_run(output: Output, asked: Asked, *, dry_run: bool) -> Outcome:
         return _show_plan(chosen, folder, _load(output, data, digest))
     rank, n_launched = read_launch()
     if not rank:
+        check_apart(folder.list_files(), _list_inputs(asked, chosen, data))
         _check_folder(folder, force=asked.force)
     from fercli.training import check_training
 
@@ -102,6 +105,17 @@ def _check_teacher_outside(config: TrainConfig, folder: RunFolder) -> None:
             raise ConfigError(message, hint="name another --output")
 
 
+def _list_inputs(asked: Asked, config: TrainConfig, data: str | None) -> Iterator[Path]:
+    """Yield the files that a training reads."""
+    from fercli.data import list_source_files
+    from fercli.training import list_config_files
+
+    if asked.config is not None:
+        yield asked.config
+    yield from list_config_files(config)
+    yield from list_source_files(data)
+
+
 def _check_folder(folder: RunFolder, *, force: bool) -> None:
     if folder.path.is_file():
         message = f"{folder.path} is a file, and a run is a folder"
@@ -114,14 +128,8 @@ def _check_folder(folder: RunFolder, *, force: bool) -> None:
 
 def clear_run(folder: RunFolder) -> None:
     """Remove the files of an older run and of its members, and only those."""
-    # Members whose record is gone already, by a kill in here, are cleared all the same.
-    for member in folder.members.glob("[0-9]*"):
-        clear_run(RunFolder(member))
-    names = ("record", "metrics", "curves", "log", "model", "onnx", "scores", "targets")
-    for name in (*names, "train_digests"):
-        getattr(folder, name).unlink(missing_ok=True)
-    for checkpoint in folder.checkpoints.glob("step-*.safetensors"):
-        checkpoint.unlink()
+    for path in folder.list_files():
+        path.unlink(missing_ok=True)
 
 
 def _load(output: Output, data: str | None, repeated: str | None = None) -> Dataset:

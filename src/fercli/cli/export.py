@@ -16,7 +16,7 @@ from fercli.cli._progress import watch_images
 from fercli.cli._tables import print_pairs
 from fercli.errors import ConfigError, DatasetNotFoundError
 from fercli.results import to_json
-from fercli.storage import check_output
+from fercli.storage import check_apart, check_output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,8 +86,8 @@ def export_command(
     cost and brought on others: labels that stay, accuracy, and speed on this machine. It writes
     nothing where less than 95 % of the labels stay or more than half a point of accuracy is lost.
 
-    Exit status: 0 done, 2 the output is already there, 3 data missing, 4 model missing or refused,
-    6 the two disagree.
+    Exit status: 0 done, 2 the output is there already or may not be written, 3 data missing,
+    4 model missing or refused, 6 the two disagree.
 
     Examples:
       fer export --onnx
@@ -96,13 +96,18 @@ def export_command(
       fer export runs/fast runs/standard --output both.onnx --data synthetic
       fer export runs/fast --fp16 --data synthetic:1000 --force
     """
+    from fercli.data import list_source_files
+    from fercli.export import check_target
+
     if fp16 and int8:
         message = "--fp16 and --int8 are two ways to store weights: choose one"
         raise ConfigError(message)
     kind = "-fp16" if fp16 else "-int8" if int8 else ""
     path = target or Path(f"model{kind}.onnx")
-    check_output(path, force=force)
     found = _find_models(output, models)
+    check_target(path, found)
+    check_apart([path], list_source_files(data))
+    check_output(path, force=force)
     if len(found) > 1:
         result = _join(output, found, path, data, half=fp16, int8=int8)
     elif int8:

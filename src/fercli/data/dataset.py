@@ -21,6 +21,7 @@ import numpy as np
 from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import DatasetLayoutError, DatasetNotFoundError
 from fercli.storage import (
+    check_apart,
     check_tensors,
     digest_tensors,
     map_tensors,
@@ -244,7 +245,12 @@ def take_images(dataset: Dataset, chosen: NDArray[np.bool_], **changes: Any) -> 
 
 
 def save_dataset(path: Path, dataset: Dataset) -> None:
-    """Write a dataset atomically."""
+    """Write a dataset atomically.
+
+    Raises:
+        ConfigError: The dataset itself lies in the file.
+    """
+    check_apart([path], [dataset.path] if dataset.path else [])
     metadata = {
         "schema": SCHEMA,
         "kind": "dataset",

@@ -31,7 +31,7 @@ from fercli.metrics import (
 from fercli.results import ComparedModel, ComparisonResult, PairedDifference
 from fercli.runs import RunFolder, read_history, read_run_record
 from fercli.settings import build_config, flatten_config
-from fercli.storage import remove_others, write_json
+from fercli.storage import check_apart, remove_others, write_json
 
 if TYPE_CHECKING:
     from fercli.data import Dataset
@@ -128,9 +128,12 @@ def write_comparison(
         candidates: What was compared; the curves of runs among them are drawn.
 
     Raises:
+        ConfigError: One of the files is a model's or the dataset's.
         DependencyMissingError: matplotlib cannot be imported.
     """
     paths = {kind: folder / name for kind, name in COMPARISON_FILES.items()}
+    for evaluation in comparison.evaluations:
+        check_apart(paths.values(), evaluation.sources)
     result = comparison.result
     written = ["cost"]
     draw_cost(paths["cost"], result.models, f"{result.split}, n = {result.n_images:,}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -57,6 +58,8 @@ class Evaluation:
     """[N, K], mean of image and mirror image, when asked for."""
     seen: NDArray[np.bool_] | None
     """[N], learned from; None where unknown."""
+    sources: tuple[Path, ...] = ()
+    """Files of the model and the dataset, which nothing may be written over."""
 
 
 def evaluate(
@@ -108,6 +111,7 @@ def evaluate(
         plain=plain,
         mirrored=mirrored,
         seen=None if seen is None else seen[0],
+        sources=(*model.files, *([dataset.path] if dataset.path else [])),
     )
 
 

@@ -20,7 +20,7 @@ from fercli.metrics import (
     draw_reliability,
     draw_robustness,
 )
-from fercli.storage import remove_others, write_json, write_text
+from fercli.storage import check_apart, remove_others, write_json, write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,9 +62,11 @@ def write_files(
         curves: A picture of the training's curves, for the page.
 
     Raises:
+        ConfigError: One of the files is the model's or the dataset's.
         DependencyMissingError: matplotlib or jinja2 cannot be imported.
     """
     files = {kind: folder / name for kind, name in FILES.items()}
+    check_apart(files.values(), evaluation.sources)
     drawn = _draw_pictures(evaluation, files)
     named = {
         kind: str(path) for kind, path in files.items() if kind not in _PICTURES or kind in drawn

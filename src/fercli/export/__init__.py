@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from fercli.export.export import TOLERANCE, ParityImages, export_model, export_quantized
+from fercli.export.export import (
+    TOLERANCE,
+    ParityImages,
+    check_target,
+    export_model,
+    export_quantized,
+)
 from fercli.export.join import LabeledImages, join_models
 from fercli.export.quantize import QuantizationImages
 
@@ -11,6 +17,7 @@ __all__ = [
     "LabeledImages",
     "ParityImages",
     "QuantizationImages",
+    "check_target",
     "export_model",
     "export_quantized",
     "join_models",

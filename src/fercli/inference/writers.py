@@ -19,7 +19,7 @@ from fercli.results import PredictionRow
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["import_pyarrow", "key_path", "open_writer", "read_written"]
+__all__ = ["are_rows", "import_pyarrow", "key_path", "open_writer", "read_written"]
 
 _BOX: Final = ("box_x", "box_y", "box_width", "box_height")
 _ROWS_AT_ONCE: Final = 8192
@@ -51,6 +51,11 @@ def open_writer(
     else:
         # Escapes keep names with line breaks, or bytes that are not UTF-8, on their line.
         yield lambda row: _write_json_line(stream, row)
+
+
+def are_rows(head: bytes) -> bool:
+    """Return whether a file that begins so holds rows that `open_writer` wrote, or nothing yet."""
+    return not head or head.startswith((b"path,", b'{"path": ', b"PAR1"))
 
 
 def key_path(path: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from fercli.errors import RunInterruptedError
 from fercli.networks.devices import name_device
 from fercli.runs import RunFolder, is_finished
+from fercli.storage import check_apart
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
 from fercli.training.failures import explain_failures
 from fercli.training.finish import finish_run
@@ -26,7 +27,7 @@ from fercli.training.preflight import check_fit, resolve_config
 from fercli.training.splits import choose_splits
 from fercli.training.start import put_on_device, start
 from fercli.training.targets import find_targets
-from fercli.training.teacher import open_named
+from fercli.training.teacher import list_config_files, open_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,8 @@ def train(
         What was reached; the same stands in `run.json`.
 
     Raises:
-        ConfigError: The configuration does not fit the data.
+        ConfigError: The configuration does not fit the data, or a file of the run is one that it
+            learns from.
         DatasetNotFoundError: The dataset has no train split, or not the validation split.
         DeviceUnavailableError: The device is not there.
         ModelFileError: The teacher is missing, damaged, of other labels, or not the one that the
@@ -100,6 +102,8 @@ def train(
 
 def _begin(job: Job) -> None:
     """Write the record; a teacher that cannot teach is refused before anything is written."""
+    own = [job.dataset.path] if job.dataset.path else []
+    check_apart(job.run.list_files(), [*list_config_files(job.config), *own])
     teachers = open_named(job.dataset, job.config)
     if not job.group.leads:
         return
