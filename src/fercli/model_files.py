@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fercli.config import NetworkConfig
 from fercli.errors import ConfigError, ModelFileError, ModelNotFoundError
-from fercli.runs import RUNS, RunFolder, find_newest_run, read_run_record
+from fercli.runs import RUNS, TRAIN_DIGESTS, RunFolder, find_newest_run, read_run_record
 from fercli.storage import digest_file, load_tensors, read_tensor_header, save_tensors
 
 if TYPE_CHECKING:
@@ -85,6 +85,14 @@ class ModelFile:
     def is_onnx(self) -> bool:
         """Whether onnxruntime runs it."""
         return self.path.suffix == ".onnx"
+
+    @property
+    def files(self) -> list[Path]:
+        """What no output may land on: its file and what belongs to it, its run's files."""
+        if self.run is not None:
+            return [self.path, *RunFolder(self.run).files]
+        own = f"{self.path.stem}.{TRAIN_DIGESTS}"
+        return [self.path, self.path.with_name(own), self.path.with_name(TRAIN_DIGESTS)]
 
     def compute_digest(self) -> str:
         """Return the sha256 of an ONNX file, or the digest stored with the weights.

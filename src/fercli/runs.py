@@ -12,7 +12,7 @@ import csv
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -124,15 +124,28 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove the files of a run and of its members, and only those."""
-        # Members whose record is gone already, by a kill in here, are cleared all the same.
-        for member in self.members.glob("[0-9]*"):
-            RunFolder(member).clear()
-        # The record first: without it, what a kill in here leaves is no run to go on with.
-        for path in (
-            self.record, self.metrics, self.curves, self.log, self.model, self.onnx, self.scores,
-            self.targets, self.train_digests, *self.checkpoints.glob("step-*.safetensors"),
-        ):  # fmt: skip
+        for path in self.list_files():
             path.unlink(missing_ok=True)
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them, there or not, but for checkpoints and members.
+
+        The record comes first: without it, what a kill leaves of their removal is no run.
+        """
+        return [
+            self.record, self.metrics, self.curves, self.log, self.model, self.onnx, self.scores,
+            self.targets, self.train_digests,
+        ]  # fmt: skip
+
+    def list_files(self) -> Iterator[Path]:
+        """Yield the same with checkpoints and members, those first."""
+        # Members whose record is gone already, by a kill while they were removed, count all the
+        # same.
+        for member in self.members.glob("[0-9]*"):
+            yield from RunFolder(member).list_files()
+        yield from self.files
+        yield from self.checkpoints.glob("step-*.safetensors")
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write `run.json` atomically."""

@@ -14,11 +14,12 @@ import io
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
-from fercli.errors import FercliError, OutputExistsError
+from fercli.errors import ConfigError, FercliError, OutputExistsError
 from fercli.locks import open_locked
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "check_apart",
     "check_output",
     "check_outputs",
     "check_tensors",
     "digest_file",
     "digest_tensors",
+    "identify_file",
     "load_tensors",
     "map_tensors",
     "name_partial",
@@ -48,6 +51,36 @@ METADATA_KEY = "fercli"
 """Key of our JSON in the metadata of a safetensors file."""
 
 
+def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read, which no `force` allows.
+
+    Names do not matter: links are followed, and hard links are one file.
+
+    Args:
+        outputs: Files that will be written, there or not.
+        inputs: Files that are read; taken only where there is an output to compare with.
+
+    Raises:
+        ConfigError: An output is an input.
+    """
+    marks = {mark: path for path in outputs if (mark := identify_file(path)) is not None}
+    for source in inputs if marks else ():
+        mark = identify_file(source)
+        if mark in marks:
+            output = marks[mark]
+            message = f"the output {output} would be written over the input {source}"
+            raise ConfigError(message, hint="name another output")
+
+
+def identify_file(path: Path) -> tuple[int, int] | None:
+    """Return what a regular file is known by under all its names; None if there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
 def check_output(path: Path, *, force: bool) -> None:
     """Refuse to overwrite.
 
@@ -62,17 +95,30 @@ def check_output(path: Path, *, force: bool) -> None:
         raise OutputExistsError(message, hint="give --force to overwrite it, or another --output")
 
 
-def check_outputs(folder: Path | None, names: Iterable[str], *, force: bool) -> None:
+def check_outputs(
+    folder: Path | None, names: Iterable[str], *, force: bool, inputs: Iterable[Path] = ()
+) -> None:
     """Refuse to overwrite any of some files of a folder; without a folder there are none.
+
+    Args:
+        folder: Where the files will be.
+        names: Theirs.
+        force: Overwrite what is there.
+        inputs: Files that are not overwritten all the same, see `check_apart`.
 
     Raises:
         OutputExistsError: One is there and `force` is not set, or the folder is a file.
+        ConfigError: One is an input.
     """
-    if folder and folder.exists() and not folder.is_dir():
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
         message = f"{folder} is a file, and a folder is needed"
         raise OutputExistsError(message, hint="name another --output")
-    for name in names if folder else ():
-        check_output(Path(folder or ".") / name, force=force)
+    outputs = [folder / name for name in names]
+    check_apart(outputs, inputs)
+    for path in outputs:
+        check_output(path, force=force)
 
 
 def remove_others(paths: Mapping[str, Path], written: Iterable[str]) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -456,17 +457,126 @@ def test_output_is_kept_unless_forced(run: Run) -> None:
     assert run("data", "prepare", "synthetic:100", "--force").exit_code == 0
 
 
-def test_pipes_and_dead_links_are_not_read(run_json: RunJson, image_folder: Path) -> None:
+def test_pipes_are_not_read(run_json: RunJson, image_folder: Path) -> None:
     os.mkfifo(image_folder / "train" / "happy" / "pipe.png")
     os.mkfifo(image_folder / "fer2013.csv")
-    (image_folder / "train" / "happy" / "dead.png").symlink_to("nowhere.png")
 
     assert run_json("data", "prepare", image_folder)["data"]["n_images"] == 10
 
 
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("train/happy/dead.png", "nowhere.png"),
+        ("train/linked", "../nowhere"),
+        ("train/linked", "happy/nothing/at/all.png"),
+        ("train/linked", "linked"),
+        ("train/happy/fear", ".."),
+        ("train/linked", "../../archive"),
+    ],
+)
+def test_links_that_lead_nowhere_or_back_are_refused(
+    run: Run, image_folder: Path, link: str, target: str
+) -> None:
+    (image_folder / link).symlink_to(target)
+
+    for words in (
+        ["data", "prepare", image_folder, "--output", "out.safetensors"],
+        ["data", "check", image_folder, "--no-near", "--output", "audit"],
+        ["train", "--data", image_folder, "--recipe", "fast", "--output", "run"],
+    ):
+        result = run(*words)
+
+        assert result.exit_code == 3, result.output
+        assert str(image_folder / link) in result.stderr
+        assert "link" in result.stderr
+    assert not any(Path(name).exists() for name in ("out.safetensors", "audit", "run"))
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+def test_a_folder_that_cannot_be_listed_is_named(
+    run: Run, image_folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, *, at_once: bool
+) -> None:
+    listed = os.scandir
+    victim = next(image_folder.glob("train/*"))
+
+    class Broken:
+        """A listing that ends in the middle."""
+
+        def __enter__(self) -> Iterator[os.DirEntry[str]]:
+            return iter(self)
+
+        def __iter__(self) -> Iterator[os.DirEntry[str]]:
+            with listed(victim) as entries:
+                yield next(entries)
+            raise OSError(number, os.strerror(number))
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    def scan(path: Path) -> Any:
+        if Path(path) != victim:
+            return listed(path)
+        if at_once:
+            raise OSError(number, os.strerror(number), str(path))
+        return Broken()
+
+    monkeypatch.setattr(os, "scandir", scan)
+    result = run("data", "prepare", image_folder, "--output", "out.safetensors")
+
+    assert result.exit_code == 3
+    assert f"{victim} cannot be read ({os.strerror(number)})" in result.stderr
+    assert not Path("out.safetensors").exists()
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    run: Run, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = next(image_folder.glob("train/*/*.png"))
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path == victim:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    result = run("data", "prepare", image_folder, "--output", "out.safetensors")
+
+    assert result.exit_code == 3
+    assert f"{victim} cannot be read" in result.stderr
+
+
+def test_linked_folders_are_read(run_json: RunJson, image_folder: Path, tmp_path: Path) -> None:
+    label = next(image_folder.glob("train/*"))
+    label.rename(tmp_path / "elsewhere")
+    label.symlink_to(tmp_path / "elsewhere")
+
+    assert run_json("data", "prepare", image_folder)["data"]["n_images"] == 10
+
+
+def test_folders_of_splits_are_kept_whatever_files_are_called(
+    run_json: RunJson, faces: Dataset, tmp_path: Path
+) -> None:
+    source = tmp_path / "plain"
+    for number in range(20):
+        folder = source / ("test" if number < 10 else "train") / "happy"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(faces.images[number]).save(folder / f"{number}.png")
+
+    run_json("data", "prepare", source, "--output", "out.safetensors")
+
+    dataset = open_dataset(Path("out.safetensors"))
+    tested = dataset.select("test").images
+    assert dataset.split_names == ("train", "test")
+    assert sorted(map(bytes, tested)) == sorted(map(bytes, faces.images[:10]))
+
+
 def test_missing_and_odd_sources(run: Run, tmp_path: Path) -> None:
     assert run("data", "prepare", "synthetic:100").exit_code == 0
-    assert run("data", "prepare", tmp_path / "nothing").exit_code == 3
+    for name in ("nothing", "x" * 5000):
+        assert run("data", "prepare", tmp_path / name).exit_code == 3
     (tmp_path / "empty").mkdir()
     assert run("data", "prepare", tmp_path / "empty", "--force").exit_code == 3
     assert run("data", "prepare", "synthetic:3").exit_code == 2

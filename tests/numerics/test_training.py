@@ -472,7 +472,7 @@ def test_a_teacher_inside_the_run_that_it_would_replace_is_refused(
     run = RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
     config = build_config({"teacher": str(run.onnx)}, base=tiny_config)
 
-    with pytest.raises(ConfigError, match="lies in the run folder"):
+    with pytest.raises(ConfigError, match="would be written over the input"):
         train(faces, config, run, overwrite=True)
 
     assert digest(run) == digest(trained)

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fercli.errors import ModelFileError, OutputExistsError
+from fercli.errors import ConfigError, ModelFileError, OutputExistsError
 from fercli.storage import (
+    check_apart,
     check_output,
     digest_tensors,
     load_tensors,
@@ -91,6 +92,25 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
         write_json(tmp_path / "a.json", {"loss": float("nan")})
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_inputs_are_told_by_what_they_are(tmp_path: Path) -> None:
+    source, other = tmp_path / "source", tmp_path / "other"
+    source.touch()
+    other.touch()
+    (tmp_path / "soft").symlink_to("source")
+    (tmp_path / "hard").hardlink_to(source)
+    (tmp_path / "loop").symlink_to("loop")
+
+    for name in ("source", "soft", "hard", f"../{tmp_path.name}/source"):
+        output = tmp_path / name
+        with pytest.raises(ConfigError, match="would be written over") as refusal:
+            check_apart([other, output], [tmp_path, source])
+        assert f"{output} " in refusal.value.message
+        with pytest.raises(ConfigError):
+            check_apart([source], [output])
+    check_apart([other, tmp_path / "new", tmp_path, tmp_path / "loop"], [source, tmp_path])
+    check_apart([tmp_path / "new"], iter(lambda: pytest.fail("nobody asks"), None))
 
 
 def test_outputs_are_not_overwritten(tmp_path: Path) -> None:

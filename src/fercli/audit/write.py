@@ -14,13 +14,13 @@ from fercli.audit.check import describe_image
 from fercli.data.ferplus import NOT_A_FACE, find_majority
 from fercli.emotions import FERPLUS_LABELS
 from fercli.plots import plot_faces, save_figure
-from fercli.storage import write_text
+from fercli.storage import check_apart, write_text
 
 if TYPE_CHECKING:
     from fercli.audit.check import Audit
     from fercli.data import Dataset
 
-__all__ = ["write_findings"]
+__all__ = ["find_findings", "write_findings"]
 
 _COLUMNS: Final = ("finding", "group", "image", "source_row", "split", "label", "detail")
 _SHEET: Final = 80
@@ -39,8 +39,10 @@ def write_findings(audit: Audit, folder: Path) -> dict[str, str]:
         Paths by what they are.
 
     Raises:
+        ConfigError: The dataset lies in one of these files.
         DependencyMissingError: matplotlib cannot be imported.
     """
+    check_apart(find_findings(folder), [audit.dataset.path] if audit.dataset.path else [])
     files = {"findings": folder / "findings.csv"}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -50,6 +52,11 @@ def write_findings(audit: Audit, folder: Path) -> dict[str, str]:
         writer.writerow([finding, group, image, *place.values(), detail])
     write_text(files["findings"], text.getvalue())
     return {name: str(path) for name, path in (files | _draw(audit.dataset, folder)).items()}
+
+
+def find_findings(folder: Path) -> list[Path]:
+    """Return the files in a folder that `write_findings` could write over."""
+    return [folder / "findings.csv", folder / "mean-faces.png", *folder.glob("sheet-*.png")]
 
 
 def _list_findings(audit: Audit) -> Iterator[Finding]:

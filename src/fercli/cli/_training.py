@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from fercli.launch import has_speaker, read_launch
 from fercli.results import TrainResult, to_json
 from fercli.runs import RunFolder, is_finished, name_run_directory, read_run_record
 from fercli.settings import build_config, flatten_config
+from fercli.storage import check_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +42,7 @@ def start_run(output: Output, asked: Asked, *, dry_run: bool) -> Outcome:
         return _show_plan(chosen, folder, _load(output, data, digest))
     rank, n_launched = read_launch()
     if not rank:
+        check_apart(folder.list_files(), _list_inputs(asked, chosen, data))
         folder.check_new(overwrite=asked.force)
     from fercli.training import check_training
 
@@ -94,6 +97,17 @@ def _launch(config: TrainConfig, processes: int, folder: RunFolder) -> int:
 
     check_processes(processes, resolve_config(config).device)
     return launch(processes, folder.path)
+
+
+def _list_inputs(asked: Asked, config: TrainConfig, data: str | None) -> Iterator[Path]:
+    """Yield the files that a training reads."""
+    from fercli.data import list_source_files
+    from fercli.training import list_config_files
+
+    if asked.config is not None:
+        yield asked.config
+    yield from list_config_files(config)
+    yield from list_source_files(data)
 
 
 def _load(output: Output, data: str | None, repeated: str | None = None) -> Dataset:

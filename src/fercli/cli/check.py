@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,12 +67,14 @@ def check_command(
       fer data check fer2013.csv.gz --no-near --json
       fer data check fer2013.csv --ferplus fer2013new.csv --output audit
     """
-    from fercli.audit import check_dataset, summarize, write_findings
-    from fercli.data import find_warnings, load_data
+    from fercli.audit import check_dataset, find_findings, summarize, write_findings
+    from fercli.data import find_warnings, list_source_files, load_data
     from fercli.data.ferplus import read_votes
-    from fercli.storage import check_output
+    from fercli.storage import check_apart, check_output
 
     if folder is not None:
+        inputs = itertools.chain([ferplus] if ferplus else [], list_source_files(source))
+        check_apart(find_findings(folder), inputs)
         check_output(folder / "findings.csv", force=force)
     votes = None if ferplus is None else read_votes(ferplus)
     with watch_images(output, "reading the dataset") as on_progress:

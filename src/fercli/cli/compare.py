@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,7 +87,7 @@ def compare_command(
       fer compare runs/fast runs/standard --split public --output comparison
       fer compare runs/fast other.onnx --labels ferplus --input other.onnx=0-255
     """
-    from fercli.data import load_data
+    from fercli.data import list_source_files, load_data
     from fercli.evaluation import (
         COMPARISON_FILES,
         check_names,
@@ -99,7 +100,9 @@ def compare_command(
 
     names = check_names(models)
     how = _read_how(models, labels or [], scaling or [], choose_device_name(device))
-    check_outputs(folder, COMPARISON_FILES.values(), force=force)
+    files = (path for spec in models for path in find_model(spec).files)
+    inputs = itertools.chain(files, list_source_files(data))
+    check_outputs(folder, COMPARISON_FILES.values(), force=force, inputs=inputs)
     with watch_images(output, "reading the dataset") as on_progress:
         dataset = load_data(data, on_progress, output.warn)
     chosen = choose_split(dataset, split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -89,7 +90,7 @@ def evaluate_command(
       fer evaluate runs/fast --robustness --output scores --force
       fer evaluate model.onnx --data synthetic:1000 --require accuracy=0.9
     """
-    from fercli.data import load_data
+    from fercli.data import list_source_files, load_data
     from fercli.evaluation import (
         FILES,
         choose_split,
@@ -101,7 +102,8 @@ def evaluate_command(
 
     least = _parse_require(require) if require is not None else None
     found = find_model(model)
-    check_outputs(folder, FILES.values(), force=force)
+    inputs = itertools.chain(found.files, list_source_files(data))
+    check_outputs(folder, FILES.values(), force=force, inputs=inputs)
     if found.assumed:
         output.note(f"model: {found.origin}")
     runtime = open_runtime(found, device=choose_device_name(device))

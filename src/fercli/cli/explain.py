@@ -94,9 +94,12 @@ def explain_command(
     ]
     if problems:
         raise ConfigError(*problems)
-    paths = list(find_images(images))
+    # Unless it is to be looked at itself, what lies there was explained before.
+    written = [] if folder in map(Path, images) else [folder]
+    paths = list(find_images(images, outputs=written, keep=True))
     targets = [folder / _name_picture(number, path) for number, path in enumerate(paths, 1)]
-    check_outputs(folder, (target.name for target in targets), force=force)
+    names = [target.name for target in targets]
+    check_outputs(folder, names, force=force, inputs=[*paths, *found.files])
     if found.is_onnx:
         output.note("an ONNX file has no gradients: occlusion maps only, no Grad-CAM")
     rows = [

@@ -14,7 +14,7 @@ from fercli.cli._progress import watch_images
 from fercli.cli._tables import print_pairs
 from fercli.errors import ConfigError, DatasetNotFoundError
 from fercli.results import to_json
-from fercli.storage import check_output
+from fercli.storage import check_apart, check_output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,8 +79,8 @@ def export_command(
     held-out split. Nothing is written when less than 95 % of the labels agree or more than half a
     point of accuracy is lost.
 
-    Exit status: 0 done, 2 the output is already there, 3 data missing, 4 model missing or refused,
-    6 the two disagree.
+    Exit status: 0 done, 2 the output is there already or may not be written, 3 data missing,
+    4 model missing or refused, 6 the two disagree.
 
     Examples:
       fer export --onnx
@@ -89,15 +89,18 @@ def export_command(
       fer export runs/fast runs/standard --output both.onnx --data synthetic
       fer export runs/fast --fp16 --data synthetic:1000 --force
     """
+    from fercli.data import list_source_files
+    from fercli.export import check_target, export_any, find_judging_split
+
     if fp16 and int8:
         message = "--fp16 and --int8 are two ways to store weights: choose one"
         raise ConfigError(message)
     kind = "-fp16" if fp16 else "-int8" if int8 else ""
     path = target or Path(f"model{kind}.onnx")
-    check_output(path, force=force)
     found = _find_models(output, models)
-    from fercli.export import export_any, find_judging_split
-
+    check_target(path, found)
+    check_apart([path], list_source_files(data))
+    check_output(path, force=force)
     dataset = _load(output, data) if int8 else _load_if_there(output, data)
     if len(found) > 1:
         if find_judging_split(dataset) is None:

@@ -12,7 +12,7 @@ from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
 from fercli.cli._tables import print_pairs
 from fercli.errors import ConfigError, FercliError
-from fercli.storage import check_output, write_text
+from fercli.storage import check_apart, check_output, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,9 +109,10 @@ def _write_files(
 ) -> dict[str, str]:
     """Write what was asked for, and return where it is."""
     files = {}
-    for path in (diagram, card):
-        if path is not None:
-            check_output(path, force=force)
+    outputs = [path for path in (diagram, card) if path is not None]
+    check_apart(outputs, found.files)
+    for path in outputs:
+        check_output(path, force=force)
     if diagram is not None:
         from fercli.evaluation import plot_network
         from fercli.model_files import read_metadata

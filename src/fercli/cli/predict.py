@@ -25,6 +25,7 @@ from fercli.config import FACES, PredictConfig
 from fercli.detectors import choose_weights
 from fercli.names import safe_name
 from fercli.results import PredictResult, to_json
+from fercli.storage import check_apart, name_partial
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -135,6 +136,10 @@ def predict_command(
     """
     from fercli.inference import find_images, predict_files
 
+    written = [path for path in (target, target and name_partial(target), montage) if path]
+    if not resume:
+        weights = [detector_weights] if detector_weights else []
+        check_apart(written, [*map(Path, paths), *weights])
     rows_go = choose_target(row_format, target, json=output.json, resume=resume, force=force)
     config = PredictConfig(
         faces=faces,
@@ -149,8 +154,10 @@ def predict_command(
         paths,
         _read_stdin() if "-" in paths else (),
         pictures.list_outputs(target),
+        keep=resume,
     )
-    runtime, title, parallel = _open_model(output, model, choose_device_name(device))
+    name = choose_device_name(device)
+    runtime, title, parallel = _open_model(output, model, name, written)
     tally = Tally(runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None)
     left, total = (files, None) if "-" in paths else _look_ahead(files)
     started = perf_counter()
@@ -178,12 +185,15 @@ def predict_command(
     return _conclude(output, result, rows_go, keepers)
 
 
-def _open_model(output: Output, model: str | None, device: str) -> tuple[Runtime, str, bool]:
+def _open_model(
+    output: Output, model: str | None, device: str, written: list[Path]
+) -> tuple[Runtime, str, bool]:
     """Return the model ready to run, what to call it, and whether threads may share it."""
     from fercli.model_files import find_model, open_runtime
 
     on_cpu = device in {"auto", "cpu"}
     found = find_model(model, prefer_onnx=on_cpu)
+    check_apart(written, found.files)
     if found.assumed:
         output.note(f"model: {found.origin}")
     runtime = open_runtime(found, device=device, n_threads=1)

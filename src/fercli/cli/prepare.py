@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,17 +93,18 @@ def prepare_command(
       fer data prepare fer2013.csv --labels ferplus --ferplus fer2013new.csv --soft
       fer data prepare synthetic:1000 --output drawn.safetensors --json
     """
-    from fercli.data import check_source, load_source
+    from fercli.data import check_source, list_source_files, load_source
     from fercli.data.drop import drop_images, parse_drops
     from fercli.data.ferplus import relabel
     from fercli.paths import find_default_dataset
-    from fercli.storage import check_output
+    from fercli.storage import check_apart, check_output
 
     path = target or find_default_dataset()
     reasons = parse_drops(drop) if drop is not None else []
     renames = _parse_renames(label_names or "")
     votes = _read_votes(labels, ferplus, classes, soft=soft)
     check_source(source)
+    check_apart([path], itertools.chain([ferplus] if ferplus else [], list_source_files(source)))
     check_output(path, force=force)
     with watch_images(output, f"reading {Path(source).name}") as on_progress:
         loaded = load_source(source, on_progress, renames)

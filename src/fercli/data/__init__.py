@@ -8,6 +8,7 @@ from fercli.data.sources import (
     LoadedSource,
     check_source,
     find_warnings,
+    list_source_files,
     load_data,
     load_source,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "check_source",
     "draw_faces",
     "find_warnings",
+    "list_source_files",
     "load_data",
     "load_source",
     "map_labels",

@@ -22,6 +22,7 @@ import numpy as np
 from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import DatasetLayoutError, DatasetNotFoundError
 from fercli.storage import (
+    check_apart,
     check_output,
     check_tensors,
     digest_tensors,
@@ -279,7 +280,12 @@ def take_images(dataset: Dataset, chosen: NDArray[np.bool_], **changes: Any) -> 
 
 
 def save_dataset(path: Path, dataset: Dataset) -> None:
-    """Write a dataset atomically."""
+    """Write a dataset atomically.
+
+    Raises:
+        ConfigError: The dataset itself lies in the file.
+    """
+    check_apart([path], [dataset.path] if dataset.path else [])
     metadata = {
         "schema": SCHEMA,
         "kind": "dataset",

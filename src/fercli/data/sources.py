@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
@@ -24,12 +24,19 @@ from fercli.data.folders import find_face_files, read_face_files
 from fercli.data.streams import decompress
 from fercli.data.synthetic import build_synthetic, parse_synthetic
 from fercli.data.tables import SPLITS, TABLE_NAMES, read_table
-from fercli.data.trees import Tree, open_tree
+from fercli.data.trees import FolderTree, Tree, open_tree
 from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import DatasetLayoutError, DatasetNotFoundError
 from fercli.paths import find_default_dataset
 
-__all__ = ["LoadedSource", "check_source", "find_warnings", "load_data", "load_source"]
+__all__ = [
+    "LoadedSource",
+    "check_source",
+    "find_warnings",
+    "list_source_files",
+    "load_data",
+    "load_source",
+]
 
 Progress = Callable[[int, int | None], None]
 """Called with images read so far, and how many there will be where that is known."""
@@ -107,7 +114,7 @@ def load_source(
     try:
         return _read_path(Path(spec), report, renames or {})
     except OSError as reason:
-        message = f"{spec} cannot be read ({reason.strerror or reason})"
+        message = f"{reason.filename or spec} cannot be read ({reason.strerror or reason})"
         raise DatasetLayoutError(message) from reason
 
 
@@ -116,11 +123,43 @@ def check_source(spec: str) -> None:
 
     Raises:
         DatasetNotFoundError: There is nothing at that path.
+        DatasetLayoutError: A folder above it cannot be looked into.
         ConfigError: The N of `synthetic:N` is not a number of images that can be drawn.
     """
-    if parse_synthetic(spec) is None and not Path(spec).exists():
+    if parse_synthetic(spec) is not None:
+        return
+    try:
+        is_there = Path(spec).exists()
+    except OSError as reason:
+        message = f"{spec} cannot be read ({reason.strerror or reason})"
+        raise DatasetLayoutError(message) from reason
+    if not is_there:
         message = f"there is nothing at {spec}"
         raise DatasetNotFoundError(message, hint=_WAYS_ON)
+
+
+def list_source_files(spec: str | None) -> Iterator[Path]:
+    """Yield the files that a source consists of, which no output may land on.
+
+    Args:
+        spec: As `load_data` takes it.
+
+    Raises:
+        DatasetNotFoundError: There is nothing at that path.
+        DatasetLayoutError: A folder cannot be listed.
+        ConfigError: The N of `synthetic:N` is not a number of images that can be drawn.
+    """
+    if spec is not None:
+        check_source(spec)
+        if parse_synthetic(spec) is not None:
+            return
+    path = find_default_dataset() if spec is None else Path(spec)
+    if path.is_dir():
+        # Prepared datasets in a folder are not read: one may lie there, and be made again.
+        names = FolderTree(path).names
+        yield from (path / name for name in names if name.suffix != ".safetensors")
+    else:
+        yield path
 
 
 def _read_path(path: Path, report: Progress, renames: Mapping[str, str]) -> LoadedSource:

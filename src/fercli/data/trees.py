@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
+from typing import IO, Final, Protocol
 
 from fercli.data.archives import (
     DAMAGE,
@@ -23,6 +24,9 @@ from fercli.data.archives import (
 from fercli.errors import DatasetLayoutError
 
 __all__ = ["FolderTree", "Tree", "open_tree"]
+
+_NOWHERE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+_UNREAD: Final = "nothing was written; make it readable, or remove it"
 
 
 class Tree(Protocol):
@@ -79,7 +83,7 @@ def _explain_damage(path: Path) -> Iterator[None]:
 
 
 class FolderTree:
-    """A folder; links to files are followed, linked folders are not.
+    """A folder; links are followed, and what cannot be listed is refused, never left out.
 
     Args:
         root: The folder.
@@ -92,17 +96,26 @@ class FolderTree:
 
     @property
     def names(self) -> list[PurePosixPath]:
-        """Relative names of all regular files, sorted."""
+        """Relative names of all regular files, sorted.
+
+        Raises:
+            DatasetLayoutError: A folder cannot be listed, or a link leads nowhere or in a circle.
+        """
         found: list[PurePosixPath] = []
-        for folder, folders, files in os.walk(self._root):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            relative = PurePosixPath(Path(folder).relative_to(self._root).as_posix())
-            # Pipes, devices and links that lead nowhere are no files to read.
-            found.extend(
-                relative / name
-                for name in files
-                if is_wanted(name) and (Path(folder) / name).is_file()
-            )
+        # With the identities of the folders that each lies in: a link may lead back to one.
+        pending: list[tuple[Path, frozenset[tuple[int, int]]]] = [(self._root, frozenset())]
+        while pending:
+            folder, above = pending.pop()
+            with _explain_unread(folder):
+                status = folder.stat()
+            mark = (status.st_dev, status.st_ino)
+            if mark in above:
+                message = f"{folder} is a link to a folder that it lies in"
+                raise DatasetLayoutError(message, hint=_UNREAD)
+            folders, files = _list_folder(folder)
+            pending += [(Path(path), above | {mark}) for path in folders]
+            relative = PurePosixPath(folder.relative_to(self._root).as_posix())
+            found += [relative / name for name in files]
         return sorted(found)
 
     def open(self, name: PurePosixPath) -> contextlib.AbstractContextManager[IO[bytes]]:
@@ -113,11 +126,43 @@ class FolderTree:
         """Return a file's whole content.
 
         Raises:
-            DatasetLayoutError: It is longer than any image.
+            DatasetLayoutError: It cannot be read, or is longer than any image.
         """
-        check_length(self.name, name, self.size(name))
-        return (self._root / name).read_bytes()
+        path = self._root / name
+        with _explain_unread(path):
+            check_length(self.name, name, self.size(name))
+            return path.read_bytes()
 
     def size(self, name: PurePosixPath) -> int:
         """Return a file's size in bytes."""
         return (self._root / name).stat().st_size
+
+
+def _list_folder(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the paths of the folders in a folder, and the names of its regular files."""
+    folders, files = [], []
+    with _explain_unread(folder), os.scandir(folder) as entries:
+        for entry in entries:
+            if not is_wanted(entry.name):
+                continue
+            with _explain_unread(Path(entry.path)):
+                if entry.is_dir():
+                    folders.append(entry.path)
+                elif entry.is_file():
+                    files.append(entry.name)
+                else:
+                    # A link that leads nowhere fails here. Pipes and devices hold nothing to read.
+                    Path(entry.path).stat()
+    return folders, files
+
+
+@contextlib.contextmanager
+def _explain_unread(path: Path) -> Iterator[None]:
+    """Name what cannot be read: without it a dataset would be smaller, and nobody told."""
+    try:
+        yield
+    except OSError as reason:
+        nowhere = reason.errno in _NOWHERE and path.is_symlink()
+        what = "is a link that leads nowhere" if nowhere else "cannot be read"
+        message = f"{path} {what} ({reason.strerror or reason})"
+        raise DatasetLayoutError(message, hint=_UNREAD) from reason

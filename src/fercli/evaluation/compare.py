@@ -40,7 +40,7 @@ from fercli.ranges import find_unknown_choice
 from fercli.results import ComparedModel, ComparisonResult, PairedDifference
 from fercli.runs import RunFolder, read_history, read_run_record
 from fercli.settings import build_config, flatten_config
-from fercli.storage import check_outputs, remove_others, write_json
+from fercli.storage import check_apart, check_outputs, remove_others, write_json
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -246,9 +246,12 @@ def write_comparison(comparison: Comparison, folder: Path) -> ComparisonResult:
         folder: Where to; made when missing.
 
     Raises:
+        ConfigError: One of the files is a model's or the dataset's.
         DependencyMissingError: matplotlib cannot be imported.
     """
     paths = {kind: folder / name for kind, name in COMPARISON_FILES.items()}
+    for evaluation in comparison.evaluations:
+        check_apart(paths.values(), evaluation.sources)
     result = comparison.result
     written = ["cost"]
     save_figure(comparison.plot(), paths["cost"])

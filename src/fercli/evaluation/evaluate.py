@@ -66,6 +66,8 @@ class Evaluation:
     """[N], learned from; None where unknown."""
     run: Path | None = None
     """The run that the model is of, if it is a run's."""
+    sources: tuple[Path, ...] = ()
+    """Files of the model and the dataset, which nothing may be written over."""
 
     def __repr__(self) -> str:
         low, high = self.accuracy_ci95
@@ -214,6 +216,7 @@ def evaluate(
         mirrored=mirrored,
         seen=None if seen is None else seen[0],
         run=model.run,
+        sources=(*model.files, *([dataset.path] if dataset.path else [])),
     )
 
 

@@ -22,7 +22,7 @@ from fercli.plots import (
     save_figure,
 )
 from fercli.runs import RunFolder
-from fercli.storage import remove_others, write_json, write_text
+from fercli.storage import check_apart, remove_others, write_json, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,9 +62,11 @@ def write_files(evaluation: Evaluation, folder: Path) -> EvaluationResult:
         folder: Where to; made when missing.
 
     Raises:
+        ConfigError: One of the files is the model's or the dataset's.
         DependencyMissingError: matplotlib or jinja2 cannot be imported.
     """
     files = {kind: folder / name for kind, name in FILES.items()}
+    check_apart(files.values(), evaluation.sources)
     drawn = _plot_all(evaluation)
     for kind, figure in drawn.items():
         save_figure(figure, files[kind])

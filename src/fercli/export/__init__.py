@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from fercli.export.choose import export_any, find_judging_split
-from fercli.export.export import TOLERANCE, ParityImages, export_model, export_quantized
+from fercli.export.export import (
+    TOLERANCE,
+    ParityImages,
+    check_target,
+    export_model,
+    export_quantized,
+)
 from fercli.export.join import LabeledImages, join_models
 from fercli.export.quantize import QuantizationImages
 
@@ -12,6 +18,7 @@ __all__ = [
     "LabeledImages",
     "ParityImages",
     "QuantizationImages",
+    "check_target",
     "export_any",
     "export_model",
     "export_quantized",

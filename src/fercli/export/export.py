@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +22,7 @@ from fercli.networks.folding import simplify
 from fercli.networks.runtime import TorchRuntime
 from fercli.results import ExportResult
 from fercli.runs import RunFolder, read_scores
-from fercli.storage import digest_file, open_atomically
+from fercli.storage import check_apart, digest_file, open_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +34,7 @@ __all__ = [
     "TOLERANCE",
     "ParityImages",
     "check_parity",
+    "check_target",
     "describe_file",
     "export_model",
     "export_quantized",
@@ -69,8 +71,9 @@ def export_model(
     Raises:
         VerificationError: The two differ; no file is left.
         ModelFileError: The model is damaged.
-        ConfigError: `half` for a model that is ONNX already.
+        ConfigError: `half` for a model that is ONNX already, or `output` is not to be written.
     """
+    check_target(output, [model])
     if model.is_onnx:
         if half:
             message = "--fp16 needs the trained weights, and this model is ONNX already"
@@ -106,8 +109,9 @@ def export_quantized(
     Raises:
         VerificationError: Too many labels change or too much accuracy is lost; no file is left.
         ModelFileError: The model is damaged.
-        ConfigError: It is in eight bits already.
+        ConfigError: It is in eight bits already, or `output` is not to be written.
     """
+    check_target(output, [model])
     if model.is_onnx and OnnxRuntime(model.path).metadata.get("quantized") == "int8":
         message = f"{model.title} is in eight bits already"
         raise ConfigError(message, hint="without --int8 it is copied")
@@ -130,6 +134,22 @@ def export_quantized(
         images_per_s_before=quantized.images_per_s_before,
         **describe_file(model.title, output),
     )
+
+
+def check_target(output: Path, models: Sequence[ModelFile]) -> None:
+    """Refuse to write where no model belongs, or where one lies that is exported.
+
+    The `model.onnx` of a run is such an export itself, and may be made again.
+
+    Raises:
+        ConfigError: `output` does not end in `.onnx`, or is a file of a model.
+    """
+    for model in models:
+        made = RunFolder(model.run).onnx if model.run else None
+        check_apart([output], [model.path, *(path for path in model.files if path != made)])
+    if output.suffix != ".onnx":
+        message = f"{output} does not end in .onnx, and what is written is an ONNX file"
+        raise ConfigError(message, hint=f"name it {output.stem}.onnx")
 
 
 def _build(

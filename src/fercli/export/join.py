@@ -23,7 +23,13 @@ import numpy as np
 
 import fercli
 from fercli.errors import ModelFileError
-from fercli.export.export import ParityImages, check_parity, describe_file, export_model
+from fercli.export.export import (
+    ParityImages,
+    check_parity,
+    check_target,
+    describe_file,
+    export_model,
+)
 from fercli.inference import predict_in_batches
 from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
 from fercli.metrics import change_temperature, compute_ece, compute_nll, fit_temperature
@@ -75,8 +81,9 @@ def join_models(
     Raises:
         VerificationError: The file says something else than the members; none is left.
         ModelFileError: One is damaged, in eight bits, or has other labels or data than the first.
-        ConfigError: `half` for a model that is ONNX already.
+        ConfigError: `half` for a model that is ONNX already, or `output` is not to be written.
     """
+    check_target(output, models)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.onnx" for number in range(len(models))]
         differences = [

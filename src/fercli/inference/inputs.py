@@ -8,13 +8,20 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
-from fercli.errors import InputNotFoundError
+from fercli.errors import ConfigError, InputNotFoundError
+from fercli.inference.pictures import is_montage
+from fercli.inference.writers import are_rows
+from fercli.storage import check_apart, identify_file
 
 __all__ = ["find_images", "name_within"]
 
 
 def find_images(
-    paths: Sequence[str], stdin: Iterable[str] = (), outputs: Iterable[Path] = ()
+    paths: Sequence[str],
+    stdin: Iterable[str] = (),
+    outputs: Sequence[Path] = (),
+    *,
+    keep: bool = False,
 ) -> Iterator[Path]:
     """Return the files to look at, in the order asked for, each folder's sorted.
 
@@ -25,15 +32,20 @@ def find_images(
             folders), patterns with `*`, `?` or `[`, or `-`. Names say nothing: what is no image
             becomes a row that says so.
         stdin: Lines of paths, used for `-`; a path that is not there comes all the same.
-        outputs: Files and folders that are being written; a folder's search leaves them out.
+        outputs: Files and folders that are being written; a search leaves them out.
+        keep: They are gone on with; else what is there is written over.
 
     Raises:
         InputNotFoundError: A path is missing, or nothing was found at all.
+        ConfigError: An output is an input, by whatever name. Those alone that an earlier command
+            wrote are left out of folders, patterns and stdin without a word.
     """
+    if not keep:
+        check_apart(outputs, (Path(text) for text in paths if text and text != "-"))
     for text in paths:
         if text != "-":
             _check_there(text)
-    left_out = {_locate(path) for path in outputs}
+    left_out = _Outputs(outputs, keep=keep)
     found = itertools.chain.from_iterable(_expand(text, stdin, left_out) for text in paths)
     first = next(found, None)
     if first is None:
@@ -68,7 +80,50 @@ def _locate(path: Path | str) -> Path:
     return Path(os.path.realpath(path.parent), path.name)  # noqa: TID251  # resolve raises on loops
 
 
-def _expand(text: str, stdin: Iterable[str], left_out: set[Path]) -> Iterator[Path]:
+class _Outputs:
+    """What is being written, which no search takes for an input."""
+
+    def __init__(self, outputs: Sequence[Path], *, keep: bool) -> None:
+        self._places = {_locate(path) for path in outputs}
+        # Most files differ by their names alone, and need not be looked for.
+        self._names = {path.name for path in self._places}
+        there = [] if keep else [path for path in outputs if identify_file(path) is not None]
+        self._lost = [path for path in there if not _is_ours(path)]
+        self._folders = [] if keep else [_locate(path) for path in outputs if path.is_dir()]
+
+    def hold(self, path: Path) -> bool:
+        """Return whether a path is an output, not an input.
+
+        Raises:
+            ConfigError: It is both: somebody's file lies there, and would be written over.
+        """
+        if self._lost:
+            check_apart(self._lost, [path])
+        return path.name in self._names and _locate(path) in self._places
+
+    def check_outside(self, path: Path) -> None:
+        """Refuse an input in a folder that is filled, where another's file could take its name.
+
+        Raises:
+            ConfigError: It lies there.
+        """
+        for folder in self._folders:
+            if _locate(path).is_relative_to(folder):
+                message = f"the input {path} lies in {folder}, and could be written over"
+                raise ConfigError(message, hint="name another folder")
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether an earlier command wrote a file, told by how it begins."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(256)
+    except (OSError, ValueError):
+        return False
+    return are_rows(head) or is_montage(head)
+
+
+def _expand(text: str, stdin: Iterable[str], left_out: _Outputs) -> Iterator[Path]:
     """Yield the files of one word; a blank line of stdin has none."""
     if text == "-":
         for line in stdin:
@@ -80,10 +135,11 @@ def _expand(text: str, stdin: Iterable[str], left_out: set[Path]) -> Iterator[Pa
         yield from _expand_path(text, left_out)
 
 
-def _expand_path(text: str, left_out: set[Path]) -> Iterator[Path]:
+def _expand_path(text: str, left_out: _Outputs) -> Iterator[Path]:
     path = Path(text)
-    if not text or (left_out and _locate(path) in left_out):
+    if not text or left_out.hold(path):
         return
+    left_out.check_outside(path)
     # Not of pathlib, which raises on names that are too long and folders that are closed.
     if os.path.isdir(text):  # noqa: PTH112, TID251
         yield from _search(path, left_out)
@@ -102,14 +158,11 @@ def _drop_inner(matches: list[str]) -> Iterator[str]:
         yield match
 
 
-def _search(folder: Path, left_out: set[Path]) -> Iterator[Path]:
+def _search(folder: Path, left_out: _Outputs) -> Iterator[Path]:
     closed: list[OSError] = []
-    names = {path.name for path in left_out}
 
     def is_wanted(root: str, name: str) -> bool:
-        if name.startswith("."):
-            return False
-        return name not in names or _locate(Path(root, name)) not in left_out
+        return not name.startswith(".") and not left_out.hold(Path(root, name))
 
     for root, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if is_wanted(root, name))

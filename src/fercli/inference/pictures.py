@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fercli.errors import ImageDecodeError
 from fercli.images import load_image
-from fercli.storage import open_atomically
+from fercli.storage import check_apart, open_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from fercli.inference.predict import FilePrediction
     from fercli.results import PredictionRow
 
-__all__ = ["Annotator", "Montage"]
+__all__ = ["Annotator", "Montage", "is_montage"]
 
 _INK: Final = (255, 214, 0)
 _SHADE: Final = (20, 20, 20)
+_MARK: Final = "fercli montage"
+"""Stands at the head of a sheet, which tells it from a picture of somebody's."""
+_HEAD_BYTES: Final = 256
 _LEAST_SIDE_PX: Final = 240
 """A picture below this is enlarged: on a face crop no label would fit."""
 
@@ -97,7 +100,12 @@ class Montage:
         self._faces: list[tuple[NDArray[np.uint8], str]] = []
 
     def add(self, prediction: FilePrediction) -> None:
-        """Take the faces of one file, as long as there is room."""
+        """Take the faces of one file, as long as there is room.
+
+        Raises:
+            ConfigError: The sheet would be written over that file.
+        """
+        check_apart([self._path], [prediction.path])
         for row, crop in zip(prediction.rows, prediction.crops, strict=False):
             self._n_faces += 1
             if len(self._faces) < self.MOST:
@@ -105,7 +113,7 @@ class Montage:
 
     def close(self) -> None:
         """Write the sheet; one without a face is blank."""
-        from PIL import Image, ImageDraw
+        from PIL import Image, ImageDraw, PngImagePlugin
 
         columns = min(self._COLUMNS, max(1, math.ceil(math.sqrt(len(self._faces)))))
         rows = max(1, math.ceil(len(self._faces) / columns))
@@ -120,8 +128,10 @@ class Montage:
             sheet.paste(face.convert("RGB"), (x, y))
             middle = (x + self._FACE_PX // 2, y + self._FACE_PX + self._LINE_PX // 2)
             draw.text(middle, text, fill=_SHADE, font=font, anchor="mm")
+        facts = PngImagePlugin.PngInfo()
+        facts.add_text("Software", _MARK)
         with open_atomically(self._path) as stream:
-            sheet.save(stream, "PNG")
+            sheet.save(stream, "PNG", pnginfo=facts)
 
     def describe(self) -> str:
         """Return what was made."""
@@ -130,6 +140,11 @@ class Montage:
             f"{shown:,}" if shown == self._n_faces else f"the first {shown:,} of {self._n_faces:,}"
         )
         return f"{count} faces on {self._path}"
+
+
+def is_montage(head: bytes) -> bool:
+    """Return whether a file that begins so is a sheet that `Montage` wrote."""
+    return head.startswith(b"\x89PNG") and _MARK.encode() in head[:_HEAD_BYTES]
 
 
 def _draw_face(draw: Any, picture: Image.Image, row: PredictionRow, factor: int) -> None:  # noqa: ANN401  # Pillow's own kind

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = [
+    "are_rows",
     "flatten_row",
     "import_pyarrow",
     "key_path",
@@ -58,6 +59,11 @@ def open_writer(
     else:
         # Escapes keep names with line breaks, or bytes that are not UTF-8, on their line.
         yield lambda row: _write_json_line(stream, row)
+
+
+def are_rows(head: bytes) -> bool:
+    """Return whether a file that begins so holds rows that `open_writer` wrote, or nothing yet."""
+    return not head or head.startswith((b"path,", b'{"path": ', b"PAR1"))
 
 
 def key_path(path: str) -> str:

@@ -8,6 +8,7 @@ from fercli.training.interrupt import catch_signals
 from fercli.training.journal import Watcher
 from fercli.training.preflight import check_training, resolve_config
 from fercli.training.run import resume, train
+from fercli.training.teacher import list_config_files
 
 __all__ = [
     "StepReport",
@@ -15,6 +16,7 @@ __all__ = [
     "catch_signals",
     "check_training",
     "keep_memory",
+    "list_config_files",
     "resolve_config",
     "resume",
     "train",

@@ -9,7 +9,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +20,7 @@ from fercli.networks.devices import name_device
 from fercli.results import TrainResult
 from fercli.runs import RunFolder, is_finished, read_run_record
 from fercli.settings import build_config
+from fercli.storage import check_apart
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
 from fercli.training.failures import explain_failures
 from fercli.training.finish import finish_run
@@ -34,7 +34,7 @@ from fercli.training.preflight import check_fit, resolve_config
 from fercli.training.splits import choose_splits
 from fercli.training.start import put_on_device, start
 from fercli.training.targets import find_targets
-from fercli.training.teacher import open_named
+from fercli.training.teacher import list_config_files, open_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,8 +74,8 @@ def train(
     Raises:
         RunExistsError: The folder holds something, and `overwrite` is not set.
         OutputBusyError: Another training writes into the folder.
-        ConfigError: The configuration does not fit the data, or a teacher lies in the run that
-            would be replaced.
+        ConfigError: The configuration does not fit the data, or a file of the run is one that it
+            learns from.
         DatasetNotFoundError: The dataset has no train split, or not the validation split.
         DeviceUnavailableError: The device is not there.
         ModelFileError: The teacher is missing, damaged or of other labels.
@@ -88,7 +88,8 @@ def train(
     def prepare() -> None:
         run.check_new(overwrite=overwrite)
         if overwrite:
-            _check_teachers_outside(config, run)
+            own = [dataset.path] if dataset.path else []
+            check_apart(run.list_files(), [*list_config_files(config), *own])
             run.clear()
 
     return _train(dataset, config, run, prepare, data=data, watcher=watcher)
@@ -178,14 +179,6 @@ def _hold(run: RunFolder, group: Group, prepare: Callable[[], None]) -> Iterator
         if refusal is not None:
             raise refusal
         yield
-
-
-def _check_teachers_outside(config: TrainConfig, run: RunFolder) -> None:
-    """Refuse a teacher that an overwrite would remove."""
-    for teacher in config.distillation.teacher:
-        if Path(teacher).resolve().is_relative_to(run.path.resolve()):
-            message = f"the teacher {teacher} lies in the run folder that would be replaced"
-            raise ConfigError(message, hint="name another --output")
 
 
 def _begin_or_go_on(job: Job) -> TrainResult:

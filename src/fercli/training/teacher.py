@@ -7,8 +7,10 @@ teachers that run inside the training; this way any model will do, an ONNX as we
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.data import Dataset
 
-__all__ = ["Teacher", "ask_teachers", "open_named", "open_teachers"]
+__all__ = ["Teacher", "ask_teachers", "list_config_files", "open_named", "open_teachers"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,17 @@ class Teacher:
     """Which of its outputs each label of the dataset is."""
     identity: dict[str, Any]
     """`model`, `sha256`, `validation` and `chosen_on`, noted in the model that learns from it."""
+
+
+def list_config_files(config: TrainConfig) -> list[Path]:
+    """Return the files that a configuration names: teachers and pretrained weights."""
+    weights = config.transfer.pretrained_weights
+    files = [Path(weights)] if weights else []
+    for spec in config.distillation.teacher:
+        # One that is missing has no files; who opens it says so.
+        with contextlib.suppress(ModelFileError):
+            files += find_model(spec).files
+    return files
 
 
 def open_named(dataset: Dataset, config: TrainConfig) -> list[Teacher]:
