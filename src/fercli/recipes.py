@@ -47,7 +47,7 @@ _SEED: Final[Mapping[str, object]] = {
 }
 """The notebook that the project grew from. It differs in what would otherwise need code of its own:
 the best epoch is chosen on the validation split (there: the test set), norms and biases are not
-decayed, weights are drawn by our `initialize`, rotations reflect the border, steps are of equal
+decayed, weights are sampled by our `initialize`, rotations reflect the border, steps are of equal
 size."""
 
 _FAST: Final[Mapping[str, object]] = {

@@ -67,7 +67,7 @@ def test_a_model_of_other_data_says_so(run: Run, trained: RunFolder, image_folde
     )
 
     assert result.exit_code == 0
-    assert "the model learned drawn faces (synthetic:600)" in result.stderr
+    assert "trained on synthetic faces only (synthetic:600)" in result.stderr
     assert "fitted on public of synthetic:600" in result.stdout
     assert "these very images" not in Path("scores/report.html").read_text()
 

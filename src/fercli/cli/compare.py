@@ -109,7 +109,7 @@ def compare_command(
     if split is None:
         output.note(f"split: {chosen}")
     if dataset.is_synthetic:
-        output.warn("these faces are drawn: scores on them say nothing about real faces")
+        output.warn("these faces are synthetic: scores on them say nothing about real faces")
     candidates = [
         open_candidate(
             name, find_model(spec), dataset, device=how.device, order=how.orders.get(spec),

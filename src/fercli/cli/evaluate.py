@@ -113,7 +113,7 @@ def evaluate_command(
     if split is None:
         output.note(f"split: {chosen}")
     if dataset.is_synthetic:
-        output.warn("these faces are drawn: scores on them say nothing about real faces")
+        output.warn("these faces are synthetic: scores on them say nothing about real faces")
     else:
         warn_of_drawn(output, runtime.metadata)
     run = RunFolder(found.run) if found.run else None

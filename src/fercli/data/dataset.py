@@ -113,7 +113,7 @@ class Dataset:
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether the faces are drawn: scores on it say nothing about real faces."""
+        """Whether the faces are synthetic: scores on it say nothing about real faces."""
         return is_drawn(self.source)
 
     @property

@@ -22,7 +22,7 @@ _SEED: Final = 0
 def draw_splits(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return for each image the split it is drawn for, `[N]`, indices into `DRAWN_SPLITS`.
 
-    Images of the same pixels are drawn together, or a test would hold what was learned. A label
+    Images of the same pixels are kept together, or a test would hold what was learned. A label
     with fewer than three different images has none in the later splits.
 
     Args:

@@ -186,7 +186,7 @@ def _read_path(path: Path, report: Progress, renames: Mapping[str, str]) -> Load
 def find_warnings(dataset: Dataset) -> list[str]:
     """Return what a user should know about a dataset before trusting a score on it."""
     if dataset.is_synthetic:
-        return ["these faces are drawn: scores on them say nothing about real faces"]
+        return ["these faces are synthetic: scores on them say nothing about real faces"]
     if dataset.labeling == FERPLUS:
         return ["the labels are FER+'s, another task: scores do not compare with FER2013's"]
     if dataset.is_official:

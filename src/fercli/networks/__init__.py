@@ -69,7 +69,7 @@ def initialize(
         network: Changed in place.
         generator: Source of the weights, on the CPU.
         pixels: Training images `[N, 1, H, W]` in [0, 1], for a network whose body has a `fit`
-            that computes weights from them; without them such weights are drawn too.
+            that computes weights from them; without them such weights are sampled too.
 
     Source:
         He et al., "Delving Deep into Rectifiers", 2015, section 2.2.
