@@ -101,7 +101,7 @@ class ImageDecodeError(DataError):
 
 
 class ImageRefusedError(ImageDecodeError):
-    """A file is not even opened as an image: too large, or not a regular file."""
+    """A file is not decoded: too large, of too many parts, or not a regular file."""
 
     code = "image-refused"
 

@@ -274,6 +274,18 @@ def test_a_zip_that_unpacks_without_a_bound_is_refused(
     assert "not by deflate" in result.stderr
 
 
+def test_an_image_that_asks_for_too_much_is_refused(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "faces" / "train" / "happy"
+    folder.mkdir(parents=True)
+    Image.new("1", (1_000_001, 1)).save(folder / "long.png")
+
+    result = run("data", "prepare", tmp_path / "faces", "--output", "new.safetensors")
+
+    assert result.exit_code == 3
+    assert "long.png: 1000001x1 has a side of more than" in result.stderr
+    assert not Path("new.safetensors").exists()
+
+
 def test_a_tar_cut_or_flipped_is_refused(
     run: Run, table_rows: Rows, make_table: MakeTable, tmp_path: Path
 ) -> None:

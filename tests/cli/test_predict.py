@@ -68,6 +68,22 @@ def test_files_that_cannot_be_read_are_rows(run: Run, trained: RunFolder, face_f
     assert rows["pipe.png"]["reason"] == "not a regular file"
 
 
+def test_files_that_ask_for_too_much_are_refused_alone(
+    run: Run, trained: RunFolder, face_files: Path
+) -> None:
+    Image.open(face_files / "face-0.png").save(face_files / "a.jpg", progressive=True)
+    whole = (face_files / "a.jpg").read_bytes()
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    (face_files / "a.jpg").write_bytes(whole[:-2] + scan * 200 + whole[-2:])
+
+    result = run("predict", face_files, "--model", trained.onnx, "--format", "jsonl")
+
+    assert result.exit_code == 7
+    refused, *others = map(json.loads, result.stdout.splitlines())
+    assert (refused["status"], refused["reason"]) == ("refused", "a JPEG of more than 100 scans")
+    assert [row["status"] for row in others] == ["ok"] * 5
+
+
 def test_partial_envelope(run_json: RunJson, trained: RunFolder, face_files: Path) -> None:
     (face_files / "text.jpg").write_text("hello")
 
