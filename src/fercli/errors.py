@@ -122,7 +122,7 @@ class ImageNotFoundError(ImageDecodeError, FileNotFoundError):
 
 
 class ImageRefusedError(ImageDecodeError):
-    """A file is not even opened as an image: too large, or not a regular file."""
+    """A file is not decoded: too large, of too many parts, or not a regular file."""
 
     code = "image-refused"
 

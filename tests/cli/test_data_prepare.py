@@ -238,6 +238,55 @@ def test_members_of_a_tar_are_looked_at(
     assert list(tmp_path.glob("*.csv")) == []
 
 
+@pytest.mark.parametrize("kind", ["pax 0.1", "pax 1.0", "gnu"])
+def test_holes_of_a_tar_are_refused(run: Run, tmp_path: Path, kind: str) -> None:
+    member = make_member("fer2013.csv")
+    content = b""
+    if kind == "pax 0.1":
+        hole = {"name": "fer2013.csv", "size": str(3 << 30), "map": f"{3 << 30},0"}
+        member.pax_headers = {f"GNU.sparse.{key}": value for key, value in hole.items()}
+    elif kind == "pax 1.0":
+        hole = {"major": "1", "minor": "0", "name": "fer2013.csv", "realsize": str(3 << 30)}
+        member.pax_headers = {f"GNU.sparse.{key}": value for key, value in hole.items()}
+        content = f"1\n{3 << 30}\n0\n".encode().ljust(512, b"\0")
+        member.size = len(content)
+    else:
+        member.type = tarfile.GNUTYPE_SPARSE
+    path = tmp_path / "holes.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(member, io.BytesIO(content))
+
+    result = run("data", "prepare", path)
+
+    assert result.exit_code == 3
+    assert "is a sparse file" in result.stderr
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_unpacks_without_a_bound_is_refused(
+    run: Run, tmp_path: Path, method: int
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.writestr("train/happy/a.png", bytes(1 << 20))
+
+    result = run("data", "prepare", tmp_path / "a.zip")
+
+    assert result.exit_code == 3
+    assert "not by deflate" in result.stderr
+
+
+def test_an_image_that_asks_for_too_much_is_refused(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "faces" / "train" / "happy"
+    folder.mkdir(parents=True)
+    Image.new("1", (1_000_001, 1)).save(folder / "long.png")
+
+    result = run("data", "prepare", tmp_path / "faces", "--output", "new.safetensors")
+
+    assert result.exit_code == 3
+    assert "long.png: 1000001x1 has a side of more than" in result.stderr
+    assert not Path("new.safetensors").exists()
+
+
 def test_a_tar_cut_or_flipped_is_refused(
     run: Run, table_rows: Rows, make_table: MakeTable, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 from typer.testing import Result
@@ -67,6 +68,52 @@ def test_files_that_cannot_be_read_are_rows(run: Run, trained: RunFolder, face_f
         assert rows[name]["status"] == ("refused" if name == "pipe.png" else "unreadable")
         assert rows[name]["reason"]
     assert rows["pipe.png"]["reason"] == "not a regular file"
+
+
+def test_files_that_ask_for_too_much_are_refused_alone(
+    run: Run, trained: RunFolder, face_files: Path
+) -> None:
+    Image.open(face_files / "face-0.png").save(face_files / "a.jpg", progressive=True)
+    whole = (face_files / "a.jpg").read_bytes()
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    (face_files / "a.jpg").write_bytes(whole[:-2] + scan * 200 + whole[-2:])
+
+    result = run("predict", face_files, "--model", trained.onnx, "--format", "jsonl")
+
+    assert result.exit_code == 7
+    refused, *others = map(json.loads, result.stdout.splitlines())
+    assert (refused["status"], refused["reason"]) == ("refused", "a JPEG of more than 100 scans")
+    assert [row["status"] for row in others] == ["ok"] * 5
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "reason"),
+    [
+        ("Mul", np.float32(-1e33), "not within 0 and 1"),
+        ("Mul", np.float32(0.5), "sum to 0.5"),
+        ("Gather", np.array([0]), "shape [1, 7] for 5 images"),
+    ],
+)
+def test_answers_that_are_no_probabilities_are_refused(
+    run: Run,
+    trained: RunFolder,
+    face_files: Path,
+    operator: str,
+    value: Any,
+    reason: str,
+) -> None:
+    model = onnx.load(trained.onnx)
+    (last,) = [node for node in model.graph.node if "probabilities" in node.output]
+    last.output[:] = ["before"]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), "value"))
+    model.graph.node.append(onnx.helper.make_node(operator, ["before", "value"], ["probabilities"]))
+    onnx.save(model, "odd.onnx")
+
+    result = run("predict", face_files, "--model", "odd.onnx", "--format", "jsonl")
+
+    assert result.exit_code == 4
+    assert reason in result.stderr
+    assert result.stdout == ""
 
 
 def test_partial_envelope(run_json: RunJson, trained: RunFolder, face_files: Path) -> None:

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import threading
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fercli.errors import ImageDecodeError
-from fercli.images import load_face_crop, load_image, to_face_crop
+from fercli.errors import ImageDecodeError, ImageRefusedError
+from fercli.images import (
+    MEMORY,
+    convert_image,
+    decode,
+    load_face_crop,
+    load_image,
+    structure,
+    to_face_crop,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -172,3 +184,204 @@ def test_crops(gray: Any) -> None:
     crop, decoded = load_face_crop(encode(Image.fromarray(doubled), "PNG"))
     assert np.array_equal(crop, small)
     assert decoded.gray.shape == (96, 96)
+
+
+def add_frames(content: bytes, n_frames: int) -> bytes:
+    """Return a little-endian TIFF with frames that list nothing behind its own."""
+    changed = bytearray(content + bytes(len(content) % 2))
+    (first,) = struct.unpack_from("<I", changed, 4)
+    (n_entries,) = struct.unpack_from("<H", changed, first)
+    struct.pack_into("<I", changed, first + 2 + 12 * n_entries, len(changed))
+    for left in range(n_frames - 1, -1, -1):
+        changed += struct.pack("<HI", 0, len(changed) + 6 if left else 0)
+    return bytes(changed)
+
+
+def make_gif(n_frames: int) -> bytes:
+    content = encode(Image.new("L", (4, 4)), "GIF")
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x00"
+    return content[:-1] + frame * (n_frames - 1) + b";"
+
+
+def repeat_scan(content: bytes, n_scans: int) -> bytes:
+    """Return a JPEG whose last scan comes again until there are so many."""
+    at = content.rindex(b"\xff\xda")
+    times = n_scans - content.count(b"\xff\xda") + 1
+    return content[:at] + content[at:-2] * times + content[-2:]
+
+
+def test_frames_are_counted_with_a_bound(gray: Any) -> None:
+    tiff = encode(Image.fromarray(gray), "TIFF")
+
+    for make in (lambda n: add_frames(tiff, n - 1), make_gif):
+        assert load_image(make(structure.MAX_FRAMES)).frames == structure.MAX_FRAMES
+        with pytest.raises(ImageRefusedError, match="more than 10,000 frames"):
+            load_image(make(structure.MAX_FRAMES + 1))
+
+
+@pytest.mark.parametrize("options", [{}, {"big_tiff": True}, {"compression": "tiff_lzw"}])
+def test_frames_of_a_tiff_are_those_that_pillow_counts(gray: Any, options: Any) -> None:
+    frames = [Image.fromarray(gray + number) for number in range(5)]
+    content = encode(frames[0], "TIFF", save_all=True, append_images=frames[1:], **options)
+
+    assert load_image(content).frames == Image.open(io.BytesIO(content)).n_frames == 5  # type: ignore[attr-defined]  # of this format
+
+
+def test_a_chain_of_frames_may_be_a_ring_or_torn(gray: Any) -> None:
+    content = bytearray(add_frames(encode(Image.fromarray(gray), "TIFF"), 3))
+    for link in (content[4:8], struct.pack("<I", 1 << 30)):
+        content[-4:] = link
+
+        decoded = load_image(bytes(content))
+
+        assert decoded.frames in {4, 5}
+        assert np.array_equal(decoded.gray, gray)
+
+
+def test_scans_of_a_jpeg_are_counted_with_a_bound(gray: Any) -> None:
+    plain = encode(Image.fromarray(gray), "JPEG", progressive=True)
+    exif = Image.Exif()
+    exif[0x010E] = (b"\xff\xda" * 500).decode("latin-1")
+    metadata = encode(Image.fromarray(gray), "JPEG", progressive=True, exif=exif)
+
+    # Scans of a preview or of what comes behind the image are none of its own.
+    assert np.array_equal(load_image(metadata).gray, load_image(plain).gray)
+    assert np.array_equal(load_image(plain + plain * 200).gray, load_image(plain).gray)
+    load_image(repeat_scan(plain, 100))
+    with pytest.raises(ImageRefusedError, match="more than 100 scans"):
+        load_image(repeat_scan(plain, 101))
+    with pytest.raises(ImageRefusedError, match="more than 100 scans"):
+        load_image(repeat_scan(encode(Image.fromarray(gray), "JPEG"), 101))
+
+
+def test_a_large_jpeg_may_have_fewer_scans(monkeypatch: pytest.MonkeyPatch, gray: Any) -> None:
+    plain = encode(Image.fromarray(gray), "JPEG", progressive=True)
+    monkeypatch.setattr(structure, "_MAX_SCANNED_PIXELS", 48 * 48 * 50)
+
+    load_image(repeat_scan(plain, 50))
+    with pytest.raises(ImageRefusedError, match="51 scans of 2304 pixels"):
+        load_image(repeat_scan(plain, 51))
+
+
+def make_tiff(*entries: tuple[int, int, int, int], order: str = "<") -> bytes:
+    """Return a TIFF of some entries: tag, type, count, value as it stands in the file."""
+    head = struct.pack(f"{order}2sHIH", b"II" if order == "<" else b"MM", 42, 8, len(entries))
+    listed = b"".join(struct.pack(f"{order}HHII", *entry) for entry in entries)
+    return head + listed + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (make_tiff((322, 4, 1, 40_000), (323, 4, 1, 40_000)), "a tile of 1600000000 pixels"),
+        (make_tiff((322, 3, 1, 40_000), (323, 3, 1, 40_000)), "a tile of 1600000000 pixels"),
+        (
+            make_tiff((322, 3, 1, 40_000 << 16), (323, 3, 1, 40_000 << 16), order=">"),
+            "a tile of 1600000000 pixels",
+        ),
+        (make_tiff((273, 4, 16_000_000, 8)), "a list of more than 262,144 numbers"),
+        (b"II\x2b\0\x08\0\0\0" + struct.pack("<QQ", 16, 10**9), "more than 65,535 entries"),
+    ],
+)
+def test_a_tiff_that_asks_for_too_much_is_refused(content: bytes, reason: str) -> None:
+    with pytest.raises(ImageRefusedError, match=reason):
+        load_image(content)
+
+
+def test_tiles_are_decoded(gray: Any) -> None:
+    content = encode(
+        Image.fromarray(gray), "TIFF", compression="tiff_deflate", tiffinfo={322: 64, 323: 64}
+    )
+
+    assert np.array_equal(load_image(content).gray, gray)
+
+
+def test_parts_of_a_file_are_counted_with_a_bound(
+    monkeypatch: pytest.MonkeyPatch, gray: Any
+) -> None:
+    monkeypatch.setattr(decode, "_MAX_READS", 1000)
+    plain = encode(Image.fromarray(gray), "PNG")
+    at = plain.index(b"IDAT") - 4
+    empty = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+
+    load_image(plain[:at] + empty * 100 + plain[at:])
+    with pytest.raises(ImageRefusedError, match="more than 1,000 parts"):
+        load_image(plain[:at] + empty * 1000 + plain[at:])
+
+
+def test_sides_are_capped() -> None:
+    content = encode(Image.new("1", (1_000_001, 1)), "PNG")
+
+    with pytest.raises(ImageRefusedError, match="1000001x1 has a side of more"):
+        load_image(content)
+
+
+def draw(mode: str, height: int, width: int) -> Image.Image:
+    """Return an image of random pixels."""
+    generator = np.random.default_rng(height)
+    kind, top = {
+        "I;16": (np.uint16, 65536),
+        "I": (np.int32, 65536),
+        "F": (np.float32, 256),
+    }.get(mode, (np.uint8, 256))
+    shape = (height, width) if top > 256 or mode == "F" else (height, width, 4)
+    image = Image.fromarray(generator.integers(0, top, shape).astype(kind))
+    if mode == "P":
+        image = image.convert("RGB").quantize(16)
+        image.info["transparency"] = 3
+    return image if image.mode == mode else image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+def test_pixels_do_not_depend_on_the_strips(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    image = draw(mode, 37, 23)
+    whole = convert_image(image, color=True)
+
+    for n_pixels in (1, 100, 23 * 36):
+        monkeypatch.setattr(decode, "_STRIP_PIXELS", n_pixels)
+        found = convert_image(image, color=True)
+        assert np.array_equal(found.gray, whole.gray)
+        assert found.rgb is not None
+        assert whole.rgb is not None
+        assert np.array_equal(found.rgb, whole.rgb)
+
+
+def test_numbers_are_rounded_to_the_nearest_grey() -> None:
+    every = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    floats = np.random.default_rng(0).random((200, 200), dtype=np.float32)
+    floats[0, :2] = 0, 1
+
+    wanted = np.rint(every.astype(np.float64) * (255.0 / 65535)).astype(np.uint8)
+    assert np.array_equal(load_image(encode(Image.fromarray(every), "PNG")).gray, wanted)
+    wanted = np.rint(floats.astype(np.float64) * 255.0).astype(np.uint8)
+    assert np.array_equal(load_image(encode(Image.fromarray(floats), "TIFF")).gray, wanted)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F", "RGBA"])
+def test_copies_are_small(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setattr(decode, "_STRIP_PIXELS", 1 << 14)
+    image = draw(mode, 1000, 1000)
+    convert_image(image)
+
+    tracemalloc.start()
+    convert_image(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    # The grey values are a byte each; float64 of all pixels would be eight.
+    assert peak < 3_000_000
+
+
+def test_large_images_wait_for_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(encode(Image.new("L", (2000, 1000)), "PNG"))
+    waiting = threading.Thread(target=load_image, args=(path,))
+
+    with MEMORY.open_share() as share:
+        share.resize(1 << 40)
+        waiting.start()
+        waiting.join(0.1)
+        assert waiting.is_alive()
+    waiting.join(10)
+
+    assert not waiting.is_alive()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
-import lzma
 import stat
 import struct
 import tarfile
@@ -40,7 +39,6 @@ MAX_TOTAL_BYTES: Final = 4 << 30
 DAMAGE: Final = (
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     OSError,
     EOFError,
     RuntimeError,
@@ -232,6 +230,10 @@ def _check_kind(archive: str, info: zipfile.ZipInfo) -> None:
         what = "a link" if kind == stat.S_IFLNK else "no regular file"
         message = f"{archive}: {_shorten(info.orig_filename)} is {what}, which is refused"
         raise DatasetLayoutError(message)
+    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        # Others Python unpacks without a bound: a kilobyte of bzip2 may be a gigabyte.
+        message = f"{archive}: {_shorten(info.orig_filename)} is packed, but not by deflate"
+        raise DatasetLayoutError(message, hint="pack it again by zip's usual method, deflate")
     if info.flag_bits & 1:
         message = f"{archive}: {_shorten(info.orig_filename)} is encrypted"
         raise DatasetLayoutError(message, hint="unpack it with its password first")
@@ -262,6 +264,13 @@ def unpack_tar(path: Path, folder: Path, budget: Budget) -> None:
                 if info.isdir():
                     continue
                 name = _check_name(path.name, info.name)
+                # Holes take no bytes of the archive, and all of the folder's.
+                if info.issparse():
+                    message = (
+                        f"{path.name}: {_shorten(info.name)} is a sparse file, which is refused"
+                    )
+                    hint = "pack it again without --sparse"
+                    raise DatasetLayoutError(message, hint=hint)
                 if info.type not in {tarfile.REGTYPE, tarfile.AREGTYPE}:
                     what = "a link" if info.issym() or info.islnk() else "no regular file"
                     message = f"{path.name}: {_shorten(info.name)} is {what}, which is refused"

@@ -6,6 +6,9 @@ gives the same grey values: orientation is applied, 16 bits are scaled rather th
 is what `convert("L")` does), transparency is laid on white as a page shows it, and only the first
 frame of an animation counts.
 
+A small file can ask for much memory or time. What it asks for is counted before a codec sees it,
+what is computed of its pixels is computed in strips, and all threads share one budget of bytes.
+
 Shape legend: H, W are the height and width of the upright image in pixels.
 """
 
@@ -18,14 +21,18 @@ import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from fercli.config import MAX_PIXELS
 from fercli.errors import FercliError, ImageDecodeError, ImageRefusedError
+from fercli.images.memory import MEMORY, Share
+from fercli.images.structure import check_frames, check_scans, check_structure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
     from PIL import Image
 
@@ -38,9 +45,36 @@ SUFFIXES: Final = frozenset(
 """Names by which folders are searched; whether a file is an image its content decides."""
 MAX_FILE_BYTES: Final = 1 << 30
 """Largest file that is read; the pixels of 100 megapixels in 16-bit colour fit."""
+_MAX_SIDE_PX: Final = 1_000_000
+"""Of an image; what libraries keep for each row or column is no longer small beyond it."""
+_MAX_READS: Final = 1 << 20
+"""Pieces of a file that Pillow asks for: some for each chunk, block or entry, some µs each."""
+_STRIP_PIXELS: Final = 1 << 20
+"""Pixels that are converted at once."""
+_STORED_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
+"""Of a pixel in Pillow's memory; four in other modes."""
+_COPIES: Final = {"TIFF": 2, "WEBP": 4}
+"""Images of its size that a codec has at once, the result among them; others have one."""
+_COPIES_WITH_COEFFICIENTS: Final = 3
+"""The same of a JPEG with several scans, whose coefficients have two bytes."""
 
 _SIXTEEN_BIT: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _TRANSPARENT: Final = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
+_ORIENTATION: Final = 0x0112
+_TURNS: Final[dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]]] = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+}
+"""By EXIF's orientation: what puts the pixels of an image, or its colors, upright.
+
+Source: "Exif 2.32", CIPA DC-008, 2019, section 4.6.4, tag Orientation.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,32 +90,45 @@ class DecodedImage:
 
 
 def load_image(
-    source: Path | bytes, *, max_pixels: int = MAX_PIXELS, color: bool = False
+    source: Path | bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    color: bool = False,
+    share: Share | None = None,
 ) -> DecodedImage:
     """Decode an image file, or its bytes, into grey, and into color where that is asked for.
+
+    Waits while other threads decode images that leave too little of the process's budget of bytes.
 
     Args:
         source: A path (regular files only, links to them included) or a file's whole content.
         max_pixels: Largest width times height that is decoded.
         color: Keep the colors, too.
+        share: What counts the image's bytes, for one who keeps it for a while; by default they are
+            counted until it is decoded.
 
     Raises:
         ImageDecodeError: Not a regular file, not one of the six formats, truncated, too large,
             holding pixels without a defined brightness, or refused by its codec for any reason.
-        ImageRefusedError: Of these: not a regular file, or too large.
+        ImageRefusedError: Of these: not a regular file, or too large, or of too many parts.
     """
+    if share is None:
+        with MEMORY.open_share() as own:
+            return load_image(source, max_pixels=max_pixels, color=color, share=own)
     try:
-        content = source if isinstance(source, bytes) else _read_regular_file(source)
-        return _decode(io.BytesIO(content), max_pixels, color=color)
+        content = source if isinstance(source, bytes) else _read_regular_file(source, share)
+        decoded = _decode(content, max_pixels, color=color, share=share)
     except FercliError:
         raise
     except Exception as reason:
         # Codecs raise ValueError, SyntaxError, struct.error, IndexError and more on odd files;
         # whatever it was, one file must not end a batch of thousands.
         raise ImageDecodeError(_describe(reason)) from reason
+    share.resize(decoded.gray.nbytes + (0 if decoded.rgb is None else decoded.rgb.nbytes))
+    return decoded
 
 
-def _read_regular_file(path: Path) -> bytes:
+def _read_regular_file(path: Path, share: Share) -> bytes:
     """Read a file without ever waiting on a pipe or device."""
     # O_NONBLOCK: opening a pipe nobody writes to would otherwise hang before it can be refused.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -97,6 +144,7 @@ def _read_regular_file(path: Path) -> bytes:
         if status.st_size > MAX_FILE_BYTES:
             message = f"larger than {MAX_FILE_BYTES} bytes"
             raise ImageRefusedError(message)
+        share.resize(status.st_size)
         return _read_all(descriptor, status.st_size)
     finally:
         os.close(descriptor)
@@ -132,7 +180,9 @@ def convert_image(
     """
     try:
         _check_size(image, max_pixels)
-        return _convert(image, frames=1, color=color)
+        with MEMORY.open_share() as share:
+            share.resize(_estimate_bytes(image, has_coefficients=False, color=color))
+            return _convert(image, frames=1, color=color)
     except FercliError:
         raise
     except Exception as reason:
@@ -145,37 +195,103 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
     if width * height > max_pixels:
         message = f"{width}x{height} is more than {max_pixels} pixels"
         raise ImageRefusedError(message)
+    if max(width, height) > _MAX_SIDE_PX:
+        message = f"{width}x{height} has a side of more than {_MAX_SIDE_PX} pixels"
+        raise ImageRefusedError(message)
     if not width * height:
         message = "it has no pixels"
         raise ImageDecodeError(message)
 
 
-def _convert(image: Image.Image, *, frames: int, color: bool) -> DecodedImage:
-    """Return an opened image, upright, as pixels."""
-    from PIL import ImageOps
+def _estimate_bytes(image: Image.Image, *, has_coefficients: bool, color: bool) -> int:
+    """Return how many bytes decoding an opened image takes at its peak, and the result among them.
 
-    # A JPEG says by these whether it is turned; looking further takes as long as decoding it.
-    is_plain = image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}
-    upright = image if is_plain else ImageOps.exif_transpose(image)
-    gray = _read_scalars(upright)
-    if gray is not None:
-        return DecodedImage(gray, frames, np.stack([gray] * 3, axis=2) if color else None)
-    shown = _lay_on_white(upright)
-    gray = np.array(shown.convert("L"), dtype=np.uint8)
-    rgb = np.array(shown.convert("RGB"), dtype=np.uint8) if color else None
-    return DecodedImage(gray, frames, rgb)
+    Args:
+        image: Its pixels need not be there yet.
+        has_coefficients: It is a JPEG of several scans.
+        color: Colors are asked for.
+    """
+    n_pixels = image.width * image.height
+    copies = _COPIES_WITH_COEFFICIENTS if has_coefficients else _COPIES.get(image.format or "", 1)
+    return n_pixels * (_STORED_BYTES.get(image.mode, 4) * copies + (4 if color else 1))
 
 
-def _decode(stream: BinaryIO, max_pixels: int, *, color: bool) -> DecodedImage:
+class _Stream(io.BytesIO):
+    """A file's content that can be read in so many pieces, then no more.
+
+    Raises:
+        ImageRefusedError: From `read`: there were too many.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._n_reads = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._n_reads += 1
+        if self._n_reads > _MAX_READS:
+            message = f"it has more than {_MAX_READS:,} parts"
+            raise ImageRefusedError(message)
+        return super().read(size)
+
+
+def _decode(content: bytes, max_pixels: int, *, color: bool, share: Share) -> DecodedImage:
     from PIL import Image
 
     _silence_pillow()
-    with Image.open(stream, formats=FORMATS) as image:
+    structure = check_structure(content, max_pixels)
+    with Image.open(_Stream(content), formats=FORMATS) as image:
         _check_size(image, max_pixels)
-        frames = int(getattr(image, "n_frames", 1))
+        check_scans(structure.scans, image.width * image.height)
+        n_bytes = _estimate_bytes(image, has_coefficients=structure.scans > 1, color=color)
+        share.resize(len(content) + n_bytes + structure.tile_pixels * 4)
+        # Pillow's own count of a TIFF's frames takes quadratic time.
+        frames = structure.frames or int(getattr(image, "n_frames", 1))
+        check_frames(frames)
         image.seek(0)
         image.load()
         return _convert(image, frames=frames, color=color)
+
+
+def _convert(image: Image.Image, *, frames: int, color: bool) -> DecodedImage:
+    """Return an opened image, upright, as pixels."""
+    image.load()
+    scale = _choose_scale(image)
+    gray = np.empty((image.height, image.width), dtype=np.uint8)
+    rgb = np.empty((*gray.shape, 3), dtype=np.uint8) if color and scale is None else None
+    for rows, strip in _cut_strips(image):
+        if scale is not None:
+            gray[rows] = scale(np.asarray(strip))
+            continue
+        shown = _lay_on_white(strip)
+        gray[rows] = np.asarray(shown.convert("L"))
+        if rgb is not None:
+            rgb[rows] = np.asarray(shown.convert("RGB"))
+    turn = _choose_turn(image)
+    gray = np.ascontiguousarray(turn(gray))
+    if scale is not None and color:
+        rgb = np.stack([gray] * 3, axis=2)
+    elif rgb is not None:
+        rgb = np.ascontiguousarray(turn(rgb))
+    return DecodedImage(gray, frames, rgb)
+
+
+def _cut_strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """Yield a loaded image in pieces of whole rows, so that copies of a piece are small."""
+    n_rows = max(1, _STRIP_PIXELS // image.width)
+    if n_rows >= image.height:
+        yield slice(None), image
+        return
+    for top in range(0, image.height, n_rows):
+        bottom = min(top + n_rows, image.height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+
+
+def _choose_turn(image: Image.Image) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """Return what puts pixels upright, as the image's orientation says."""
+    # A JPEG says by these whether it is turned; looking further takes as long as decoding it.
+    is_plain = image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}
+    return _TURNS.get(1 if is_plain else image.getexif().get(_ORIENTATION, 1), _TURNS[1])
 
 
 @functools.cache
@@ -187,14 +303,18 @@ def _silence_pillow() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _read_scalars(image: Image.Image) -> NDArray[np.uint8] | None:
-    """Return [H, W] brightness of an image of numbers that are not bytes, None for others."""
+def _choose_scale(
+    image: Image.Image,
+) -> Callable[[NDArray[np.generic]], NDArray[np.uint8]] | None:
+    """Return what maps pixels that are numbers, not bytes, to brightness; None for others."""
     if image.mode in _SIXTEEN_BIT:
-        return _scale(np.asarray(image), 65535)
+        return _scale_sixteen_bits
     if image.mode == "I":
-        return _scale_integers(np.asarray(image))
+        _check_integers(image)
+        return _scale_sixteen_bits
     if image.mode == "F":
-        return _scale_floats(np.asarray(image))
+        full = _find_full(image)
+        return lambda values: _scale(values, full)
     return None
 
 
@@ -217,25 +337,45 @@ def _scale(values: NDArray[np.generic], full: int) -> NDArray[np.uint8]:
     return np.rint(scaled).astype(np.uint8)
 
 
-def _scale_integers(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Map a 32-bit image that holds 16-bit values, the form some PNG and TIFF files take."""
-    low, high = int(values.min()), int(values.max())
+def _scale_sixteen_bits(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Map whole numbers of 0..65535 to 0..255, rounding to nearest."""
+    mapped: NDArray[np.uint8] = _list_sixteen_bits()[values]
+    return mapped
+
+
+@functools.cache
+def _list_sixteen_bits() -> NDArray[np.uint8]:
+    """Return what each of the 65,536 values is mapped to."""
+    return _scale(np.arange(65536), 65535)
+
+
+def _check_integers(image: Image.Image) -> None:
+    """Refuse a 32-bit image but one of 16-bit values, the form some PNG and TIFF files take."""
+    low, high = map(int, _find_range(image))
     if low < 0 or high > 65535:
         message = f"32-bit pixels from {low} to {high} have no defined brightness"
         raise ImageDecodeError(message)
-    return _scale(values, 65535)
 
 
-def _scale_floats(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Map float pixels in [0, 1] or [0, 255]."""
-    low, high = float(values.min()), float(values.max())
+def _find_full(image: Image.Image) -> int:
+    """Return which value is white in an image of floats, 1 or 255."""
+    low, high = map(float, _find_range(image))
     if not (np.isfinite(low) and np.isfinite(high)):
         message = "it has pixels that are not numbers (NaN or infinite)"
         raise ImageDecodeError(message)
     if low < 0 or high > 255:
         message = f"float pixels from {low:g} to {high:g} have no defined brightness"
         raise ImageDecodeError(message)
-    return _scale(values, 1 if high <= 1 else 255)
+    return 1 if high <= 1 else 255
+
+
+def _find_range(image: Image.Image) -> tuple[np.generic, np.generic]:
+    """Return the least and the largest of an image's numbers; NaN where one of them is NaN."""
+    ranges = []
+    for _rows, strip in _cut_strips(image):
+        values = np.asarray(strip)
+        ranges.append((values.min(), values.max()))
+    return np.min([low for low, _ in ranges]), np.max([high for _, high in ranges])
 
 
 def _describe(reason: Exception) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from fercli.emotions import LABELS, find_label
 from fercli.errors import ConfigError, ModelFileError
 from fercli.inference.onnx import open_session, run_session
+from fercli.inference.runtime import predict_checked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,9 +111,11 @@ class ForeignRuntime:
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]` for `[N, 48, 48]` uint8."""
         answers = self._run(images)
-        if not self._gives_probabilities:
-            answers = np.exp(answers - answers.max(axis=1, keepdims=True))
-        probabilities: NDArray[np.float32] = answers / answers.sum(axis=1, keepdims=True)
+        # What comes of infinities and sums of zero, `predict_checked` refuses.
+        with np.errstate(all="ignore"):
+            if not self._gives_probabilities:
+                answers = np.exp(answers - answers.max(axis=1, keepdims=True))
+            probabilities: NDArray[np.float32] = answers / answers.sum(axis=1, keepdims=True)
         return probabilities
 
     def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -212,8 +215,12 @@ class ReducedRuntime:
         self.device = runtime.device
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return probabilities `[N, K]` of the labels kept, for `[N, 48, 48]` uint8."""
-        kept = self._runtime.predict(images)[:, self._columns]
+        """Return probabilities `[N, K]` of the labels kept, for `[N, 48, 48]` uint8.
+
+        Raises:
+            ModelFileError: As in `predict_checked`, of all labels.
+        """
+        kept = predict_checked(self._runtime, images)[:, self._columns]
         # Where nothing is left, no label is likelier than another.
         kept = np.maximum(kept, np.finfo(np.float32).tiny)
         reduced: NDArray[np.float32] = kept / kept.sum(axis=1, keepdims=True)

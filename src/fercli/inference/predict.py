@@ -23,7 +23,7 @@ import numpy as np
 
 from fercli.config import PredictConfig
 from fercli.errors import ImageDecodeError, ImageRefusedError
-from fercli.images import DecodedImage, Face, FaceFinder, cut_face, load_image
+from fercli.images import MEMORY, DecodedImage, Face, FaceFinder, cut_face, load_image
 from fercli.inference.runtime import predict_checked
 from fercli.results import PredictionRow
 
@@ -167,8 +167,10 @@ def _measure(path: Path) -> int:
 
 def _load(path: Path, finder: FaceFinder, max_pixels: int) -> _Loaded:
     try:
-        image = load_image(path, max_pixels=max_pixels, color=finder.needs_color)
-        return _find_faces(path, image, finder)
+        # The image's bytes count until its faces are cut out.
+        with MEMORY.open_share() as share:
+            image = load_image(path, max_pixels=max_pixels, color=finder.needs_color, share=share)
+            return _find_faces(path, image, finder)
     except ImageDecodeError as reason:
         refused = isinstance(reason, ImageRefusedError)
         return _Loaded(path, reason=reason.message, refused=refused)

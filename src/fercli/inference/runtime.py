@@ -5,7 +5,7 @@ Shape legend: N images, K labels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Runtime", "predict_checked", "predict_in_batches", "predict_mirrored"]
+
+_RANGE_TOLERANCE: Final = 1e-3
+"""How far beyond 0 and 1 a probability may lie."""
+_SUM_TOLERANCE: Final = 1e-2
+"""How far from 1 probabilities may sum."""
 
 
 class Runtime(Protocol):
@@ -51,16 +56,41 @@ def predict_in_batches(
 
 
 def predict_checked(runtime: Runtime, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return probabilities `[N, K]` that are numbers.
+    """Return probabilities `[N, K]` that can be some.
 
     Raises:
-        ModelFileError: The model gives NaN or infinity: its weights are damaged.
+        ModelFileError: The answer is of another shape or type, not within 0 and 1, or a row does
+            not sum to 1: the model is damaged, or none of ours.
     """
     probabilities = runtime.predict(images)
-    if not np.isfinite(probabilities).all():
-        message = "the model gives probabilities that are not numbers; its weights are damaged"
-        raise ModelFileError(message, hint="take another copy of it, or train it again")
+    fault = _find_fault(probabilities, (len(images), len(runtime.labels)))
+    if fault is not None:
+        raise ModelFileError(fault, hint="take another copy of it, or train it again")
     return probabilities
+
+
+def _find_fault(answer: object, shape: tuple[int, int]) -> str | None:
+    """Return what is wrong with an answer that should be probabilities of a shape, or None."""
+    if not isinstance(answer, np.ndarray) or answer.dtype.kind != "f":
+        kind = getattr(answer, "dtype", type(answer).__name__)
+        return f"the model gives {kind} where probabilities are floats; it is damaged"
+    if answer.shape != shape or not answer.size:
+        wanted = "{} images and {} labels".format(*shape)
+        return f"the model gives answers of the shape {list(answer.shape)} for {wanted}"
+    low, high = answer.min(), answer.max()
+    # NaN compares as false, so the tests are written to fail on it.
+    if not (low >= -_RANGE_TOLERANCE and high <= 1 + _RANGE_TOLERANCE):
+        if not np.isfinite(answer).all():
+            return "the model gives probabilities that are not numbers; its weights are damaged"
+        return (
+            f"the model gives probabilities from {low:g} to {high:g}, which are not within 0 and 1"
+        )
+    sums = answer.sum(axis=1)
+    low, high = sums.min(), sums.max()
+    if not (low >= 1 - _SUM_TOLERANCE and high <= 1 + _SUM_TOLERANCE):
+        worst = low if 1 - low > high - 1 else high
+        return f"the model gives probabilities that sum to {worst:g}, not to 1"
+    return None
 
 
 def predict_mirrored(

@@ -1,0 +1,88 @@
+"""One budget of bytes for all images that are decoded at the same time.
+
+Each thread's image may be within its own cap and all of them together far beyond the machine's
+memory. A limit on threads would hold back small images for the sake of large ones, so bytes are
+counted instead. Shares grow while they are held, which may never end in everybody waiting: who came
+first always gets what it asks for, so one image at a time is decoded however large it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+__all__ = ["MEMORY", "ByteBudget", "Share"]
+
+_DECODING_BYTES: Final = 1 << 30
+"""Of all images under way: eight photos of 24 megapixels, or one image of the largest size."""
+_UNCOUNTED_BYTES: Final = 1 << 20
+"""Up to this an image is not counted: of a face crop the counting would be felt."""
+
+
+class ByteBudget:
+    """So many bytes, shared by threads.
+
+    Args:
+        n_bytes: What all shares may have together, the oldest excepted.
+    """
+
+    def __init__(self, n_bytes: int) -> None:
+        self._n_bytes = n_bytes
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew; for a process whose threads stayed in its parent."""
+        self._changed = threading.Condition()
+        # In order of arrival, which dictionaries keep.
+        self._held: dict[Share, int] = {}
+
+    @contextlib.contextmanager
+    def open_share(self) -> Iterator[Share]:
+        """Yield a share of nothing; what it has grown to is given back at the end."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self._give_back(share)
+
+    def resize(self, share: Share, n_bytes: int) -> None:
+        """See `Share.resize`."""
+        if n_bytes <= _UNCOUNTED_BYTES and share not in self._held:
+            return
+        with self._changed:
+            self._held.setdefault(share, 0)
+            if n_bytes > self._held[share]:
+                self._changed.wait_for(lambda: self._may_have(share, n_bytes))
+            self._held[share] = n_bytes
+            self._changed.notify_all()
+
+    def _may_have(self, share: Share, n_bytes: int) -> bool:
+        others = sum(self._held.values()) - self._held[share]
+        return others + n_bytes <= self._n_bytes or next(iter(self._held)) is share
+
+    def _give_back(self, share: Share) -> None:
+        if share in self._held:
+            with self._changed:
+                del self._held[share]
+                self._changed.notify_all()
+
+
+class Share:
+    """What one image has of a budget; `ByteBudget.open_share` makes one."""
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+
+    def resize(self, n_bytes: int) -> None:
+        """Have so many bytes from now on; waits until others have given back enough."""
+        self._budget.resize(self, n_bytes)
+
+
+MEMORY: Final = ByteBudget(_DECODING_BYTES)
+"""The process's."""
+if hasattr(os, "register_at_fork"):
+    # Shares of threads that a child does not have would never be given back there.
+    os.register_at_fork(after_in_child=MEMORY.forget)
