@@ -26,7 +26,7 @@ from fercli.model_files import find_model, open_runtime
 from fercli.runs import RunFolder, is_finished, read_run_record
 from fercli.settings import build_config
 from fercli.storage import write_json
-from fercli.training import keep_memory, train
+from fercli.training import train, tune_malloc
 
 if TYPE_CHECKING:
     from fercli.data import Dataset
@@ -49,7 +49,7 @@ _ADAMW: Final = {
 ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
     "augmentation": {
         "none": _STILL,
-        "the seed's: flip, rotation 10": {**_STILL, "flip": "random", "rotation_deg": 10.0},
+        "the notebook's: flip, rotation 10": {**_STILL, "flip": "random", "rotation_deg": 10.0},
         "ours: alternating flip, shift 0.06": {},
         "ours, flip random": {"flip": "random"},
         "ours + rotation 15, scale 0.15": {"rotation_deg": 15.0, "scale": 0.15},
@@ -90,7 +90,7 @@ ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
     },
     "augmentation in a longer training": {
         "none": _STILL,
-        "the seed's: flip, rotation 10": {**_STILL, "flip": "random", "rotation_deg": 10.0},
+        "the notebook's: flip, rotation 10": {**_STILL, "flip": "random", "rotation_deg": 10.0},
         "ours: alternating flip, shift 0.06": {},
         "the standard recipe's": {
             "rotation_deg": 15.0, "scale": 0.2, "shift": 0.12, "contrast": 0.3, "erasing": 0.4,
@@ -98,7 +98,9 @@ ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
     },
     "other networks": {
         "ours, 64, 128, 256": {"widths": (64, 128, 256), "sizes_px": (48,)},
-        "the seed's network": {"network": "seed", "stem": "learned", "sizes_px": (48,), **_ADAMW},
+        "the notebook's network": {
+            "network": "notebook", "stem": "learned", "sizes_px": (48,), **_ADAMW,
+        },  # fmt: skip
         "resnet18, from scratch": {"network": "resnet18", "sizes_px": (48,), **_ADAMW},
         "vgg11_bn, from scratch": {"network": "vgg11_bn", "sizes_px": (48,), **_ADAMW},
     },
@@ -133,7 +135,7 @@ def main() -> None:
     parser.add_argument("--data", help="default: the prepared dataset in the data home")
     add_write_option(parser)
     options = parser.parse_args()
-    keep_memory()
+    tune_malloc()
     dataset = load_data(options.data)
     everything = {}
     for group in options.group or ROWS:

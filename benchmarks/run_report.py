@@ -25,8 +25,8 @@ def main() -> None:
     result, config, dataset = record["result"], record["config"], record["dataset"]
     with publish(options.write or "", write=options.write is not None):
         n_images = dataset["n_validation"]
-        n_right = round(result["validation_accuracy"] * n_images)
-        low, high = compute_wilson_interval(n_right, n_images)
+        n_correct = round(result["validation_accuracy"] * n_images)
+        low, high = compute_wilson_interval(n_correct, n_images)
         print_header("what a finished run reached, by its own record")
         print(f"trained by: {write_command(record, public=True)}")
         print(f"{config['recipe']}, {result['network']}, {result['parameters']:,} parameters")

@@ -1,4 +1,4 @@
-"""Drawn faces: time to draw them, accuracy of a linear model and of our CNN.
+"""Synthetic faces: time to draw them, accuracy of a linear model and of our CNN.
 
 python benchmarks/synthetic.py [--images 10000] [--epochs 8]
 """
@@ -52,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
     with measure() as drawing:
         dataset = build_synthetic(options.images)
-    print_header(f"{options.images:,} drawn faces")
+    print_header(f"{options.images:,} synthetic faces")
     print(f"drawing: {drawing}; n = 1")
     linear = score_linear(dataset)
     listed = ", ".join(f"{score:.1%} at C = {strength:g}" for strength, score in linear.items())

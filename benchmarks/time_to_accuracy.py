@@ -1,6 +1,6 @@
-"""Time to accuracy: the `fast` recipe against the seed's, on this machine, in one run.
+"""Time to accuracy: the `fast` recipe against the notebook's, on this machine, in one run.
 
-The seed's time is what its log says it needs, 19 epochs of 449 steps, at the seconds per step
+The notebook's time is what its log says it needs, 19 epochs of 449 steps, at the seconds per step
 measured here (fp32, default memory order). The fast side is trained in full, once per seed, and
 counts every epoch with its validation. Neither side counts loading, export and pictures. Both keep
 their memory, as `fer train` does.
@@ -29,7 +29,7 @@ from fercli.metrics import compute_wilson_interval
 from fercli.networks import build_network, initialize
 from fercli.recipes import find_recipe
 from fercli.settings import build_config
-from fercli.training import keep_memory, resolve_config
+from fercli.training import resolve_config, tune_malloc
 from fercli.training.loss import build_criterion, count_labels
 from fercli.training.state import build_state
 from fercli.training.step import prepare_batch, take_step
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from fercli.data import Dataset
 
 SEED_STEPS = 449 * 19
-"""ceil(28,709 / 64) steps an epoch, for the 19 epochs of the seed's log."""
+"""ceil(28,709 / 64) steps an epoch, for the 19 epochs of the notebook's log."""
 
 
 def measure_seed_step(dataset: Dataset, n_steps: int) -> list[float]:
-    """Return the seconds of each of some steps of the seed's recipe."""
-    config = resolve_config(build_config({"device": "cpu"}, base=find_recipe("seed")))
+    """Return the seconds of each of some steps of the notebook's recipe."""
+    config = resolve_config(build_config({"device": "cpu"}, base=find_recipe("notebook")))
     train_split = dataset.select("train")
     network = build_network(config.model, len(dataset.label_names))
     initialize(network, torch.Generator().manual_seed(0))
@@ -84,26 +84,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="default: the prepared dataset in the data home")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=20, help="steps of the seed's recipe to time")
+    parser.add_argument(
+        "--steps", type=int, default=20, help="steps of the notebook's recipe to time"
+    )
     parser.add_argument("--set", dest="settings", action="append", default=[])
     add_write_option(parser)
     options = parser.parse_args()
-    keep_memory()
+    tune_malloc()
     with publish("time to accuracy", write=options.write):
         compare(options)
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Time a few steps of the seed's recipe and whole trainings of the fast one."""
+    """Time a few steps of the notebook's recipe and whole trainings of the fast one."""
     dataset = load_data(options.data)
-    print_header("time to accuracy, fast recipe against the seed's, on the CPU")
+    print_header("time to accuracy, fast recipe against the notebook's, on the CPU")
 
     steps = measure_seed_step(dataset, options.steps)
     step_s = statistics.median(steps)
-    seed_s = step_s * SEED_STEPS
+    notebook_s = step_s * SEED_STEPS
     spread = f"median of {len(steps)}, {min(steps):.3f} to {max(steps):.3f}"
     print(f"seed: {step_s:.3f} s a step ({spread})")
-    print(f"seed: {seed_s:,.0f} s for {SEED_STEPS:,} steps of 64 images")
+    print(f"seed: {notebook_s:,.0f} s for {SEED_STEPS:,} steps of 64 images")
 
     accuracies, durations = [], []
     n_images = len(dataset.select("public").labels)
@@ -120,7 +122,8 @@ def compare(options: argparse.Namespace) -> None:
     mean_s = statistics.mean(durations)
     print(f"mean {statistics.mean(accuracies):.2%}, worst {min(accuracies):.2%}, {mean_s:.1f} s")
     print(
-        f"ratio: 1/{seed_s / mean_s:.1f} of the seed's time, worst 1/{seed_s / max(durations):.1f}"
+        f"ratio: 1/{notebook_s / mean_s:.1f} of the notebook's time, "
+        f"worst 1/{notebook_s / max(durations):.1f}"
     )
 
 

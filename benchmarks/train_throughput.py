@@ -23,8 +23,8 @@ from fercli.data import build_synthetic
 from fercli.networks import build_network, count_parameters, initialize
 from fercli.recipes import find_recipe
 from fercli.settings import build_config, parse_setting
-from fercli.training import keep_memory, resolve_config
-from fercli.training.average import update_average
+from fercli.training import resolve_config, tune_malloc
+from fercli.training.ema import update_average
 from fercli.training.loss import build_criterion, count_labels
 from fercli.training.state import build_state
 from fercli.training.step import LabeledImages, prepare_batch, take_step
@@ -47,7 +47,7 @@ def measure_peak(dtype: torch.dtype, device: torch.device) -> float:
 
 
 def build(config: TrainConfig) -> tuple[TrainingState, LabeledImages]:
-    """Return a training before its first step, and drawn faces to step over."""
+    """Return a training before its first step, and synthetic faces to step over."""
     device = torch.device(config.device)
     network = build_network(config.model, 7)
     initialize(network, torch.Generator().manual_seed(0))
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--set", dest="settings", action="append", default=[])
     add_write_option(parser)
     options = parser.parse_args()
-    keep_memory()
+    tune_malloc()
     section = f"throughput of {options.recipe} at {options.size} px"
     with publish(section, write=options.write):
         report(options)

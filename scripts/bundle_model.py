@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fercli.data import load_data
-from fercli.data.twins import save_digests
+from fercli.data.duplicates import save_digests
 from fercli.evaluation import build_card, describe_scores, describe_training, evaluate
 from fercli.export import LabeledImages, ParityImages, export_model, join_models
 from fercli.inference.onnx import METADATA_KEY

@@ -1,4 +1,4 @@
-"""Fixtures: small drawn datasets, a trained run made once, the command line under test."""
+"""Fixtures: small synthetic datasets, a trained run made once, the command line under test."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def start() -> Start:
 
 @pytest.fixture(scope="session")
 def faces() -> Dataset:
-    """600 drawn faces: 480 train, 60 public, 60 private."""
+    """600 synthetic faces: 480 train, 60 public, 60 private."""
     return build_synthetic(600)
 
 
@@ -145,19 +145,19 @@ def train_in_pieces() -> Callable[..., list[RunInterruptedError]]:
 
     A rule that never lets it end fails the test instead of going on for ever.
     """
-    from fercli.training import Watcher, resume, train
+    from fercli.training import Callbacks, resume, train
 
     def call(
         faces: Dataset, config: TrainConfig, run: RunFolder, should_stop: Callable[[], int]
     ) -> list[RunInterruptedError]:
         stops: list[RunInterruptedError] = []
-        watcher = Watcher(should_stop=should_stop)
+        callbacks = Callbacks(should_stop=should_stop)
         while len(stops) < 200:
             try:
                 if run.record.exists():
-                    resume(faces, run, watcher=watcher)
+                    resume(faces, run, callbacks=callbacks)
                 else:
-                    train(faces, config, run, watcher=watcher)
+                    train(faces, config, run, callbacks=callbacks)
             except RunInterruptedError as reason:
                 stops.append(reason)
             else:
@@ -243,12 +243,12 @@ def make_table() -> Callable[..., Path]:
 
 
 @pytest.fixture
-def make_foreign() -> Callable[..., NDArray[np.float32]]:
+def make_external() -> Callable[..., NDArray[np.float32]]:
     """Write an ONNX classifier that fercli did not export."""
-    return write_foreign
+    return write_external
 
 
-def write_foreign(
+def write_external(
     path: Path, shape: list[Any], n_outputs: int, *, softmax: bool = False
 ) -> NDArray[np.float32]:
     """Write a linear classifier as somebody else would export it, and return its weights."""
@@ -267,7 +267,7 @@ def write_foreign(
     output = "answers" if softmax else "logits"
     graph = helper.make_graph(
         nodes,
-        "foreign",
+        "external",
         [helper.make_tensor_value_info("input_1", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, [shape[0], n_outputs])],
         [numpy_helper.from_array(weights, "weights")],

@@ -27,10 +27,7 @@ from fercli.dependencies import import_pandas
 from fercli.detectors import choose_weights
 from fercli.errors import DatasetNotFoundError, ImageDecodeError, ImageNotFoundError
 from fercli.images import DecodedImage, FaceFinder, convert_image, cut_face, load_image
-from fercli.inference import find_images, open_writer, predict_files
-from fercli.inference.predict import describe_faces
 from fercli.inference.runtime import predict_in_batches
-from fercli.inference.writers import flatten_row, import_pyarrow, list_columns
 from fercli.model_files import (
     DEFAULT_BUNDLED,
     ModelFile,
@@ -39,6 +36,9 @@ from fercli.model_files import (
     find_weights_file,
     open_runtime,
 )
+from fercli.prediction import find_images, open_writer, predict_files
+from fercli.prediction.predict import describe_faces
+from fercli.prediction.writers import flatten_row, import_pyarrow, list_columns
 from fercli.results.html import format_html
 from fercli.storage import check_output, open_partial, wrap_text
 

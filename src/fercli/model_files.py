@@ -28,11 +28,11 @@ __all__ = [
     "ModelFile",
     "build_untrained",
     "describe_model",
+    "describe_provenance",
     "find_model",
     "find_weights_file",
-    "identify",
     "list_bundled",
-    "list_choosers",
+    "list_selection_splits",
     "load_network",
     "open_runtime",
     "read_metadata",
@@ -286,7 +286,7 @@ def read_metadata(model: ModelFile) -> dict[str, Any]:
     return metadata
 
 
-def identify(model: ModelFile, metadata: dict[str, Any]) -> dict[str, Any]:
+def describe_provenance(model: ModelFile, metadata: dict[str, Any]) -> dict[str, Any]:
     """Return what another model notes of one that it learned from, or that is a part of it.
 
     Args:
@@ -300,7 +300,7 @@ def identify(model: ModelFile, metadata: dict[str, Any]) -> dict[str, Any]:
         "model": _name(model),
         "sha256": model.compute_digest(),
         "validation": metadata.get("validation"),
-        "chosen_on": list_choosers(metadata),
+        "chosen_on": list_selection_splits(metadata),
     }
 
 
@@ -314,7 +314,7 @@ def _name(model: ModelFile) -> str:
     return f"members/{run.name}" if run.parent.name == "members" else run.name
 
 
-def list_choosers(metadata: dict[str, Any]) -> list[str]:
+def list_selection_splits(metadata: dict[str, Any]) -> list[str]:
     """Return the splits, or fractions of train, that chose a model and what it was made from.
 
     Args:

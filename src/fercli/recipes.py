@@ -25,8 +25,8 @@ __all__ = ["RECIPES", "find_recipe", "write_command"]
 _TYPED: Final = ("recipe", "seed", "device", "precision")
 """What a command always says, since the machine would choose otherwise."""
 
-_SEED: Final[Mapping[str, object]] = {
-    "network": "seed",
+_NOTEBOOK: Final[Mapping[str, object]] = {
+    "network": "notebook",
     "dropout": 0.5,
     "rotation_deg": 10.0,
     "scale": 0.0,
@@ -126,7 +126,7 @@ does not learn images by heart, so little is done against that."""
 RECIPES: Final[Mapping[str, TrainConfig]] = {
     name: build_config({"recipe": name, **values})
     for name, values in (
-        ("seed", _SEED),
+        ("notebook", _NOTEBOOK),
         ("fast", _FAST),
         ("standard", _STANDARD),
         ("best", _BEST),

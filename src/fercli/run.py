@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from fercli.results import EpochReport
-    from fercli.training import StepReport, Watcher
+    from fercli.training import Callbacks, StepReport
 
     Source = Dataset | str | PathLike[str] | None
     Progress = Callable[[EpochReport], object]
@@ -203,9 +203,9 @@ def train(
     folder.check_new(overwrite=overwrite)
     dataset = to_dataset(data)
 
-    def work(watcher: Watcher) -> None:
+    def work(callbacks: Callbacks) -> None:
         name = _name_data(data, dataset)
-        train_run(dataset, config, folder, data=name, watcher=watcher, overwrite=overwrite)
+        train_run(dataset, config, folder, data=name, callbacks=callbacks, overwrite=overwrite)
 
     _watch(work, on_progress, on_step)
     return Run(folder.path)
@@ -244,23 +244,23 @@ def resume(
         raise DatasetNotFoundError(message, hint="give the dataset it was begun with: data=")
     dataset = to_dataset(data) if data is not None else load_data(named)
 
-    def work(watcher: Watcher) -> None:
+    def work(callbacks: Callbacks) -> None:
         name = named if data is None else _name_data(data, dataset)
-        resume_run(dataset, folder, data=name, watcher=watcher)
+        resume_run(dataset, folder, data=name, callbacks=callbacks)
 
     _watch(work, on_progress, on_step)
     return Run(folder.path)
 
 
 def _watch(
-    work: Callable[[Watcher], None],
+    work: Callable[[Callbacks], None],
     on_progress: Progress | None,
     on_step: Callable[[StepReport], None] | None,
 ) -> None:
     """Train with signals caught and sentences logged."""
-    from fercli.training import Watcher, catch_signals, keep_memory
+    from fercli.training import Callbacks, catch_signals, tune_malloc
 
-    keep_memory()
+    tune_malloc()
 
     def on_epoch(report: EpochReport) -> None:
         if on_progress is not None:
@@ -268,7 +268,7 @@ def _watch(
 
     with catch_signals() as should_stop:
         work(
-            Watcher(
+            Callbacks(
                 on_step=on_step or (lambda _report: None),
                 on_epoch=on_epoch,
                 on_note=_LOG.info,

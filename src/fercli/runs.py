@@ -31,7 +31,7 @@ __all__ = [
     "read_history",
     "read_run_record",
     "read_scores",
-    "tell_time",
+    "utc_now",
 ]
 
 RUNS: Final = Path("runs")
@@ -248,6 +248,6 @@ def find_newest_run(root: Path = RUNS) -> Path | None:
     return newest[1] if newest else None
 
 
-def tell_time() -> str:
+def utc_now() -> str:
     """Return the time in UTC, to the millisecond, as text that sorts."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")

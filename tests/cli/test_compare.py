@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from fercli.emotions import LABELS
 from fercli.evaluation import check_names
-from fercli.inference.foreign import ForeignRuntime, parse_labels
+from fercli.inference.external import ExternalRuntime, parse_labels
 from fercli.metrics import adjust_holm, bootstrap_difference, compute_mcnemar
 from fercli.settings import build_config
 from fercli.training import train
@@ -127,32 +127,32 @@ def test_other_peoples_models(
     run_json: RunJson,
     trained: RunFolder,
     dataset_path: Path,
-    make_foreign: MakeForeign,
+    make_external: MakeForeign,
     form: Foreign,
 ) -> None:
-    make_foreign(
-        Path("foreign.onnx"), form.shape, form.n_outputs, softmax=form.answers == "softmax"
+    make_external(
+        Path("external.onnx"), form.shape, form.n_outputs, softmax=form.answers == "softmax"
     )
 
     data = run_json(
-        "compare", trained.onnx, "foreign.onnx", "--data", dataset_path, "--labels", form.labels,
+        "compare", trained.onnx, "external.onnx", "--data", dataset_path, "--labels", form.labels,
         "--input", form.scaling,
     )["data"]  # fmt: skip
 
-    ours, foreign = data["models"]
-    assert (ours["protocol"], foreign["protocol"]) == ("held-out", "unknown")
-    assert foreign["parameters"] == np.prod(form.shape[1:]) * form.n_outputs
-    assert foreign["ignored_labels"] == (["contempt"] if form.n_outputs == 8 else [])
-    assert sum(map(sum, foreign["scores"]["confusion_matrix"])) == 60
+    ours, external = data["models"]
+    assert (ours["protocol"], external["protocol"]) == ("held-out", "unknown")
+    assert external["parameters"] == np.prod(form.shape[1:]) * form.n_outputs
+    assert external["ignored_labels"] == (["contempt"] if form.n_outputs == 8 else [])
+    assert sum(map(sum, external["scores"]["confusion_matrix"])) == 60
 
 
 def test_a_foreign_model_gets_the_pixels_that_were_described(
-    tmp_path: Path, faces: Dataset, make_foreign: MakeForeign
+    tmp_path: Path, faces: Dataset, make_external: MakeForeign
 ) -> None:
-    weights = make_foreign(tmp_path / "f.onnx", ["N", 48, 48, 3], 7)
+    weights = make_external(tmp_path / "f.onnx", ["N", 48, 48, 3], 7)
     images = faces.images[:5]
 
-    answers = ForeignRuntime(tmp_path / "f.onnx", parse_labels("folders"), "-1-1").predict(images)
+    answers = ExternalRuntime(tmp_path / "f.onnx", parse_labels("folders"), "-1-1").predict(images)
 
     pixels = np.repeat(images[..., None], 3, axis=3).reshape(5, -1) / 127.5 - 1
     powers = np.exp(pixels @ weights)
@@ -160,10 +160,10 @@ def test_a_foreign_model_gets_the_pixels_that_were_described(
 
 
 def test_each_foreign_model_is_read_as_was_said_of_it(
-    run_json: RunJson, dataset_path: Path, make_foreign: MakeForeign
+    run_json: RunJson, dataset_path: Path, make_external: MakeForeign
 ) -> None:
-    make_foreign(Path("a.onnx"), ["N", 1, 48, 48], 7)
-    make_foreign(Path("b.onnx"), ["N", 1, 64, 64], 8)
+    make_external(Path("a.onnx"), ["N", 1, 48, 48], 7)
+    make_external(Path("b.onnx"), ["N", 1, 64, 64], 8)
 
     def score(*words: object) -> list[float]:
         models = run_json("compare", *words, "--data", dataset_path)["data"]["models"]
@@ -180,11 +180,11 @@ def test_each_foreign_model_is_read_as_was_said_of_it(
 
 
 def test_bad_words_about_foreign_models(
-    run: Run, trained: RunFolder, dataset_path: Path, make_foreign: MakeForeign
+    run: Run, trained: RunFolder, dataset_path: Path, make_external: MakeForeign
 ) -> None:
-    make_foreign(Path("foreign.onnx"), ["N", 1, 48, 48], 7)
-    make_foreign(Path("flat.onnx"), ["N", 2304], 7)
-    words = ["compare", trained.onnx, "foreign.onnx", "--data", dataset_path]
+    make_external(Path("external.onnx"), ["N", 1, 48, 48], 7)
+    make_external(Path("flat.onnx"), ["N", 2304], 7)
+    words = ["compare", trained.onnx, "external.onnx", "--data", dataset_path]
 
     assert run(*words).exit_code == 4
     assert run(*words, "--labels", "ferplus").exit_code == 4
@@ -192,7 +192,7 @@ def test_bad_words_about_foreign_models(
     assert run(*words, "--labels", "fer2013", "--input", "0-2").exit_code == 2
     assert run(*words, "--labels", "a,b,c,d,e,f,g").exit_code == 4
     assert run(*words, "--labels", "other.onnx=fer2013").exit_code == 2
-    assert run(*words, "--labels", "fer2013", "--input", "foreign.onnx=0-2").exit_code == 2
+    assert run(*words, "--labels", "fer2013", "--input", "external.onnx=0-2").exit_code == 2
     flat = ["compare", trained.onnx, "flat.onnx", "--data", dataset_path, "--labels", "fer2013"]
     assert run(*flat).exit_code == 4
     assert run(*words, "--split", "validation", "--labels", "fer2013").exit_code == 3
@@ -247,17 +247,17 @@ def test_label_orders_are_understood_by_name() -> None:
 
 
 def test_each_matrix_has_its_own_labels(
-    run_json: RunJson, trained: RunFolder, dataset_path: Path, make_foreign: MakeForeign
+    run_json: RunJson, trained: RunFolder, dataset_path: Path, make_external: MakeForeign
 ) -> None:
-    make_foreign(Path("foreign.onnx"), ["N", 1, 48, 48], 7)
+    make_external(Path("external.onnx"), ["N", 1, 48, 48], 7)
 
     data = run_json(
-        "compare", trained.onnx, "foreign.onnx", "--data", dataset_path, "--labels", "folders"
+        "compare", trained.onnx, "external.onnx", "--data", dataset_path, "--labels", "folders"
     )["data"]
 
-    ours, foreign = data["models"]
-    assert (ours["labels"], foreign["labels"]) == (list(LABELS), sorted(LABELS))
-    for model in (ours, foreign):
+    ours, external = data["models"]
+    assert (ours["labels"], external["labels"]) == (list(LABELS), sorted(LABELS))
+    for model in (ours, external):
         support = [model["scores"]["per_class"][label]["support"] for label in model["labels"]]
         assert [sum(row) for row in model["scores"]["confusion_matrix"]] == support
 
@@ -267,7 +267,7 @@ def test_probabilities_in_eight_bits_are_no_logits(tmp_path: Path, faces: Datase
     rows = np.array([[0.691, 0.1, 0.1, 0.05, 0.05, 0.005, 0.012]], dtype=np.float32)
     write_constant(path, rows)
 
-    answers = ForeignRuntime(path, LABELS, "0-1").predict(faces.images[:2])
+    answers = ExternalRuntime(path, LABELS, "0-1").predict(faces.images[:2])
 
     assert answers == pytest.approx(np.repeat(rows / rows.sum(), 2, axis=0), abs=1e-6)
 

@@ -17,8 +17,8 @@ import pytest
 from typer.testing import Result
 
 from fercli.data import open_dataset
-from fercli.download.answers import Remote
 from fercli.download.fetch import fetch
+from fercli.download.responses import RemoteFile
 from fercli.errors import CredentialsError, DownloadError, OutputExistsError, SetupError
 
 Run = Callable[..., Result]
@@ -140,7 +140,7 @@ class Getter:
 
     def __call__(self, kind: str, **options: Any) -> Path:
         url = f"{self.server.url}/{kind}/file.bin"
-        remote = Remote(url=url, identity=url, headers=options.pop("headers", {}))
+        remote = RemoteFile(url=url, identity=url, headers=options.pop("headers", {}))
         target = self.folder / "file.bin"
         fetch(lambda: remote, target, **{"origin": url, **options})
         return target

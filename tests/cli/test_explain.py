@@ -189,7 +189,7 @@ def test_a_card_says_what_was_scored(run: Run, trained: RunFolder, dataset_path:
     card = Path("after.md").read_text()
     assert "| private | synthetic:600 | held-out | 60 |" in card
     assert "fer train" in card
-    assert "Drawn faces" in card
+    assert "Synthetic faces" in card
     assert "expected calibration error" in card
     assert run("info", "--card", "none.md").exit_code == 2
     assert run("info", trained.onnx, "--diagram", "onnx.png", "--card", "onnx.md").exit_code == 0

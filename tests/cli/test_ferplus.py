@@ -12,7 +12,7 @@ from fercli.data import Dataset, open_dataset, save_dataset
 from fercli.data.dataset import take_images
 from fercli.runs import RunFolder
 from fercli.settings import build_config
-from fercli.training import Watcher, train
+from fercli.training import Callbacks, train
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -32,7 +32,7 @@ def soften(faces: Dataset, share: float) -> Dataset:
 
 def train_once(dataset: Dataset, config: TrainConfig, folder: Path) -> EpochReport:
     reports: list[EpochReport] = []
-    train(dataset, config, RunFolder(folder), watcher=Watcher(on_epoch=reports.append))
+    train(dataset, config, RunFolder(folder), callbacks=Callbacks(on_epoch=reports.append))
     return reports[-1]
 
 

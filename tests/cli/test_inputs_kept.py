@@ -14,9 +14,9 @@ from fercli.data import Dataset, load_data, open_dataset, save_dataset
 from fercli.errors import ConfigError
 from fercli.evaluation import evaluate, write_files
 from fercli.export import ParityImages, check_target, export_model, export_quantized, join_models
-from fercli.inference import FilePrediction, find_images
-from fercli.inference.pictures import Montage
 from fercli.model_files import find_model, open_runtime
+from fercli.prediction import FilePrediction, find_images
+from fercli.prediction.annotate import Montage
 from fercli.runs import RunFolder
 from fercli.settings import build_config
 from fercli.training import train

@@ -18,9 +18,9 @@ from typer.testing import Result
 from fercli.config import PredictConfig
 from fercli.emotions import LABELS
 from fercli.images import load_image
-from fercli.inference import FilePrediction, predict_files
-from fercli.inference.folders import OutputFolder, Sorter
 from fercli.inference.onnx import OnnxRuntime
+from fercli.prediction import FilePrediction, predict_files
+from fercli.prediction.outputs import OutputFolder, Sorter
 from fercli.results import PredictionRow
 from fercli.storage import open_partial
 
@@ -583,7 +583,7 @@ def test_rows_do_not_depend_on_the_threads(
 
     found = []
     for n_threads in (1, 2, 7):
-        monkeypatch.setattr("fercli.inference.predict._count_processors", lambda n=n_threads: n)
+        monkeypatch.setattr("fercli.prediction.predict._count_processors", lambda n=n_threads: n)
         found.append([prediction.rows for prediction in predict_files(runtime, paths)])
 
     assert found[0] == found[1] == found[2]
@@ -640,7 +640,7 @@ def test_rows_written_since_the_options_were_looked_at_stay(
     def finish_first(*_: object) -> None:
         Path("rows.jsonl").write_text("{}\n")
 
-    monkeypatch.setattr("fercli.cli.predict.warn_of_drawn", finish_first)
+    monkeypatch.setattr("fercli.cli.predict.warn_if_synthetic", finish_first)
 
     result = run("predict", face_files, "--model", trained.onnx, "--output", "rows.jsonl")
 

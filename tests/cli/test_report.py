@@ -465,7 +465,7 @@ def test_whose_choice_it_was_is_judged_by_name(faces: Dataset) -> None:
     # A teacher's teacher chose.
     assert judge_split({**by_fraction, "teachers": [teacher]}, real, "public") == "selection"
     assert judge_split({"labels": LABELS}, real, "public") == "unknown"
-    # Drawn faces choose nothing for real ones; a folder may be called as it likes.
+    # Synthetic faces choose nothing for real ones; a folder may be called as it likes.
     assert judge_split(own, faces, "public") == "held-out"
     named = dataclasses.replace(faces, source="synthetic-faces")
     assert judge_split(own, named, "public") == "selection"
@@ -475,7 +475,7 @@ def test_what_a_teacher_was_chosen_on_reaches_the_third_generation(
     faces: Dataset, tiny_config: TrainConfig, trained: RunFolder
 ) -> None:
     from fercli.model_files import find_model as find
-    from fercli.model_files import list_choosers, read_metadata
+    from fercli.model_files import list_selection_splits, read_metadata
     from fercli.settings import build_config
     from fercli.training import train
 
@@ -485,7 +485,7 @@ def test_what_a_teacher_was_chosen_on_reaches_the_third_generation(
         train(faces, build_config(changes, base=tiny_config), RunFolder(Path(name)))
         teacher = name
 
-    assert list_choosers(read_metadata(find("third"))) == ["0.2", "public"]
+    assert list_selection_splits(read_metadata(find("third"))) == ["0.2", "public"]
 
 
 def test_scores_of_other_data_do_not_replace_a_runs_own(

@@ -254,7 +254,7 @@ def test_force_removes_an_older_run_only_for_one_that_can_start(
 def test_contradictions_are_refused(run: Run, trained: RunFolder, dataset_path: Path) -> None:
     words = ["train", "--data", dataset_path]
 
-    assert run(*words, "--recipe", "seed", "--config", trained.record).exit_code == 2
+    assert run(*words, "--recipe", "notebook", "--config", trained.record).exit_code == 2
     assert run(*words, "--set", "recipe=fast").exit_code == 2
     assert run("train", "--resume", trained.path, "--dry-run").exit_code == 2
     assert run("train", "--resume", trained.path, "--device", "auto").exit_code == 0

@@ -98,13 +98,13 @@ def write_votes(path: Path, table_rows: list[tuple[object, object, str]]) -> Non
 
 
 @pytest.fixture
-def named_models(trained: RunFolder, make_foreign: Callable[..., object], tmp_path: Path) -> Path:
+def named_models(trained: RunFolder, make_external: Callable[..., object], tmp_path: Path) -> Path:
     """Runs and models under the names that examples use."""
     for name in ("fast", "standard", "ensemble"):
         shutil.copytree(trained.path, tmp_path / "runs" / name)
     for name in ("model", "face"):
         shutil.copy(trained.onnx, tmp_path / f"{name}.onnx")
-    make_foreign(tmp_path / "other.onnx", ["N", 1, 64, 64], 8)
+    make_external(tmp_path / "other.onnx", ["N", 1, 64, 64], 8)
     return tmp_path
 
 

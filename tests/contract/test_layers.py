@@ -19,7 +19,7 @@ LAYERS = (
     ("data", "layouts, archives, the prepared file, splitting, FER+, synthetic faces"),
     ("inference metrics download",
      "the Runtime contract and its ONNX form; scores; files from elsewhere"),
-    ("plots networks", "figures; the networks and the torch Runtime"),
+    ("plots networks prediction", "figures; the networks and the torch Runtime; files to rows"),
     ("audit model_files", "what is wrong with a dataset; find, open and write models"),
     ("export", "ONNX with proof of parity, in eight bits too"),
     ("training", "augmentation, loop, checkpoints, the run"),

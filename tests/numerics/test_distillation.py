@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fercli.config import DistillationConfig
-from fercli.data.twins import digest_images
+from fercli.data.duplicates import digest_images
 from fercli.emotions import LABELS
 from fercli.errors import ConfigError, ModelFileError, RunFailedError, RunInterruptedError
 from fercli.inference import predict_in_batches, predict_mirrored
@@ -20,8 +20,8 @@ from fercli.recipes import write_command
 from fercli.runs import RunFolder, read_run_record
 from fercli.settings import build_config, parse_setting
 from fercli.storage import load_tensors, read_tensor_header
-from fercli.training import Watcher, resume, train
-from fercli.training.memory import build_memory, recall, remember
+from fercli.training import Callbacks, resume, train
+from fercli.training.self_distillation import build_memory, read_self_targets, update_self_targets
 from fercli.training.splits import assign_folds, choose_splits
 from fercli.training.step import take_step
 from fercli.training.targets import load_targets, save_targets
@@ -106,17 +106,17 @@ def test_a_network_learns_from_its_own_answers(tiny_config: TrainConfig) -> None
     first = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
     second = torch.tensor([[0.1, 0.9, 0.0], [1.0, 0.0, 0.0]])
 
-    assert torch.equal(recall(memory, batch, labels, config, 3), hard)
-    remember(memory, batch, first, config)
+    assert torch.equal(read_self_targets(memory, batch, labels, config, 3), hard)
+    update_self_targets(memory, batch, first, config)
     assert torch.equal(memory[batch], first)
-    assert torch.equal(recall(memory, batch, labels, config, 0), hard)
-    remember(memory, batch, second, config)
+    assert torch.equal(read_self_targets(memory, batch, labels, config, 0), hard)
+    update_self_targets(memory, batch, second, config)
 
     assert torch.allclose(memory[batch], 0.25 * first + 0.75 * second)
     assert memory[[0, 2, 3, 5]].sum() == 0
     # Half way through, half of the weight at the end.
     expected = 0.6 * hard + 0.4 * memory[batch]
-    assert torch.allclose(recall(memory, batch, labels, config, 2), expected)
+    assert torch.allclose(read_self_targets(memory, batch, labels, config, 2), expected)
     assert build_memory(6, 3, tiny_config) is None
 
 
@@ -263,7 +263,7 @@ def test_a_teacher_that_changed_is_refused(
     config = build_config({"teacher": str(tmp_path / "teacher.onnx")}, base=tiny_config)
     run = RunFolder(tmp_path / "student")
     with pytest.raises(RunInterruptedError):
-        train(faces, config, run, watcher=Watcher(should_stop=lambda: 2))
+        train(faces, config, run, callbacks=Callbacks(should_stop=lambda: 2))
     assert not run.targets.exists()
     train(faces, replace(tiny_config, seed=5), RunFolder(tmp_path / "other"))
     shutil.copy(tmp_path / "other" / "model.onnx", tmp_path / "teacher.onnx")
@@ -279,7 +279,7 @@ def test_a_teacher_judged_on_other_images_is_said_aloud(
     notes: list[str] = []
 
     config = build_config(changes, base=tiny_config)
-    train(faces, config, RunFolder(tmp_path / "run"), watcher=Watcher(on_note=notes.append))
+    train(faces, config, RunFolder(tmp_path / "run"), callbacks=Callbacks(on_note=notes.append))
 
     assert any("may have learned from images of 0.2" in note for note in notes)
 
@@ -335,7 +335,7 @@ def test_members_teach_and_stopping_anywhere_changes_nothing(
     config = replace(tiny_config, distillation=DistillationConfig(members=2))
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
     notes: list[str] = []
-    result = train(faces, config, whole, watcher=Watcher(on_note=notes.append))
+    result = train(faces, config, whole, callbacks=Callbacks(on_note=notes.append))
     steps = 0
 
     def stop_often() -> int:

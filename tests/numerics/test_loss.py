@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional
 
 from fercli.settings import build_config
-from fercli.training.batches import draw_batches
-from fercli.training.loss import build_criterion, compute_loss, soften, spread
-from fercli.training.mixup import blend, draw_share
+from fercli.training.loss import build_criterion, compute_loss, one_hot, soften
+from fercli.training.mixup import blend, sample_lambda
+from fercli.training.sampling import sample_batches
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -68,7 +68,7 @@ def test_labels_and_probabilities_give_the_same_loss(smoothing: float) -> None:
 
     for criterion in (plain, weighted):
         assert compute_loss(logits, labels, criterion) == pytest.approx(
-            float(compute_loss(logits, spread(labels, 7), criterion)), rel=1e-6
+            float(compute_loss(logits, one_hot(labels, 7), criterion)), rel=1e-6
         )
 
 
@@ -134,21 +134,21 @@ def test_oversampling_shows_every_label_alike(tiny_config: TrainConfig) -> None:
     labels = torch.repeat_interleave(torch.arange(7), 10 * SKEWED)
     config = build_config({"balance": "oversample", "batch_size": 100}, base=tiny_config)
 
-    drawn = torch.cat(draw_batches(labels, config, 0))
+    drawn = torch.cat(sample_batches(labels, config, 0))
 
     assert len(drawn) == len(labels)
     shares = torch.bincount(labels[drawn], minlength=7) / len(labels)
     assert float((shares - 1 / 7).abs().max()) < 0.03
-    assert torch.equal(drawn, torch.cat(draw_batches(labels, config, 0)))
-    assert not torch.equal(drawn, torch.cat(draw_batches(labels, config, 1)))
+    assert torch.equal(drawn, torch.cat(sample_batches(labels, config, 0)))
+    assert not torch.equal(drawn, torch.cat(sample_batches(labels, config, 1)))
 
 
 def test_views_repeat_every_image_of_a_step(tiny_config: TrainConfig) -> None:
     labels = torch.zeros(50, dtype=torch.int64)
-    once = draw_batches(labels, build_config({"batch_size": 20}, base=tiny_config), 3)
+    once = sample_batches(labels, build_config({"batch_size": 20}, base=tiny_config), 3)
     config = build_config({"batch_size": 20, "views": 3}, base=tiny_config)
 
-    thrice = draw_batches(labels, config, 3)
+    thrice = sample_batches(labels, config, 3)
 
     assert [len(batch) for batch in thrice] == [3 * len(batch) for batch in once]
     assert all(torch.equal(b[::3], a) for a, b in zip(once, thrice, strict=True))
@@ -156,13 +156,13 @@ def test_views_repeat_every_image_of_a_step(tiny_config: TrainConfig) -> None:
 
 def test_mixup_keeps_an_image_its_own_label() -> None:
     labels = torch.tensor([0, 1, 2])
-    share = draw_share(0.4, seed=1, epoch=2, step=3)
+    share = sample_lambda(0.4, seed=1, epoch=2, step=3)
 
-    mixed = blend(spread(labels, 7), share)
+    mixed = blend(one_hot(labels, 7), share)
 
     assert 0.5 <= share <= 1
-    assert share == draw_share(0.4, seed=1, epoch=2, step=3)
-    assert share != draw_share(0.4, seed=1, epoch=2, step=4)
+    assert share == sample_lambda(0.4, seed=1, epoch=2, step=3)
+    assert share != sample_lambda(0.4, seed=1, epoch=2, step=4)
     assert torch.allclose(mixed.sum(1), torch.ones(3))
     assert torch.equal(mixed.argmax(1), labels)
     assert mixed[0, 2] == pytest.approx(1 - share, abs=1e-6)

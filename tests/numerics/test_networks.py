@@ -11,7 +11,7 @@ from torch.nn import functional
 from fercli.config import NETWORKS, NetworkConfig
 from fercli.errors import ConfigError
 from fercli.networks import FaceNetwork, build_network, count_parameters, initialize
-from fercli.networks.folding import simplify
+from fercli.networks.fusion import fuse
 from fercli.networks.runtime import TorchRuntime, to_pixels
 from fercli.networks.whitening import compute_paired_filters
 from fercli.recipes import find_recipe
@@ -38,7 +38,7 @@ def build(name: str, seed: int = 0) -> FaceNetwork:
 
 
 def test_the_seeds_network_is_the_seeds() -> None:
-    network = build_network(find_recipe("seed").model, 7)
+    network = build_network(find_recipe("notebook").model, 7)
     kernels = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
     dense = [m.in_features for m in network.modules() if isinstance(m, nn.Linear)]
 
@@ -90,7 +90,7 @@ def test_norms_melt_into_convolutions(name: str, faces: Dataset, *, turned: bool
                 module.bias.uniform_(-1, 1, generator=generator)
     pixels = to_pixels(torch.from_numpy(faces.images[:8]))
 
-    simple = simplify(network)
+    simple = fuse(network)
 
     with torch.inference_mode():
         expected, found = network(pixels), simple(pixels)

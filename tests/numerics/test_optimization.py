@@ -15,7 +15,7 @@ from torch.nn import functional
 from fercli.config import OptimizerConfig
 from fercli.networks import build_network, initialize
 from fercli.settings import build_config
-from fercli.training.average import build_average, update_average
+from fercli.training.ema import build_average, update_average
 from fercli.training.muon import Muon, orthogonalize
 from fercli.training.optimizer import build_optimizer, set_rates
 
@@ -97,7 +97,7 @@ def test_norms_may_go_without_a_scale(tiny_config: TrainConfig) -> None:
 
 
 def test_memory_is_kept_where_glibc_is() -> None:
-    code = "import sys, fercli.training as t; sys.exit(t.keep_memory() != (sys.argv[1] == 'glibc'))"
+    code = "import sys, fercli.training as t; sys.exit(t.tune_malloc() != (sys.argv[1] == 'glibc'))"
 
     done = subprocess.run([sys.executable, "-c", code, platform.libc_ver()[0]], check=False)
 

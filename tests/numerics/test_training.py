@@ -26,11 +26,16 @@ from fercli.networks import build_network, initialize
 from fercli.runs import RunFolder, read_run_record
 from fercli.settings import build_config
 from fercli.storage import read_tensor_header
-from fercli.training import Watcher, resume, train
+from fercli.training import Callbacks, resume, train
 from fercli.training.augment import augment, erase, flip, jitter_tones, resize, warp
-from fercli.training.batches import count_steps, draw_batches, draw_first_mirrored, draw_mirrored
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
 from fercli.training.loop import choose_size
+from fercli.training.sampling import (
+    count_steps,
+    sample_batches,
+    sample_first_mirrored,
+    sample_mirrored,
+)
 from fercli.training.schedule import compute_learning_rate, compute_momentum, count_drops
 from fercli.training.splits import choose_splits
 from fercli.training.state import build_state
@@ -137,14 +142,14 @@ def test_a_damaged_checkpoint_is_skipped_aloud(
 ) -> None:
     run = RunFolder(tmp_path / "run")
     with pytest.raises(RunInterruptedError):
-        train(faces, tiny_config, run, watcher=Watcher(should_stop=_stop_after(15)))
+        train(faces, tiny_config, run, callbacks=Callbacks(should_stop=_stop_after(15)))
     newest, older = find_checkpoints(run.checkpoints)
     content = bytearray(newest.read_bytes())
     content[-100] ^= 1
     newest.write_bytes(content)
     notes: list[str] = []
 
-    resume(faces, run, watcher=Watcher(on_note=notes.append))
+    resume(faces, run, callbacks=Callbacks(on_note=notes.append))
 
     assert any("skipped" in note and newest.name in note for note in notes)
     assert any(older.name in note for note in notes)
@@ -167,12 +172,12 @@ def test_without_a_checkpoint_a_run_starts_again(
 ) -> None:
     run = RunFolder(tmp_path / "run")
     with pytest.raises(RunInterruptedError):
-        train(faces, tiny_config, run, watcher=Watcher(should_stop=_stop_after(3)))
+        train(faces, tiny_config, run, callbacks=Callbacks(should_stop=_stop_after(3)))
     for path in find_checkpoints(run.checkpoints):
         path.unlink()
     notes: list[str] = []
 
-    resume(faces, run, watcher=Watcher(on_note=notes.append))
+    resume(faces, run, callbacks=Callbacks(on_note=notes.append))
 
     assert any("starts again" in note for note in notes)
     assert digest(run) == digest(trained)
@@ -249,12 +254,12 @@ def test_every_image_is_seen_once_an_epoch() -> None:
 
     labels = torch.zeros(1000, dtype=torch.int64)
 
-    batches = draw_batches(labels, config, 5)
+    batches = sample_batches(labels, config, 5)
 
     assert sorted(torch.cat(batches).tolist()) == list(range(1000))
     assert len(batches) == count_steps(1000, 64) == 16
     assert {len(batch) for batch in batches} == {62, 63}
-    assert not torch.equal(torch.cat(batches), torch.cat(draw_batches(labels, config, 6)))
+    assert not torch.equal(torch.cat(batches), torch.cat(sample_batches(labels, config, 6)))
 
 
 def test_sizes_grow_and_every_run_ends_at_the_last() -> None:
@@ -268,15 +273,15 @@ def test_sizes_grow_and_every_run_ends_at_the_last() -> None:
 
 
 def test_alternating_mirrors_every_image_every_second_epoch() -> None:
-    first = draw_first_mirrored(500, 0)
+    first = sample_first_mirrored(500, 0)
 
-    epochs = [draw_mirrored("alternating", first, epoch, generator()) for epoch in range(3)]
+    epochs = [sample_mirrored("alternating", first, epoch, generator()) for epoch in range(3)]
 
     assert torch.equal(epochs[0], ~epochs[1])
     assert torch.equal(epochs[0], epochs[2])
     assert 150 < int(first.sum()) < 350
-    assert not draw_mirrored("none", first, 0, generator()).any()
-    assert 150 < int(draw_mirrored("random", first, 0, generator()).sum()) < 350
+    assert not sample_mirrored("none", first, 0, generator()).any()
+    assert 150 < int(sample_mirrored("random", first, 0, generator()).sum()) < 350
 
 
 @pytest.mark.parametrize("shape", [(5, 1, 48, 48), (1, 1, 32, 32)])
@@ -426,7 +431,7 @@ def test_resume_refuses_other_data(
 ) -> None:
     run = RunFolder(tmp_path / "run")
     with pytest.raises(RunInterruptedError):
-        train(faces, tiny_config, run, watcher=Watcher(should_stop=_stop_after(15)))
+        train(faces, tiny_config, run, callbacks=Callbacks(should_stop=_stop_after(15)))
     before = run.record.read_bytes()
 
     with pytest.raises(ModelFileError, match="was trained on other data"):
@@ -455,7 +460,7 @@ def test_a_run_that_is_being_written_is_left_alone(
 ) -> None:
     run = RunFolder(tmp_path / "run")
     with pytest.raises(RunInterruptedError):
-        train(faces, tiny_config, run, watcher=Watcher(should_stop=_stop_after(15)))
+        train(faces, tiny_config, run, callbacks=Callbacks(should_stop=_stop_after(15)))
 
     with lock_folder(run.path):
         with pytest.raises(OutputBusyError, match="is being written by"):

@@ -18,7 +18,7 @@ from fercli.networks.backbones import Backbone, import_models
 from fercli.networks.pretrained import freeze, load_pretrained
 from fercli.runs import RunFolder
 from fercli.settings import build_config
-from fercli.training import Watcher, resume, train
+from fercli.training import Callbacks, resume, train
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -179,7 +179,7 @@ def test_a_resumed_run_needs_no_pretrained_weights(
     config = build_config(changes, base=tiny_config)
     run = RunFolder(tmp_path / "run")
     with pytest.raises(RunInterruptedError):
-        train(faces, config, run, watcher=Watcher(should_stop=lambda: 2))
+        train(faces, config, run, callbacks=Callbacks(should_stop=lambda: 2))
     path.unlink()
 
     result = resume(faces, run)

@@ -87,7 +87,7 @@ def test_a_first_copy_that_leaked_leaves_no_second(messy: Dataset) -> None:
 def test_near_twins_are_found_through_light_and_mirrors(faces: Dataset) -> None:
     generator = np.random.default_rng(0)
     plain = np.array(faces.images[:60])
-    # Textures of their own: drawn faces resemble each other more than photographs do.
+    # Textures of their own: synthetic faces resemble each other more than photographs do.
     blocks = generator.integers(0, 255, (60, 16, 16)).repeat(3, 1).repeat(3, 2)
     images = (plain * 0.1 + blocks * 0.8).astype(np.uint8)
     brighter = (images[3] * 0.5 + 90).astype(np.uint8)

@@ -47,10 +47,10 @@ def test_the_default_recipe_exists() -> None:
 
 
 def test_the_seed_recipe_is_the_notebooks() -> None:
-    flat = flatten_config(find_recipe("seed"))
+    flat = flatten_config(find_recipe("notebook"))
 
     expected = {
-        "network": "seed",
+        "network": "notebook",
         "optimizer": "adam",
         "learning_rate": 1e-3,
         "weight_decay": 1e-4,
@@ -123,7 +123,7 @@ def test_settings_that_do_not_read_are_refused(text: str) -> None:
 
 def test_the_seed_network_takes_48_pixels_only() -> None:
     with pytest.raises(ConfigError, match="sizes_px"):
-        build_config({"network": "seed", "sizes_px": (40, 48)})
+        build_config({"network": "notebook", "sizes_px": (40, 48)})
 
 
 def test_device_names() -> None:

@@ -155,8 +155,8 @@ def test_weights_that_are_none_are_refused(tmp_path: Path, content: bytes | None
         FaceFinder("yunet", path)
 
 
-def test_another_network_is_no_detector(tmp_path: Path, make_foreign: Any) -> None:
-    make_foreign(tmp_path / "other.onnx", [1, 3, 320, 320], 7)
+def test_another_network_is_no_detector(tmp_path: Path, make_external: Any) -> None:
+    make_external(tmp_path / "other.onnx", [1, 3, 320, 320], 7)
 
     with pytest.raises(ModelFileError):
         FaceFinder("yunet", tmp_path / "other.onnx")

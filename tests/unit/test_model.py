@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def model(trained: RunFolder) -> fercli.Model:
-    """The drawn faces' model, as a program would have it."""
+    """The synthetic faces' model, as a program would have it."""
     return fercli.load(trained.onnx)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fercli.emotions import LABELS
 from fercli.errors import ModelFileError
-from fercli.inference.foreign import ForeignRuntime, ReducedRuntime
+from fercli.inference.external import ExternalRuntime, LabelSubsetRuntime
 from fercli.inference.runtime import predict_checked, predict_in_batches
 
 IMAGES = np.zeros((40, 48, 48), dtype=np.uint8)
@@ -74,20 +74,20 @@ def test_rounded_probabilities_are_taken(kind: Any, value: float) -> None:
 
 
 def test_leaving_labels_out_hides_no_fault() -> None:
-    reduced = ReducedRuntime(Says(change(-1e33)), ("b", "c"))
+    reduced = LabelSubsetRuntime(Says(change(-1e33)), ("b", "c"))
 
     with pytest.raises(ModelFileError, match="not within"):
         predict_checked(reduced, IMAGES)
 
 
 def test_other_peoples_odd_numbers_are_refused_without_a_warning(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_foreign: Callable[..., Any]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, make_external: Callable[..., Any]
 ) -> None:
     odd = np.zeros((40, 7), dtype=np.float32)
     odd[7, 1] = np.inf
     for softmax in (True, False):
-        make_foreign(tmp_path / "f.onnx", ["N", 1, 48, 48], 7, softmax=softmax)
-        runtime = ForeignRuntime(tmp_path / "f.onnx", LABELS, "0-1")
+        make_external(tmp_path / "f.onnx", ["N", 1, 48, 48], 7, softmax=softmax)
+        runtime = ExternalRuntime(tmp_path / "f.onnx", LABELS, "0-1")
         monkeypatch.setattr(runtime, "_run", lambda _images: odd)
 
         # A warning is an error in these tests.

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from fercli.errors import InputNotFoundError, ModelFileError
-from fercli.inference import find_images
 from fercli.names import safe_name
 from fercli.paths import find_data_home
+from fercli.prediction import find_images
 from fercli.runs import RunFolder, find_newest_run, name_run_directory, read_run_record
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from fercli.audit.near import NearTwins, find_near_twins
 from fercli.data.drop import find_conflicts, find_constants
+from fercli.data.duplicates import group_twins
 from fercli.data.ferplus import NOT_A_FACE, UNKNOWN, find_majority, join_votes
-from fercli.data.twins import group_twins
 from fercli.emotions import FERPLUS_LABELS
 from fercli.results import CheckResult, DuplicateCounts, FerPlusReport, NearCounts
 

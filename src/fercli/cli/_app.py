@@ -52,7 +52,7 @@ def root(
     """Facial expression recognition: prepare FER2013, train, evaluate, export, predict.
 
     Start with:
-      fer demo                           the whole loop on drawn faces, offline
+      fer demo                           the whole loop on synthetic faces, offline
       fer data download                  get FER2013 and make a dataset of it
       fer data prepare fer2013.csv       the same of your own copy
       fer data check                     copies, leaks and contradictions in it

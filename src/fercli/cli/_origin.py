@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
     from fercli.cli._output import Output
 
-__all__ = ["warn_of_drawn"]
+__all__ = ["warn_if_synthetic"]
 
 
-def warn_of_drawn(output: Output, metadata: Mapping[str, Any]) -> None:
+def warn_if_synthetic(output: Output, metadata: Mapping[str, Any]) -> None:
     """Warn that a model that is about to be used on real faces has only seen synthetic ones."""
-    from fercli.data.dataset import is_drawn, name_source
+    from fercli.data.dataset import is_synthetic_source, name_source
 
     source = name_source(metadata)
-    if is_drawn(source):
+    if is_synthetic_source(source):
         output.warn(
             f"this model was trained on synthetic faces only ({source}); its results on real faces "
             "are meaningless"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["Outcome", "Output", "build_envelope", "close_stdout", "follow"]
+__all__ = ["Outcome", "Output", "build_envelope", "close_stdout", "follow_main"]
 
 SCHEMA = 1
 
@@ -68,7 +68,7 @@ class Output:
         if self.verbosity >= -1:
             self._write_error(f"warning: {text}")
 
-    def hush(self) -> Output:
+    def silenced(self) -> Output:
         """Return one that says errors only, for where another process says the rest."""
         return replace(self, verbosity=-2)
 
@@ -121,7 +121,7 @@ class Output:
     @contextlib.contextmanager
     def progress(self, *, unit: str) -> Iterator[Progress | None]:
         """Show progress bars on stderr inside the block; None where there is no terminal."""
-        # Asked without Rich, whose import takes a tenth of a second.
+        # TrainRequest without Rich, whose import takes a tenth of a second.
         if self.verbosity < 0 or not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR")):
             yield None
             return
@@ -167,10 +167,10 @@ class Output:
             sys.stderr.flush()
 
 
-def follow(output: Output) -> Output:
+def follow_main(output: Output) -> Output:
     """Leave stdout, and all but errors, to the leading process of a group."""
     close_stdout()
-    return output.hush()
+    return output.silenced()
 
 
 def build_envelope(

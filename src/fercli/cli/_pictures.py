@@ -10,7 +10,7 @@ from fercli.errors import ConfigError
 from fercli.storage import check_output, name_partial
 
 if TYPE_CHECKING:
-    from fercli.inference.keeper import Keeper
+    from fercli.prediction.sinks import Sink
 
 __all__ = ["WantedPictures"]
 
@@ -48,7 +48,7 @@ class WantedPictures:
             raise ConfigError(message)
         return outputs
 
-    def open_keepers(self, roots: list[PurePath]) -> list[Keeper]:
+    def open_sinks(self, roots: list[PurePath]) -> list[Sink]:
         """Return what takes the predictions.
 
         Args:
@@ -60,20 +60,20 @@ class WantedPictures:
         self._check()
         if not (self.annotate or self.sort_into or self.montage):
             return []
-        from fercli.inference.folders import OutputFolder, Sorter
-        from fercli.inference.pictures import Annotator, Montage
+        from fercli.prediction.annotate import Annotator, Montage
+        from fercli.prediction.outputs import OutputFolder, Sorter
 
         def open_folder(path: Path) -> OutputFolder:
             return OutputFolder(path, roots, force=self.force, keep=self.resume)
 
-        keepers: list[Keeper] = []
+        sinks: list[Sink] = []
         if self.annotate is not None:
-            keepers.append(Annotator(open_folder(self.annotate), max_pixels=self.max_pixels))
+            sinks.append(Annotator(open_folder(self.annotate), max_pixels=self.max_pixels))
         if self.sort_into is not None:
-            keepers.append(Sorter(open_folder(self.sort_into), link=self.link))
+            sinks.append(Sorter(open_folder(self.sort_into), link=self.link))
         if self.montage is not None:
-            keepers.append(Montage(self.montage))
-        return keepers
+            sinks.append(Montage(self.montage))
+        return sinks
 
     def _check(self) -> None:
         problems = []

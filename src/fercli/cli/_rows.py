@@ -138,7 +138,7 @@ def open_rows(target: Target, labels: tuple[str, ...], *, shown: bool) -> Iterat
     if target.kind == "table":
         yield Rows(_Lines(labels).write if shown else lambda _row: None)
         return
-    from fercli.inference.writers import import_pyarrow, open_writer
+    from fercli.prediction.writers import import_pyarrow, open_writer
 
     if target.path is None:
         with open_writer(target.kind, sys.stdout, labels) as write:
@@ -161,7 +161,7 @@ def _open_format(
     kind: str, stream: BinaryIO, labels: tuple[str, ...]
 ) -> Iterator[tuple[Write, Callable[[], None]]]:
     """Yield what writes a row behind what a stream holds, and what hands rows to the file."""
-    from fercli.inference.writers import open_writer
+    from fercli.prediction.writers import open_writer
 
     if kind == "parquet":
         with open_writer(kind, stream, labels) as write:
@@ -258,7 +258,7 @@ def _flush_each(write: Write) -> Write:
 
 def _find_written(target: Target, stream: BinaryIO, labels: tuple[str, ...]) -> set[str]:
     """Return which inputs have their rows, and put the stream where the next rows go."""
-    from fercli.inference.writers import read_written
+    from fercli.prediction.writers import read_written
 
     path = target.path or Path()
     partial = name_partial(path)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fercli.cli._asked import choose_config, choose_data, find_changes, make_lasting
 from fercli.cli._exit import find_status
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images, watch_training
 from fercli.cli._tables import print_pairs
+from fercli.cli._train_request import choose_config, choose_data, find_changes, resolve_path
 from fercli.config import TrainConfig
 from fercli.errors import ConfigError, PeerLostError
 from fercli.launch import has_speaker, read_launch
@@ -26,48 +26,50 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from fercli.cli._asked import Asked
+    from fercli.cli._train_request import TrainRequest
     from fercli.data import Dataset
-    from fercli.training import Watcher
+    from fercli.training import Callbacks
 
 __all__ = ["resume_run", "start_run"]
 
 
-def start_run(output: Output, asked: Asked, *, dry_run: bool) -> Outcome:
+def start_run(output: Output, request: TrainRequest, *, dry_run: bool) -> Outcome:
     """Train anew, or say what would be trained; whatever can be refused is refused first."""
-    chosen = choose_config(asked)
-    data, digest = choose_data(asked)
-    folder = RunFolder(asked.folder or name_run_directory(chosen.recipe))
+    chosen = choose_config(request)
+    data, digest = choose_data(request)
+    folder = RunFolder(request.folder or name_run_directory(chosen.recipe))
     if dry_run:
         return _show_plan(chosen, folder, _load(output, data, digest))
     rank, n_launched = read_launch()
     if not rank:
-        check_apart(folder.list_files(), _list_inputs(asked, chosen, data))
-        folder.check_new(overwrite=asked.force)
+        check_apart(folder.list_files(), _list_inputs(request, chosen, data))
+        folder.check_new(overwrite=request.force)
     from fercli.training import check_training
 
-    launches = (asked.processes or 1) > n_launched == 1
-    dataset = _load(output.hush() if launches else output, data, digest)
+    launches = (request.processes or 1) > n_launched == 1
+    dataset = _load(output.silenced() if launches else output, data, digest)
     check_training(dataset, chosen)
-    if launches and asked.processes:
-        raise typer.Exit(_launch(chosen, asked.processes, folder))
-    named = make_lasting(data)
+    if launches and request.processes:
+        raise typer.Exit(_launch(chosen, request.processes, folder))
+    named = resolve_path(data)
 
-    def begin(watcher: Watcher) -> TrainResult:
+    def begin(callbacks: Callbacks) -> TrainResult:
         from fercli.training import train
 
-        return train(dataset, chosen, folder, data=named, watcher=watcher, overwrite=asked.force)
+        return train(
+            dataset, chosen, folder, data=named, callbacks=callbacks, overwrite=request.force
+        )
 
     return _watch(output, chosen.epochs, begin)
 
 
-def resume_run(output: Output, path: Path, asked: Asked) -> Outcome:
-    """Go on with a run; what is asked again must be what it was begun with."""
+def resume_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
+    """Go on with a run; what is request again must be what it was begun with."""
     record = read_run_record(path)
     folder = RunFolder(path)
     config = build_config(record["config"])
     processes, (_, n_launched) = int(record.get("processes", 1)), read_launch()
-    refused = find_changes(asked, flatten_config(config), processes)
+    refused = find_changes(request, flatten_config(config), processes)
     if refused:
         message = f"{', '.join(refused)} would change the result of the run being resumed"
         raise ConfigError(message, hint="leave it out, or train anew with another --output")
@@ -75,17 +77,17 @@ def resume_run(output: Output, path: Path, asked: Asked) -> Outcome:
         output.note(f"{path} is finished already")
         result = TrainResult(**record["result"])
         return Outcome(to_json(result), _build_show(result))
-    given = asked.data if asked.data is not None else record["dataset"]["data"]
+    given = request.data if request.data is not None else record["dataset"]["data"]
     launches = processes > n_launched == 1
-    dataset = _load(output.hush() if launches else output, given)
+    dataset = _load(output.silenced() if launches else output, given)
     if launches:
         raise typer.Exit(_launch(config, processes, folder))
-    named = make_lasting(asked.data) if asked.data is not None else given
+    named = resolve_path(request.data) if request.data is not None else given
 
-    def go_on(watcher: Watcher) -> TrainResult:
+    def go_on(callbacks: Callbacks) -> TrainResult:
         from fercli.training import resume
 
-        return resume(dataset, folder, data=named, watcher=watcher)
+        return resume(dataset, folder, data=named, callbacks=callbacks)
 
     return _watch(output, config.epochs, go_on)
 
@@ -99,13 +101,13 @@ def _launch(config: TrainConfig, processes: int, folder: RunFolder) -> int:
     return launch(processes, folder.path)
 
 
-def _list_inputs(asked: Asked, config: TrainConfig, data: str | None) -> Iterator[Path]:
+def _list_inputs(request: TrainRequest, config: TrainConfig, data: str | None) -> Iterator[Path]:
     """Yield the files that a training reads."""
     from fercli.data import list_source_files
     from fercli.training import list_config_files
 
-    if asked.config is not None:
-        yield asked.config
+    if request.config is not None:
+        yield request.config
     yield from list_config_files(config)
     yield from list_source_files(data)
 
@@ -145,21 +147,21 @@ def _show_plan(config: TrainConfig, folder: RunFolder, dataset: Dataset) -> Outc
     return Outcome(plan, show)
 
 
-def _watch(output: Output, epochs: int, work: Callable[[Watcher], TrainResult]) -> Outcome:
+def _watch(output: Output, epochs: int, work: Callable[[Callbacks], TrainResult]) -> Outcome:
     """Train with progress on stderr and signals caught; return the outcome of the command."""
-    from fercli.training import Watcher, catch_signals, keep_memory
+    from fercli.training import Callbacks, catch_signals, tune_malloc
 
-    keep_memory()
+    tune_malloc()
 
     with (
         watch_training(output, epochs) as (on_step, on_epoch),
         catch_signals(once=read_launch()[1] == 1) as should_stop,
     ):
-        watcher = Watcher(
+        callbacks = Callbacks(
             on_step=on_step, on_epoch=on_epoch, on_note=output.note, should_stop=should_stop
         )
         try:
-            result = work(watcher)
+            result = work(callbacks)
         except PeerLostError as reason:
             if not has_speaker():
                 raise

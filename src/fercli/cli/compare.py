@@ -142,7 +142,7 @@ class _How:
 
 def _read_how(models: list[str], labels: list[str], scaling: list[str], device: str) -> _How:
     """Read what was said of models that fercli did not export."""
-    from fercli.inference.foreign import SCALINGS, parse_labels
+    from fercli.inference.external import SCALINGS, parse_labels
 
     scalings = dict.fromkeys(models, "0-1") | _assign(models, scaling)
     problems = [

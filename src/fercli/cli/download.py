@@ -69,7 +69,7 @@ def download_command(
       fer data download --source https://example.org/fer2013.csv.gz --sha256 DIGEST
     """
     from fercli.data import load_source
-    from fercli.download import check_source_name, download, forget
+    from fercli.download import check_source_name, download, invalidate
     from fercli.paths import find_data_home, find_default_dataset
     from fercli.storage import check_output
 
@@ -83,7 +83,7 @@ def download_command(
         try:
             loaded = load_source(str(found.path), on_progress)
         except DataError:
-            forget(found.path)
+            invalidate(found.path)
             raise
     result = write_prepared(output, loaded.dataset, loaded.notes, path)
     download_facts = {

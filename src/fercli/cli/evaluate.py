@@ -17,7 +17,7 @@ from fercli.cli._options import (
     SplitOption,
     choose_device_name,
 )
-from fercli.cli._origin import warn_of_drawn
+from fercli.cli._origin import warn_if_synthetic
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images
 from fercli.cli._tables import (
@@ -115,7 +115,7 @@ def evaluate_command(
     if dataset.is_synthetic:
         output.warn("these faces are synthetic: scores on them say nothing about real faces")
     else:
-        warn_of_drawn(output, runtime.metadata)
+        warn_if_synthetic(output, runtime.metadata)
     run = RunFolder(found.run) if found.run else None
     evaluation = evaluate(runtime, found, dataset, chosen, tta=tta)
     if robustness:
@@ -171,10 +171,10 @@ def show_evaluation(console: Console, result: EvaluationResult) -> None:
             f"{one.true} taken for {one.predicted} {one.n_images:,} ({one.share:.0%})"
             for one in result.confusions
         )
-    if unseen := result.deduplicated:
-        left = f"{unseen.accuracy:.2%}" if unseen.accuracy is not None else "nothing"
+    if deduplicated := result.deduplicated:
+        left = f"{deduplicated.accuracy:.2%}" if deduplicated.accuracy is not None else "nothing"
         pairs["excluding train duplicates"] = (
-            f"{left} (n = {unseen.n_images:,}; {unseen.n_seen:,} left out)"
+            f"{left} (n = {deduplicated.n_images:,}; {deduplicated.n_seen:,} left out)"
         )
     if tta := result.tta:
         pairs["with mirror TTA"] = describe_accuracy(tta)

@@ -78,8 +78,8 @@ def explain_command(
       fer explain faces/ --model runs/fast --label sad --output maps
     """
     from fercli.images import FaceFinder
-    from fercli.inference.inputs import find_images
     from fercli.model_files import find_model, open_runtime
+    from fercli.prediction.inputs import find_images
 
     if problems := find_unknown_choice("faces", faces, _FACES):
         raise ConfigError(*problems)

@@ -15,12 +15,12 @@ import typer
 from fercli.cli._command import register
 from fercli.cli._exit import ExitStatus
 from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
-from fercli.cli._origin import warn_of_drawn
+from fercli.cli._origin import warn_if_synthetic
 from fercli.cli._output import Outcome, Output
 from fercli.cli._pictures import WantedPictures
+from fercli.cli._prediction_summary import PredictionSummary
 from fercli.cli._progress import Report, watch_images
 from fercli.cli._rows import FORMATS, Target, choose_target, open_rows, print_summary
-from fercli.cli._tally import Tally
 from fercli.config import FACES, PredictConfig
 from fercli.detectors import choose_weights
 from fercli.names import safe_name
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fercli.inference import Runtime
-    from fercli.inference.keeper import Keeper
+    from fercli.prediction.sinks import Sink
 
 __all__ = ["add_to"]
 
@@ -134,7 +134,7 @@ def predict_command(
       fer predict faces/ --sort-into sorted/ --link --force
       ls *.png | fer predict - --model model.onnx --output rows.jsonl
     """
-    from fercli.inference import find_images, predict_files
+    from fercli.prediction import find_images, predict_files
 
     written = [path for path in (target, target and name_partial(target), montage) if path]
     if not resume:
@@ -149,7 +149,7 @@ def predict_command(
         max_pixels=max_pixels,
     )
     pictures = WantedPictures(annotate, sort_into, link, montage, force, resume, max_pixels)
-    keepers = pictures.open_keepers([PurePath(path) for path in paths])
+    sinks = pictures.open_sinks([PurePath(path) for path in paths])
     files = find_images(
         paths,
         _read_stdin() if "-" in paths else (),
@@ -158,31 +158,33 @@ def predict_command(
     )
     name = choose_device_name(device)
     runtime, title, parallel = _open_model(output, model, name, written)
-    tally = Tally(runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None)
+    summary = PredictionSummary(
+        runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None
+    )
     left, total = (files, None) if "-" in paths else _look_ahead(files)
     started = perf_counter()
     with (
         open_rows(rows_go, runtime.labels, shown=not output.json) as rows,
         _watch(output, rows_go) as on_progress,
         contextlib.closing(
-            predict_files(runtime, tally.pass_over(left, rows.done), config, parallel=parallel)
+            predict_files(runtime, summary.pass_over(left, rows.done), config, parallel=parallel)
         ) as predictions,
     ):
         for prediction in predictions:
-            tally.add(prediction, rows)
-            if keepers:
+            summary.add(prediction, rows)
+            if sinks:
                 # A picture without its row would be drawn again under another name.
                 rows.flush()
-            for keeper in keepers:
-                tally.keep(keeper, prediction)
-            on_progress(tally.n_done, total)
-    for keeper in keepers:
-        keeper.close()
-    if tally.n_unkept:
-        more = f", nor of {tally.n_unkept - 1:,} others" if tally.n_unkept > 1 else ""
-        output.warn(f"no picture or copy of {tally.unkept}{more}")
-    result = tally.conclude(perf_counter() - started, output=target, model=title)
-    return _conclude(output, result, rows_go, keepers)
+            for sink in sinks:
+                summary.keep(sink, prediction)
+            on_progress(summary.n_done, total)
+    for sink in sinks:
+        sink.close()
+    if summary.n_unwritten:
+        more = f", nor of {summary.n_unwritten - 1:,} others" if summary.n_unwritten > 1 else ""
+        output.warn(f"no picture or copy of {summary.unwritten}{more}")
+    result = summary.conclude(perf_counter() - started, output=target, model=title)
+    return _conclude(output, result, rows_go, sinks)
 
 
 def _open_model(
@@ -197,7 +199,7 @@ def _open_model(
     if found.assumed:
         output.note(f"model: {found.origin}")
     runtime = open_runtime(found, device=device, n_threads=1)
-    warn_of_drawn(output, runtime.metadata)
+    warn_if_synthetic(output, runtime.metadata)
     return runtime, found.title, found.is_onnx and on_cpu
 
 
@@ -219,17 +221,15 @@ def _watch(output: Output, target: Target) -> Iterator[Report]:
         yield report
 
 
-def _conclude(
-    output: Output, result: PredictResult, target: Target, keepers: list[Keeper]
-) -> Outcome:
+def _conclude(output: Output, result: PredictResult, target: Target, sinks: list[Sink]) -> Outcome:
     passed = f"{result.n_resumed:,} had their rows, " if result.n_resumed else ""
     output.note(
         f"{result.n_inputs:,} files: {passed}{result.n_faces:,} faces, "
         f"{result.n_no_face:,} without a face, {result.n_skipped:,} skipped, "
         f"{result.images_per_s:,.0f} files/s"
     )
-    for keeper in keepers:
-        output.note(keeper.describe())
+    for sink in sinks:
+        output.note(sink.describe())
     if result.n_no_face > result.n_faces:
         output.note("if these are pictures of one face each: --faces whole takes them as they are")
     errors = []

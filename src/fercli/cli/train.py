@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from fercli.cli._asked import Asked
 from fercli.cli._command import register
 from fercli.cli._options import DataOption, DeviceOption, ForceOption
-from fercli.cli._output import Outcome, Output, follow
+from fercli.cli._output import Outcome, Output, follow_main
+from fercli.cli._train_request import TrainRequest
 from fercli.cli._training import resume_run, start_run
 from fercli.config import BALANCES, DEFAULTS, NETWORKS, OPTIMIZERS
 from fercli.errors import ConfigError
@@ -159,7 +159,7 @@ def train_command(
         "precision": precision,
         "seed": seed,
     }
-    asked = Asked(
+    request = TrainRequest(
         data=data,
         recipe=recipe,
         config=config,
@@ -174,10 +174,10 @@ def train_command(
         raise ConfigError(message)
     rank, _ = read_launch()
     if rank:
-        output = follow(output)
+        output = follow_main(output)
     if resume is None:
-        return start_run(output, asked, dry_run=dry_run)
+        return start_run(output, request, dry_run=dry_run)
     if dry_run:
         message = "--dry-run says what would be trained anew, and --resume goes on"
         raise ConfigError(message, hint="leave one of them out")
-    return resume_run(output, resume, asked)
+    return resume_run(output, resume, request)

@@ -13,7 +13,7 @@ __all__ = ["DEFAULT_STEM", "NETWORKS", "STEMS", "NetworkConfig"]
 NETWORKS: Final = {
     "cnn": "fercli.networks.cnn",
     "separable": "fercli.networks.separable",
-    "seed": "fercli.networks.seed",
+    "notebook": "fercli.networks.notebook",
     "resnet18": "fercli.networks.backbones",
     "vgg11_bn": "fercli.networks.backbones",
 }
@@ -30,7 +30,7 @@ class NetworkConfig:
 
     network: str = "cnn"
     """Name of the architecture: `cnn` (ours, sized by the fields below), `separable` (the same of
-    depthwise separable convolutions, without `flip_equivariant`), `seed`, or one of
+    depthwise separable convolutions, without `flip_equivariant`), `notebook`, or one of
     torchvision's."""
     stem_width: int = 32
     """Channels after the 4x4 stride-2 stem of `cnn`, at least 1."""

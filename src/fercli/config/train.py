@@ -84,10 +84,12 @@ class TrainConfig:
             problems.append(f"sizes_px must be sides from 16 to 48, not {list(self.sizes_px)}")
         elif self.sizes_px[-1] != 48:
             problems.append(f"sizes_px must end at 48, not {self.sizes_px[-1]}")
-        elif self.model.network == "seed" and self.sizes_px != (48,):
-            problems.append("the seed network takes 48 pixels only: sizes_px must be 48")
-        if self.model.network == "seed" and self.model.stem != DEFAULT_STEM:
-            problems.append(f"the seed network has no stem of its own: stem must be {DEFAULT_STEM}")
+        elif self.model.network == "notebook" and self.sizes_px != (48,):
+            problems.append("the notebook network takes 48 pixels only: sizes_px must be 48")
+        if self.model.network == "notebook" and self.model.stem != DEFAULT_STEM:
+            problems.append(
+                f"the notebook network has no stem of its own: stem must be {DEFAULT_STEM}"
+            )
         if self.augment.mixup and self.distillation.self_weight:
             problems.append("self_weight remembers answers to single images: mixup must be 0")
         if self.transfer.is_pretrained and NETWORKS.get(self.model.network) != TORCHVISION:

@@ -1,4 +1,4 @@
-"""Datasets: sources in every layout, the prepared file, and drawn faces."""
+"""Datasets: sources in every layout, the prepared file, and synthetic faces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fercli.data.sources import (
     load_data,
     load_source,
 )
-from fercli.data.synthetic import build_synthetic, draw_faces, parse_synthetic
+from fercli.data.synthetic import build_synthetic, parse_synthetic, render_synthetic_faces
 
 __all__ = [
     "Dataset",
@@ -21,7 +21,6 @@ __all__ = [
     "build_dataset",
     "build_synthetic",
     "check_source",
-    "draw_faces",
     "find_warnings",
     "list_source_files",
     "load_data",
@@ -29,5 +28,6 @@ __all__ = [
     "map_labels",
     "open_dataset",
     "parse_synthetic",
+    "render_synthetic_faces",
     "save_dataset",
 ]

@@ -114,7 +114,7 @@ class Dataset:
     @property
     def is_synthetic(self) -> bool:
         """Whether the faces are synthetic: scores on it say nothing about real faces."""
-        return is_drawn(self.source)
+        return is_synthetic_source(self.source)
 
     @property
     def is_official(self) -> bool:
@@ -222,8 +222,8 @@ class Dataset:
         return tensors if self.targets is None else {**tensors, "targets": self.targets}
 
 
-def is_drawn(source: str) -> bool:
-    """Return whether a dataset's source, as its metadata names it, is drawn faces."""
+def is_synthetic_source(source: str) -> bool:
+    """Return whether a dataset's source, as its metadata names it, is synthetic faces."""
     return re.fullmatch(r"synthetic:\d+", source) is not None
 
 
@@ -321,7 +321,7 @@ def open_dataset(path: Path) -> Dataset:
 
 _WAYS_ON: Final = (
     "make one with `fer data prepare SOURCE`, name any source with --data, "
-    "or try drawn faces with --data synthetic"
+    "or try synthetic faces with --data synthetic"
 )
 
 

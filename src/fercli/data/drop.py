@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fercli.data.dataset import Dataset, take_images
-from fercli.data.twins import group_twins
+from fercli.data.duplicates import group_twins
 from fercli.errors import ConfigError
 from fercli.ranges import find_unknown_choice
 

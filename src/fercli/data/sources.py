@@ -19,8 +19,8 @@ import numpy as np
 
 from fercli.data.archives import Budget, Metered, is_tar
 from fercli.data.dataset import FERPLUS, Dataset, build_dataset, open_dataset
-from fercli.data.drawing import DRAWN_SPLITS, draw_splits
 from fercli.data.folders import find_face_files, read_face_files
+from fercli.data.splitting import SAMPLED_SPLITS, sample_splits
 from fercli.data.streams import decompress
 from fercli.data.synthetic import build_synthetic, parse_synthetic
 from fercli.data.tables import SPLITS, TABLE_NAMES, read_table
@@ -43,7 +43,7 @@ Progress = Callable[[int, int | None], None]
 
 _WAYS_ON: Final = (
     "prepare FER2013 with `fer data prepare SOURCE`, name any source with --data, "
-    "or try drawn faces with --data synthetic"
+    "or try synthetic faces with --data synthetic"
 )
 _PACKED: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 _OFFICIAL_ROWS: Final = sum(sum(counts) for counts in FER2013_COUNTS.values())
@@ -251,8 +251,8 @@ def _read_tree(path: Path, report: Progress, renames: Mapping[str, str]) -> Load
         notes = [f"ignored {folder}, which is in no split's folder" for folder in found.ignored]
         notes += _note_archives(tree)
         if not found.has_splits:
-            splits = DRAWN_SPLITS
-            arrays["splits"] = draw_splits(arrays["images"], arrays["labels"])
+            splits = SAMPLED_SPLITS
+            arrays["splits"] = sample_splits(arrays["images"], arrays["labels"])
             notes.append(
                 "no folders of splits: 8 of 10 images of each label were drawn as train, one as "
                 "validation, one as test; copies of one image stay together"

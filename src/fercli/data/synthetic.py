@@ -1,4 +1,4 @@
-"""Drawn faces that show the seven expressions: a dataset that needs no download and no licence.
+"""Synthetic faces that show the seven expressions: a dataset that needs no download and no licence.
 
 They exist to teach and test the tool. Each face is drawn from a few numbers (how high the brows,
 how wide the eyes, how the mouth bends) whose means differ by expression, after the action units
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[Any]
 
-__all__ = ["DEFAULT_COUNT", "build_synthetic", "draw_faces", "parse_synthetic"]
+__all__ = ["DEFAULT_COUNT", "build_synthetic", "parse_synthetic", "render_synthetic_faces"]
 
 DEFAULT_COUNT: Final = 10_000
 _COUNT_RANGE: Final = (100, 1_000_000)
@@ -88,7 +88,7 @@ def build_synthetic(
         generator = np.random.default_rng([_SEED, start])
         chunk = generator.integers(0, len(LABELS), _CHUNK).astype(np.uint8)
         labels[start:stop] = chunk[: stop - start]
-        images[start:stop] = draw_faces(chunk, generator)[: stop - start]
+        images[start:stop] = render_synthetic_faces(chunk, generator)[: stop - start]
         if on_progress:
             on_progress(stop, n_images)
     n_held = n_images // 10
@@ -109,7 +109,9 @@ def build_synthetic(
     )
 
 
-def draw_faces(labels: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
+def render_synthetic_faces(
+    labels: NDArray[np.uint8], generator: np.random.Generator
+) -> NDArray[np.uint8]:
     """Draw one face per label.
 
     Args:
@@ -119,7 +121,7 @@ def draw_faces(labels: NDArray[np.uint8], generator: np.random.Generator) -> NDA
     Returns:
         `[B, 48, 48]` uint8.
     """
-    traits = _draw_traits(labels, generator)
+    traits = _sample_traits(labels, generator)
     u, v, canvas = _place(len(labels), generator)
     canvas = _paint_head(canvas, u, v, generator)
     canvas = _paint_brows_and_eyes(canvas, u, v, traits, generator)
@@ -131,7 +133,7 @@ def draw_faces(labels: NDArray[np.uint8], generator: np.random.Generator) -> NDA
     return pixels
 
 
-def _draw_traits(labels: NDArray[np.uint8], generator: np.random.Generator) -> dict[str, Floats]:
+def _sample_traits(labels: NDArray[np.uint8], generator: np.random.Generator) -> dict[str, Floats]:
     """Return [B, 1, 1] per trait: the expression at some strength, and personal deviation."""
     means = np.array([_EXPRESSIONS[name] for name in LABELS], dtype=np.float32)[labels]
     strength = generator.uniform(0.65, 1.15, (len(labels), 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fercli.download.fetch import Downloaded, forget
+from fercli.download.fetch import Downloaded, invalidate
 from fercli.download.sources import SOURCES, check_source_name, download
 
-__all__ = ["SOURCES", "Downloaded", "check_source_name", "download", "forget"]
+__all__ = ["SOURCES", "Downloaded", "check_source_name", "download", "invalidate"]

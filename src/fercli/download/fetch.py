@@ -21,19 +21,19 @@ from typing import Any, Final
 import requests
 from filelock import FileLock, Timeout
 
-from fercli.download.answers import (
+from fercli.download.responses import (
     TIMEOUTS_S,
-    PassingError,
-    Remote,
+    RemoteFile,
+    TransientError,
     check_status,
+    classify_error,
     find_md5,
-    judge,
-    read_extent,
+    parse_content_range,
 )
 from fercli.errors import DownloadError, OutputExistsError, SetupError
 from fercli.storage import digest_file, write_json
 
-__all__ = ["SPARE_BYTES", "Downloaded", "Progress", "fetch", "forget"]
+__all__ = ["SPARE_BYTES", "Downloaded", "Progress", "fetch", "invalidate"]
 
 Progress = Callable[[int, int | None], None]
 """Called with bytes that are there, and how many there will be where that is known."""
@@ -63,7 +63,7 @@ class Downloaded:
 
 
 def fetch(
-    find: Callable[[], Remote],
+    find: Callable[[], RemoteFile],
     target: Path,
     *,
     origin: str,
@@ -107,7 +107,7 @@ def fetch(
         return Downloaded(path=target, n_bytes=n_bytes, sha256=digest, was_there=False)
 
 
-def forget(target: Path) -> None:
+def invalidate(target: Path) -> None:
     """Let a download be made anew, since what came was no good; the file stays until then."""
     if _card(target).exists():
         write_json(_card(target), {"sha256": ""})
@@ -144,18 +144,18 @@ def _find_finished(target: Path, origin: str, sha256: str | None) -> Downloaded 
 
 
 def _fetch_part(
-    find: Callable[[], Remote],
+    find: Callable[[], RemoteFile],
     part: Path,
     on_progress: Progress,
     note: Callable[[str], None],
-) -> Remote:
+) -> RemoteFile:
     """Bring a part to its full length; tries count only as long as they bring nothing."""
     failures, most = 0, _measure(part)
     while True:
         try:
             remote = find()
             _continue(remote, part, on_progress)
-        except PassingError as reason:
+        except TransientError as reason:
             # Against the most that there ever was: a part may have been dropped meanwhile.
             failures = 1 if _measure(part) > most else failures + 1
             most = max(most, _measure(part))
@@ -174,7 +174,7 @@ def _fetch_part(
             return remote
 
 
-def _continue(remote: Remote, part: Path, on_progress: Progress) -> None:
+def _continue(remote: RemoteFile, part: Path, on_progress: Progress) -> None:
     """Ask for what is missing of a part, and add it."""
     start, etag = _find_start(remote, part)
     headers = {"Accept-Encoding": "identity"}
@@ -186,20 +186,20 @@ def _continue(remote: Remote, part: Path, on_progress: Progress) -> None:
     try:
         with requests.get(remote.url, headers=headers, stream=True, timeout=TIMEOUTS_S) as response:
             check_status(response, remote.identity)
-            begins, total = read_extent(response, start)
+            begins, total = parse_content_range(response, start)
             if begins is None:
                 part.unlink(missing_ok=True)
                 reason = "the server has another file now"
-                raise PassingError(reason, wait_s=0.0)
+                raise TransientError(reason, wait_s=0.0)
             _check_space(part, begins, total)
             state = {"identity": remote.identity, "etag": response.headers.get("ETag")}
             write_json(_state(part), state)
             _write(response, part, begins, total, on_progress)
     except requests.RequestException as reason:
-        raise judge(reason) from reason
+        raise classify_error(reason) from reason
 
 
-def _find_start(remote: Remote, part: Path) -> tuple[int, str | None]:
+def _find_start(remote: RemoteFile, part: Path) -> tuple[int, str | None]:
     """Return how many bytes are there of this file, and its tag; of another nothing is kept."""
     state = _read_object(_state(part))
     if part.exists() and state.get("identity") == remote.identity:
@@ -238,14 +238,14 @@ def _write(
                 break
     if total is not None and done < total:
         reason = f"the connection ended after {done:,} of {total:,} bytes"
-        raise PassingError(reason)
+        raise TransientError(reason)
     if done > (_MOST_BYTES if total is None else total):
         part.unlink()
         message = f"more came than the {total or _MOST_BYTES:,} bytes that were announced"
         raise DownloadError(message, hint="nothing was kept")
 
 
-def _check(part: Path, remote: Remote, sha256: str | None) -> str:
+def _check(part: Path, remote: RemoteFile, sha256: str | None) -> str:
     """Return the digest of a complete part; remove one that is not what it should be."""
     digest = digest_file(part)
     wrong = []

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import requests
 
-from fercli.download.answers import TIMEOUTS_S, Remote, check_status, judge
+from fercli.download.responses import TIMEOUTS_S, RemoteFile, check_status, classify_error
 from fercli.errors import CredentialsError, DownloadError
 
 __all__ = ["CHALLENGE", "find_challenge", "find_dataset"]
@@ -27,7 +27,7 @@ _WAYS_IN: Final = (
 )
 
 
-def find_dataset(owner: str, name: str, version: int | None) -> Remote:
+def find_dataset(owner: str, name: str, version: int | None) -> RemoteFile:
     """Return where the archive of a dataset is; public ones need no account.
 
     Args:
@@ -38,7 +38,7 @@ def find_dataset(owner: str, name: str, version: int | None) -> Remote:
     Raises:
         CredentialsError: It is not public.
         DownloadError: There is none of that name.
-        PassingError: Kaggle cannot be reached just now.
+        TransientError: Kaggle cannot be reached just now.
     """
     from kagglesdk.datasets.types.dataset_api_service import (
         ApiDownloadDatasetRequest,
@@ -58,12 +58,12 @@ def find_dataset(owner: str, name: str, version: int | None) -> Remote:
         return _describe(service.download_dataset(request), f"{what}/versions/{version}")
 
 
-def find_challenge() -> Remote:
+def find_challenge() -> RemoteFile:
     """Return where the original competition's archive is.
 
     Raises:
         CredentialsError: Nobody is signed in, or did not accept the rules.
-        PassingError: Kaggle cannot be reached just now.
+        TransientError: Kaggle cannot be reached just now.
     """
     from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
 
@@ -98,12 +98,12 @@ def _ask(what: str) -> Iterator[Any]:
                 yield client
         except requests.HTTPError as reason:
             if reason.response is None:
-                raise judge(reason) from reason
+                raise classify_error(reason) from reason
             check_status(reason.response, what)
             message = f"{what}: {' '.join(str(reason).split())[:200]}"
             raise DownloadError(message) from reason
         except requests.RequestException as reason:
-            raise judge(reason) from reason
+            raise classify_error(reason) from reason
 
 
 @contextlib.contextmanager
@@ -142,8 +142,8 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _describe(response: requests.Response, identity: str) -> Remote:
+def _describe(response: requests.Response, identity: str) -> RemoteFile:
     """Take down where an answer came from; its body is left for `fetch`."""
-    remote = Remote(url=response.url, identity=identity, headers=dict(response.headers))
+    remote = RemoteFile(url=response.url, identity=identity, headers=dict(response.headers))
     response.close()
     return remote

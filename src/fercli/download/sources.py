@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from fercli.download.answers import Remote
 from fercli.download.fetch import Downloaded, Progress, fetch
+from fercli.download.responses import RemoteFile
 from fercli.errors import ConfigError
 
 __all__ = ["SOURCES", "check_source_name", "download"]
@@ -90,12 +90,12 @@ def _find_url_problems(url: str, sha256: str | None) -> list[str]:
     return problems
 
 
-def _choose(source: str) -> tuple[Callable[[], Remote], str]:
+def _choose(source: str) -> tuple[Callable[[], RemoteFile], str]:
     """Return who finds the file, and its name here."""
     if _is_url(source):
         last = PurePosixPath(unquote(urlsplit(source).path)).name
         name = re.sub(r"[^\w.-]", "_", last).lstrip(".") or "download"
-        return lambda: Remote(url=source, identity=source, headers={}), name
+        return lambda: RemoteFile(url=source, identity=source, headers={}), name
     from fercli.download.kaggle import CHALLENGE, find_challenge, find_dataset
 
     kaggle = _KAGGLE.fullmatch(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fercli.data.dataset import is_drawn, name_source
+from fercli.data.dataset import is_synthetic_source, name_source
 from fercli.errors import FercliError
 from fercli.evaluation.report import render
 from fercli.model_files import read_metadata
@@ -25,7 +25,7 @@ _FER2013: Final = (
     "FER2013 (Goodfellow et al. 2013, arXiv 1307.0414), gathered by web search. The licence of the "
     "pictures is unclear; none of them is in the model file."
 )
-_DRAWN: Final = "Drawn faces that fercli makes itself: the model says nothing about real ones."
+_DRAWN: Final = "Synthetic faces that fercli makes itself: the model says nothing about real ones."
 _OWN: Final = "The data of whoever trained it ({}); ask them about its licence and whom it shows."
 
 
@@ -150,9 +150,9 @@ def _find_worst(
     scores: dict[str, dict[str, Any]], metadata: dict[str, Any]
 ) -> dict[str, Any] | None:
     """Return the label that is found least often, on the last split of the model's own kind."""
-    drawn = is_drawn(name_source(metadata))
+    drawn = is_synthetic_source(name_source(metadata))
     for split, entry in reversed(scores.items()):
-        if entry.get("per_class") and is_drawn(name_source(entry)) == drawn:
+        if entry.get("per_class") and is_synthetic_source(name_source(entry)) == drawn:
             found = {
                 label: one["recall"] for label, one in entry["per_class"].items() if one["support"]
             }
@@ -163,7 +163,7 @@ def _find_worst(
 
 def _describe_data(metadata: dict[str, Any]) -> str:
     source = name_source(metadata)
-    if is_drawn(source):
+    if is_synthetic_source(source):
         return _DRAWN
     named = any(word in source.lower() for word in ("fer2013", "icml_face", "kaggle"))
     return _FER2013 if named else _OWN.format(source)

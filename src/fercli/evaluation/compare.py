@@ -18,10 +18,10 @@ from fercli.dependencies import import_pandas
 from fercli.errors import ConfigError, DeviceUnavailableError, FercliError, ModelFileError
 from fercli.evaluation.evaluate import Evaluation, evaluate
 from fercli.inference import predict_in_batches
-from fercli.inference.foreign import (
+from fercli.inference.external import (
     SCALINGS,
-    ForeignRuntime,
-    ReducedRuntime,
+    ExternalRuntime,
+    LabelSubsetRuntime,
     count_parameters,
     parse_labels,
 )
@@ -200,12 +200,12 @@ def open_candidate(
     if problems := find_unknown_choice("input", scaling, SCALINGS):
         raise ConfigError(*problems)
     labels = parse_labels(order if isinstance(order, str) else ",".join(order))
-    runtime = ForeignRuntime(model.path, labels, scaling)
+    runtime = ExternalRuntime(model.path, labels, scaling)
     extra = tuple(label for label in labels if label not in dataset.label_names)
     if not extra or not set(dataset.label_names) <= set(labels):
         return Candidate(name, model, runtime)
     kept = tuple(label for label in labels if label not in extra)
-    return Candidate(name, model, ReducedRuntime(runtime, kept), extra)
+    return Candidate(name, model, LabelSubsetRuntime(runtime, kept), extra)
 
 
 def compare(candidates: Sequence[Candidate], dataset: Dataset, split: str) -> Comparison:

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fercli.data import map_labels
-from fercli.data.dataset import is_drawn, name_source
+from fercli.data.dataset import is_synthetic_source, name_source
 from fercli.dependencies import import_pandas
-from fercli.evaluation.protocol import check_labeling, find_seen, judge_split, score_unseen
+from fercli.evaluation.protocol import (
+    check_labeling,
+    find_train_duplicates,
+    judge_split,
+    score_deduplicated,
+)
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
 from fercli.metrics import (
     change_temperature,
@@ -24,7 +29,7 @@ from fercli.metrics import (
 )
 from fercli.results import Calibration, Confusion, EvaluationResult, to_json
 from fercli.results.html import format_html
-from fercli.runs import tell_time
+from fercli.runs import utc_now
 from fercli.storage import check_outputs, write_text
 
 if TYPE_CHECKING:
@@ -188,7 +193,7 @@ def evaluate(
     plain = predict_in_batches(runtime, subset.images)
     duration_s = time.perf_counter() - started
     mirrored = predict_mirrored(runtime, subset.images, plain) if tta else None
-    seen = find_seen(model, runtime.metadata, dataset, split)
+    seen = find_train_duplicates(model, runtime.metadata, dataset, split)
     scores = compute_scores(plain, labels, runtime.labels)
     result = EvaluationResult(
         model=model.title,
@@ -201,7 +206,7 @@ def evaluate(
         calibration=_describe_calibration(runtime.metadata, dataset, plain, labels),
         coverage=compute_coverage(plain, labels),
         tta=None if mirrored is None else compute_scores(mirrored, labels, runtime.labels),
-        deduplicated=score_unseen(seen, plain.argmax(1) == labels),
+        deduplicated=score_deduplicated(seen, plain.argmax(1) == labels),
         labels=list(runtime.labels),
         duration_s=duration_s,
         images_per_s=len(labels) / duration_s,
@@ -232,9 +237,9 @@ def record_scores(run: RunFolder, result: EvaluationResult) -> None:
 
 def describe_scores(result: EvaluationResult) -> dict[str, Any]:
     """Return what is kept of a result: a line of `scores.jsonl`, what a model card shows."""
-    unseen = result.deduplicated
+    deduplicated = result.deduplicated
     return {
-        "at": tell_time(),
+        "at": utc_now(),
         "split": result.split,
         "protocol": result.protocol,
         "dataset": result.dataset,
@@ -245,7 +250,7 @@ def describe_scores(result: EvaluationResult) -> dict[str, Any]:
         "macro_f1": result.scores.macro_f1,
         "ece": result.scores.ece,
         "tta_accuracy": result.tta.accuracy if result.tta else None,
-        "deduplicated": unseen and to_json(unseen),
+        "deduplicated": deduplicated and to_json(deduplicated),
         "per_class": {label: to_json(one) for label, one in result.scores.per_class.items()},
     }
 
@@ -278,7 +283,7 @@ def _describe_calibration(
     source = name_source(metadata)
     # By kind of face, as `judge_split` tells data apart: a copy of FER2013 in another form is the
     # same images under another name.
-    if fitted_on and is_drawn(source) != dataset.is_synthetic:
+    if fitted_on and is_synthetic_source(source) != dataset.is_synthetic:
         fitted_on = f"{fitted_on} of {source}"
     before = change_temperature(plain, before=temperature, after=1.0)
     return Calibration(

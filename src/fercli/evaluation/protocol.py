@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from fercli.data.dataset import FERPLUS, FROM_SOURCE, is_drawn, name_source
-from fercli.data.twins import digest_images
+from fercli.data.dataset import FERPLUS, FROM_SOURCE, is_synthetic_source, name_source
+from fercli.data.duplicates import digest_images
 from fercli.errors import DatasetNotFoundError, ModelFileError
-from fercli.model_files import list_choosers
-from fercli.results import Unseen
+from fercli.model_files import list_selection_splits
+from fercli.results import Deduplicated
 from fercli.runs import TRAIN_DIGESTS
 from fercli.storage import load_tensors, read_tensor_header
 
@@ -28,9 +28,9 @@ __all__ = [
     "UNKNOWN",
     "check_labeling",
     "choose_split",
-    "find_seen",
+    "find_train_duplicates",
     "judge_split",
-    "score_unseen",
+    "score_deduplicated",
 ]
 
 HELD_OUT: Final = "held-out"
@@ -69,25 +69,25 @@ def judge_split(
     Splits are compared by name: whoever drops images from a dataset, adds some or compresses them
     anew still has the split that chose, and no digest would say so. Where a split of other data has
     the name, the judgement is too strict; it is never too kind. A teacher's choice is passed on to
-    whoever learns from it. Drawn faces and real ones are told apart.
+    whoever learns from it. Synthetic faces and real ones are told apart.
 
     Args:
         metadata: The model's.
         dataset: What it is scored on.
         split: The split.
-        seen: What `find_seen` says; a split that was learned from altogether is `training` under
-            whatever name.
+        seen: What `find_train_duplicates` says; a split that was learned from altogether is
+            `training` under whatever name.
     """
     if "dataset" not in metadata:
         return UNKNOWN
     if seen is not None and seen[0].all():
         return TRAINING
-    if is_drawn(name_source(metadata)) != dataset.is_synthetic:
+    if is_synthetic_source(name_source(metadata)) != dataset.is_synthetic:
         return HELD_OUT
     if split == "train":
         return TRAINING
     parts = {split, *_HALVES.get(split, ())}
-    return SELECTION if parts & set(list_choosers(metadata)) else HELD_OUT
+    return SELECTION if parts & set(list_selection_splits(metadata)) else HELD_OUT
 
 
 def check_labeling(runtime: Runtime, dataset: Dataset) -> None:
@@ -110,7 +110,7 @@ def check_labeling(runtime: Runtime, dataset: Dataset) -> None:
         raise ModelFileError(message, hint=hint)
 
 
-def find_seen(
+def find_train_duplicates(
     model: ModelFile, metadata: dict[str, Any], dataset: Dataset, split: str
 ) -> tuple[NDArray[np.bool_], str] | None:
     """Return which images of a split were learned from, pixel for pixel.
@@ -155,19 +155,19 @@ def _load_learned(model: ModelFile, metadata: dict[str, Any]) -> NDArray[np.uint
     return digests
 
 
-def score_unseen(
+def score_deduplicated(
     seen: tuple[NDArray[np.bool_], str] | None, right: NDArray[np.bool_]
-) -> Unseen | None:
+) -> Deduplicated | None:
     """Return the score of the images that were not learned from.
 
     Args:
-        seen: What `find_seen` says.
+        seen: What `find_train_duplicates` says.
         right: `[N]`, which answers are right.
     """
     if seen is None:
         return None
     known, source = seen
-    return Unseen(
+    return Deduplicated(
         n_images=int((~known).sum()),
         accuracy=None if known.all() else float(right[~known].mean()),
         n_seen=int(known.sum()),

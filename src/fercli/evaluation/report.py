@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import fercli
 from fercli.errors import DependencyMissingError
-from fercli.runs import tell_time
+from fercli.runs import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ def build_report(
         mistakes=_list_mistakes(evaluation, mistakes),
         figures=figures,
         version=fercli.__version__,
-        written=tell_time(),
+        written=utc_now(),
     )
 
 

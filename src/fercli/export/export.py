@@ -18,7 +18,7 @@ from fercli.export.quantize import QuantizationImages, quantize
 from fercli.inference import predict_in_batches
 from fercli.inference.onnx import OnnxRuntime
 from fercli.model_files import ModelFile, load_network
-from fercli.networks.folding import simplify
+from fercli.networks.fusion import fuse
 from fercli.networks.runtime import TorchRuntime
 from fercli.results import ExportResult
 from fercli.runs import RunFolder, read_scores
@@ -160,7 +160,7 @@ def _build(
     if model.run is not None:
         # The file travels without its run, and should say all the same how it scored.
         metadata = {**metadata, "scores": read_scores(RunFolder(model.run))}
-    simple = simplify(network)
+    simple = fuse(network)
     target.write_bytes(build_onnx(simple, metadata, half=half))
     expected = predict_in_batches(_run_on_cpu(network, metadata), parity.images)
     if half:

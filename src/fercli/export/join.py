@@ -33,7 +33,7 @@ from fercli.export.export import (
 from fercli.inference import predict_in_batches
 from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
 from fercli.metrics import change_temperature, compute_ece, compute_nll, fit_temperature
-from fercli.model_files import ENSEMBLE, SCHEMA, ModelFile, identify
+from fercli.model_files import ENSEMBLE, SCHEMA, ModelFile, describe_provenance
 from fercli.results import ExportResult
 from fercli.storage import open_atomically
 
@@ -162,7 +162,8 @@ def _describe(
         "temperature": 1.0,
         "dataset": held[0].get("dataset", {}),
         "members": [
-            identify(model, one) | {key: one.get(key) for key in ("recipe", "seed", "epochs")}
+            describe_provenance(model, one)
+            | {key: one.get(key) for key in ("recipe", "seed", "epochs")}
             for model, one in zip(models, held, strict=True)
         ],
         "quantized": "fp16" if half else None,

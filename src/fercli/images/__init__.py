@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fercli.images.crop import SIDE_PX, load_face_crop, to_face_crop
 from fercli.images.decode import SUFFIXES, DecodedImage, convert_image, load_image
-from fercli.images.faces import WHOLE_UP_TO_PX, Face, FaceFinder, cut_face
+from fercli.images.detection import WHOLE_UP_TO_PX, Face, FaceFinder, cut_face
 from fercli.images.memory import MEMORY
 
 __all__ = [

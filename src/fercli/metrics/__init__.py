@@ -12,8 +12,8 @@ from fercli.metrics.calibration import (
     fit_temperature,
 )
 from fercli.metrics.intervals import compute_wilson_interval
-from fercli.metrics.paired import adjust_holm, bootstrap_difference, compute_mcnemar
 from fercli.metrics.scores import compute_scores
+from fercli.metrics.significance import adjust_holm, bootstrap_difference, compute_mcnemar
 
 __all__ = [
     "adjust_holm",

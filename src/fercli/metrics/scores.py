@@ -35,7 +35,7 @@ def compute_scores(
 
     predicted = probabilities.argmax(axis=1)
     kinds = np.arange(len(names))
-    n_right = int((predicted == labels).sum())
+    n_correct = int((predicted == labels).sum())
     each = precision_recall_fscore_support(labels, predicted, labels=kinds, zero_division=0)
     precision, recall, f1, support = each
     weights = support / support.sum()
@@ -43,8 +43,8 @@ def compute_scores(
     met = (support > 0) | np.isin(kinds, predicted)
     return Scores(
         n_images=len(labels),
-        accuracy=n_right / len(labels),
-        accuracy_ci95=compute_wilson_interval(n_right, len(labels)),
+        accuracy=n_correct / len(labels),
+        accuracy_ci95=compute_wilson_interval(n_correct, len(labels)),
         macro_f1=float(f1[met].mean()),
         macro_precision=float(precision[met].mean()),
         macro_recall=float(recall[met].mean()),

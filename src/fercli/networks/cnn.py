@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fercli.networks.folding import can_swap, fold_norm
-from fercli.networks.mirror import PairedConv2d, fold_pairs, pool_pairs, unfold_pairs
+from fercli.networks.flip_equivariant import PairedConv2d, fold_pairs, pool_pairs, unfold_pairs
+from fercli.networks.fusion import can_swap, fold_norm
 from fercli.networks.whitening import compute_filters, compute_paired_filters
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ __all__ = ["RegularizedCNN", "build"]
 
 _LOGIT_SCALE: Final = 0.25
 """Slows the last layer against the convolutions: at their learning rate it runs away in the first
-epoch, and drawn faces are then not learned at all (measured, docs/explanation/log.md)."""
+epoch, and synthetic faces are then not learned at all (measured, docs/explanation/log.md)."""
 
 
 def build(config: NetworkConfig, n_labels: int) -> nn.Module:
@@ -110,7 +110,7 @@ class _Stage(nn.Module):
         for norm in self.norms:
             norm.get_parameter("weight").requires_grad_(config.norm_scale)
 
-    def fold_norms(self) -> None:
+    def fuse_norms(self) -> None:
         """Melt the norms into the convolutions, for evaluation; in place."""
         for index, (convolve, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             # The first follows its pooling.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fercli.networks.cnn import RegularizedCNN
-from fercli.networks.folding import can_swap, fold_norm
+from fercli.networks.fusion import can_swap, fold_norm
 
 if TYPE_CHECKING:
     from fercli.config import NetworkConfig
@@ -52,7 +52,7 @@ class _Separable(nn.Module):
         self.across = nn.Conv2d(before, after, 1, bias=False)
         self.across_norm: nn.Module = nn.BatchNorm2d(after)
 
-    def fold_norms(self) -> None:
+    def fuse_norms(self) -> None:
         """Melt the norms into the convolutions, for evaluation; in place."""
         self.alone = fold_norm(self.alone, self.alone_norm)
         self.alone_norm = nn.Identity()

@@ -19,10 +19,10 @@ from fercli.results.evaluation import (
     ClassScores,
     Confusion,
     CoveragePoint,
+    Deduplicated,
     EvaluationResult,
     RobustnessRow,
     Scores,
-    Unseen,
 )
 from fercli.results.models import ExportResult
 from fercli.results.plain import to_json
@@ -37,6 +37,7 @@ __all__ = [
     "ComparisonResult",
     "Confusion",
     "CoveragePoint",
+    "Deduplicated",
     "DuplicateCounts",
     "EpochReport",
     "EvaluationResult",
@@ -50,6 +51,5 @@ __all__ = [
     "RobustnessRow",
     "Scores",
     "TrainResult",
-    "Unseen",
     "to_json",
 ]

@@ -12,10 +12,10 @@ __all__ = [
     "ClassScores",
     "Confusion",
     "CoveragePoint",
+    "Deduplicated",
     "EvaluationResult",
     "RobustnessRow",
     "Scores",
-    "Unseen",
 ]
 
 
@@ -88,8 +88,8 @@ class Calibration:
     temperature: float
     """Divides the logits; 1 leaves them as they were trained."""
     fitted_on: str | None
-    """The split that it was fitted on, of which dataset where drawn faces stand against real ones;
-    None where it was not."""
+    """The split that it was fitted on, of which dataset where synthetic faces stand against real
+    ones; None where it was not."""
     ece_before: float
     """Expected calibration error at temperature 1."""
     nll_before: float
@@ -115,7 +115,7 @@ class Confusion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unseen:
+class Deduplicated:
     """The score without images that the model learned from, pixel for pixel."""
 
     n_images: int
@@ -169,7 +169,7 @@ class EvaluationResult:
     """Coverage and accuracy at each confidence threshold, plain."""
     tta: Scores | None
     """Scores with the mean of image and mirror image, when asked for."""
-    deduplicated: Unseen | None
+    deduplicated: Deduplicated | None
     """Plain, without images that were learned from; None where those are unknown."""
     labels: list[str]
     """Label names in the order of the matrix."""

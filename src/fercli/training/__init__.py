@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from fercli.training.allocator import keep_memory
+from fercli.training.allocator import tune_malloc
+from fercli.training.checks import check_training, resolve_config
 from fercli.training.hooks import StepReport
-from fercli.training.interrupt import catch_signals
-from fercli.training.journal import Watcher
-from fercli.training.preflight import check_training, resolve_config
 from fercli.training.run import resume, train
+from fercli.training.run_log import Callbacks
+from fercli.training.signals import catch_signals
 from fercli.training.teacher import list_config_files
 
 __all__ = [
+    "Callbacks",
     "StepReport",
-    "Watcher",
     "catch_signals",
     "check_training",
-    "keep_memory",
     "list_config_files",
     "resolve_config",
     "resume",
     "train",
+    "tune_malloc",
 ]

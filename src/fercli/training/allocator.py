@@ -11,7 +11,7 @@ import ctypes
 import sys
 from typing import Final
 
-__all__ = ["keep_memory"]
+__all__ = ["tune_malloc"]
 
 # Names and numbers of glibc's malloc.h.
 _M_TRIM_THRESHOLD: Final = -1
@@ -20,11 +20,11 @@ _M_MMAP_MAX: Final = -4
 _M_ARENA_MAX: Final = -8
 
 
-def keep_memory() -> bool:
+def tune_malloc() -> bool:
     """Let this process keep what it frees, until it ends.
 
     Returns:
-        Whether that could be asked for: of glibc, on Linux.
+        Whether that could be request for: of glibc, on Linux.
     """
     if sys.platform != "linux":
         return False

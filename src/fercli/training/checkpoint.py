@@ -38,7 +38,7 @@ def save_checkpoint(folder: Path, state: TrainingState, total_steps: int) -> Pat
     progress = state.progress.to_json()
     metadata = {"schema": _SCHEMA, "kind": "checkpoint", "progress": progress}
     arrays = state.to_arrays()
-    if not state.group.leads:
+    if not state.group.is_main:
         return path
     save_tensors(path, arrays, metadata)
     for old in find_checkpoints(folder)[_KEPT:]:
@@ -67,7 +67,7 @@ def restore_newest(
         The checkpoint, or None when the folder has no valid one and `state` is as it was.
     """
     group = state.group
-    found = group.share(_load_newest(folder, on_note) if group.leads else None)
+    found = group.broadcast(_load_newest(folder, on_note) if group.is_main else None)
     if found is None:
         return None
     path, arrays, metadata = found

@@ -17,14 +17,14 @@ from torch import Tensor
 from fercli.errors import RunFailedError
 from fercli.networks.pretrained import freeze
 from fercli.results import EpochReport
-from fercli.training.average import update_average
-from fercli.training.batches import count_steps, draw_batches, draw_first_mirrored
+from fercli.training.ema import update_average
 from fercli.training.hooks import StepReport
-from fercli.training.loss import build_criterion, count_labels, spread
-from fercli.training.memory import recall, remember
-from fercli.training.mixup import blend, draw_share
+from fercli.training.loss import build_criterion, count_labels, one_hot
+from fercli.training.mixup import blend, sample_lambda
 from fercli.training.optimizer import set_rates
+from fercli.training.sampling import count_steps, sample_batches, sample_first_mirrored
 from fercli.training.schedule import compute_learning_rate, compute_momentum, count_drops
+from fercli.training.self_distillation import read_self_targets, update_self_targets
 from fercli.training.step import prepare_batch, take_step, validate
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def run_epochs(
         config=config,
         train=train,
         validation=validation,
-        first_mirrored=draw_first_mirrored(len(train.labels), config.seed).to(state.device),
+        first_mirrored=sample_first_mirrored(len(train.labels), config.seed).to(state.device),
         criterion=build_criterion(config, count_labels(train.labels, train.n_labels)),
         n_steps=n_steps,
         hooks=hooks,
@@ -111,16 +111,16 @@ def choose_size(config: TrainConfig, epoch: int) -> int:
 def _run_epoch(state: TrainingState, course: _Course) -> int:
     """Run what is left of an epoch; return the signal that stopped it, or 0."""
     progress, config, hooks = state.progress, course.config, course.hooks
-    batches = draw_batches(course.train.labels, config, progress.epoch)
+    batches = sample_batches(course.train.labels, config, progress.epoch)
     state.network.train()
     if config.transfer.freeze_epochs:
         freeze(state.network, frozen=progress.epoch < config.transfer.freeze_epochs)
     state.wrap()
     # Reading a number back stalls a GPU, so there it is done now and then.
     stride = 1 if state.device.type == "cpu" else 20
-    sums = torch.tensor([progress.loss_sum, progress.n_right], dtype=torch.float64)
+    sums = torch.tensor([progress.loss_sum, progress.n_correct], dtype=torch.float64)
     sums = sums.to(state.device) if state.device.type != "mps" else sums
-    sums = sums if state.group.leads else torch.zeros_like(sums)
+    sums = sums if state.group.is_main else torch.zeros_like(sums)
     started, elapsed_before = time.perf_counter(), progress.train_s
     saved_at = started
     while progress.step < course.n_steps:
@@ -132,8 +132,8 @@ def _run_epoch(state: TrainingState, course: _Course) -> int:
         save_due = time.perf_counter() - saved_at > _SAVE_EVERY_S
         stopped_by, save_due = _agree(state, hooks.should_stop(), save_due=save_due, due=due)
         if due or stopped_by or save_due:
-            loss_sum, n_right = state.group.add_up(sums).tolist()
-            progress.loss_sum, progress.n_right = loss_sum, round(n_right)
+            loss_sum, n_correct = state.group.all_reduce_sum(sums).tolist()
+            progress.loss_sum, progress.n_correct = loss_sum, round(n_correct)
             _check_finite(progress.loss_sum, progress.epoch + 1, rate)
             progress.train_s = elapsed_before + time.perf_counter() - started
             hooks.on_step(_report_step(state, course.n_steps))
@@ -153,19 +153,19 @@ def _step(state: TrainingState, course: _Course, batch: Tensor) -> Tensor:
     pixels = prepare_batch(state, train.images[batch], first, config, size_px)
     labels = train.labels[batch] if train.votes is None else train.votes[batch]
     if state.memory is not None:
-        labels = recall(state.memory, batch, labels, config, progress.epoch)
+        labels = read_self_targets(state.memory, batch, labels, config, progress.epoch)
     targets = None if train.targets is None else train.targets[batch]
     if config.augment.mixup:
-        share = draw_share(config.augment.mixup, config.seed, progress.epoch, progress.step)
-        pixels, labels = blend(pixels, share), blend(spread(labels, train.n_labels), share)
+        share = sample_lambda(config.augment.mixup, config.seed, progress.epoch, progress.step)
+        pixels, labels = blend(pixels, share), blend(one_hot(labels, train.n_labels), share)
         targets = None if targets is None else blend(targets, share)
     loss_sum, logits = take_step(state, pixels, labels, config.precision, course.criterion, targets)
-    part = state.group.take_part(len(batch))
+    part = state.group.shard(len(batch))
     right = (logits.argmax(1) == train.labels[batch[part]]).sum()
     if state.memory is not None:
         answers = logits.new_zeros(len(batch), train.n_labels)
         answers[part] = torch.softmax(logits, dim=1)
-        remember(state.memory, batch, state.group.add_up(answers), config)
+        update_self_targets(state.memory, batch, state.group.all_reduce_sum(answers), config)
     progress.step += 1
     progress.n_seen += len(batch)
     if state.average is not None:
@@ -181,7 +181,7 @@ def _agree(state: TrainingState, stopped_by: int, *, save_due: bool, due: bool) 
         return stopped_by, save_due
     if not due:
         return 0, False
-    stopped_by, saves = state.group.agree((stopped_by, int(save_due)), state.device)
+    stopped_by, saves = state.group.all_reduce_max((stopped_by, int(save_due)), state.device)
     return stopped_by, bool(saves)
 
 
@@ -201,7 +201,7 @@ def _end_epoch(state: TrainingState, course: _Course) -> None:
     """Validate, report, keep the best weights and decide whether to go on."""
     progress, config = state.progress, course.config
     started = time.perf_counter()
-    loss, accuracy = validate(state.judged, course.validation, state.group)
+    loss, accuracy = validate(state.eval_network, course.validation, state.group)
     # Not the optimizer's own: resumed after the last step of an epoch, it was never told.
     rate, _ = _compute_rates(course, progress, course.n_steps - 1)
     # The last step of an epoch may have spoilt the weights: they must not be saved.
@@ -212,7 +212,7 @@ def _end_epoch(state: TrainingState, course: _Course) -> None:
     report = EpochReport(
         epoch=progress.epoch + 1,
         train_loss=progress.loss_sum / progress.n_seen,
-        train_accuracy=progress.n_right / progress.n_seen,
+        train_accuracy=progress.n_correct / progress.n_seen,
         validation_loss=loss,
         validation_accuracy=accuracy,
         learning_rate=rate,

@@ -15,7 +15,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from fercli.config import DistillationConfig, LossConfig, TrainConfig
 
-__all__ = ["Criterion", "build_criterion", "compute_loss", "count_labels", "soften", "spread"]
+__all__ = ["Criterion", "build_criterion", "compute_loss", "count_labels", "one_hot", "soften"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def count_labels(labels: Tensor, n_labels: int) -> Tensor:
     return torch.bincount(labels, minlength=n_labels)
 
 
-def spread(labels: Tensor, n_labels: int) -> Tensor:
+def one_hot(labels: Tensor, n_labels: int) -> Tensor:
     """Return labels `[N]` int64 as probabilities `[N, K]` float32; such probabilities stay."""
     return labels if labels.ndim == 2 else functional.one_hot(labels, n_labels).float()
 
@@ -98,7 +98,7 @@ def _compare_with_labels(logits: Tensor, labels: Tensor, criterion: Criterion) -
     if criterion.weights is None and not config.focal_gamma:
         return functional.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
     n_labels = logits.shape[1]
-    wanted = spread(labels, n_labels)
+    wanted = one_hot(labels, n_labels)
     weights = 1.0 if criterion.weights is None else wanted @ criterion.weights
     wanted = wanted * (1 - config.label_smoothing) + config.label_smoothing / n_labels
     log_probabilities = functional.log_softmax(logits, dim=1)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["blend", "draw_share"]
+__all__ = ["blend", "sample_lambda"]
 
 
-def draw_share(alpha: float, seed: int, epoch: int, step: int) -> float:
+def sample_lambda(alpha: float, seed: int, epoch: int, step: int) -> float:
     """Return the part, in [0.5, 1], that an image keeps in a step: Beta(alpha, alpha), folded.
 
     Folding gives up nothing, for a pair is blended both ways, and leaves an image its own label.

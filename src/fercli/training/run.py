@@ -1,6 +1,6 @@
 """A whole training: the run folder, the epochs, the model it leaves.
 
-The library's `fer train`. It prints nothing; a `Watcher` is told what happens.
+The library's `fer train`. It prints nothing; a `Callbacks` is told what happens.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from fercli.runs import RunFolder, is_finished, read_run_record
 from fercli.settings import build_config
 from fercli.storage import check_apart
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
-from fercli.training.failures import explain_failures
-from fercli.training.finish import finish_run
-from fercli.training.group import join_group
+from fercli.training.checks import check_fit, resolve_config
+from fercli.training.context import TrainingContext, build_record
+from fercli.training.distributed import join_group
+from fercli.training.errors import explain_failures
+from fercli.training.finalize import finish_run
 from fercli.training.hooks import TrainHooks
-from fercli.training.job import Job, build_record
-from fercli.training.journal import Journal, Watcher
 from fercli.training.loop import run_epochs
 from fercli.training.members import train_members
-from fercli.training.preflight import check_fit, resolve_config
+from fercli.training.run_log import Callbacks, RunLog
+from fercli.training.setup import put_on_device, start
 from fercli.training.splits import choose_splits
-from fercli.training.start import put_on_device, start
 from fercli.training.targets import find_targets
 from fercli.training.teacher import list_config_files, open_named
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.data import Dataset
     from fercli.results import EpochReport
-    from fercli.training.group import Group
+    from fercli.training.distributed import Group
     from fercli.training.state import TrainingState
 
 __all__ = ["resume", "train"]
@@ -55,7 +55,7 @@ def train(
     run: RunFolder,
     *,
     data: str | None = None,
-    watcher: Watcher | None = None,
+    callbacks: Callbacks | None = None,
     overwrite: bool = False,
 ) -> TrainResult:
     """Train a network anew.
@@ -65,7 +65,7 @@ def train(
         config: The whole configuration.
         run: Where everything goes; made when missing, and held against other writers meanwhile.
         data: How `dataset` was named, noted for a later resume.
-        watcher: Told what happens.
+        callbacks: Told what happens.
         overwrite: Replace the run that the folder holds.
 
     Returns:
@@ -82,7 +82,7 @@ def train(
         RunFailedError: The loss became NaN, memory or the disk ran out; states why and where
             the last good state is.
         PeerLostError: Another process of the same training went away.
-        RunInterruptedError: `watcher.should_stop` said so; the state is saved.
+        RunInterruptedError: `callbacks.should_stop` said so; the state is saved.
     """
 
     def prepare() -> None:
@@ -92,7 +92,7 @@ def train(
             check_apart(run.list_files(), [*list_config_files(config), *own])
             run.clear()
 
-    return _train(dataset, config, run, prepare, data=data, watcher=watcher)
+    return _train(dataset, config, run, prepare, data=data, callbacks=callbacks)
 
 
 def resume(
@@ -100,7 +100,7 @@ def resume(
     run: RunFolder,
     *,
     data: str | None = None,
-    watcher: Watcher | None = None,
+    callbacks: Callbacks | None = None,
 ) -> TrainResult:
     """Go on with a run from its newest valid checkpoint, else from its configuration.
 
@@ -111,7 +111,7 @@ def resume(
         dataset: What the run was begun with.
         run: Its folder, held against other writers meanwhile.
         data: How `dataset` was named, noted for a later resume.
-        watcher: Told what happens.
+        callbacks: Told what happens.
 
     Returns:
         What was reached; of a finished run, what stands in its `run.json`.
@@ -135,7 +135,7 @@ def resume(
         message = f"{run.path} was begun in {processes} processes, and here are {n_launched}"
         raise ConfigError(message, hint="another number would change the result")
     config = build_config(record["config"])
-    return _train(dataset, config, run, lambda: None, data=data, watcher=watcher)
+    return _train(dataset, config, run, lambda: None, data=data, callbacks=callbacks)
 
 
 def _train(
@@ -145,7 +145,7 @@ def _train(
     prepare: Callable[[], None],
     *,
     data: str | None,
-    watcher: Watcher | None,
+    callbacks: Callbacks | None,
 ) -> TrainResult:
     """Hold the run folder and train; `prepare` looks at the folder while it is held."""
     config = resolve_config(config)
@@ -156,12 +156,12 @@ def _train(
         join_group(torch.device(config.device), advice) as group,
         _hold(run, group, prepare),
     ):
-        journal = Journal(run, watcher or Watcher(), writes=group.leads)
-        job = Job(
-            dataset=dataset, config=config, splits=splits, run=run, journal=journal, data=data,
+        run_log = RunLog(run, callbacks or Callbacks(), writes=group.is_main)
+        context = TrainingContext(
+            dataset=dataset, config=config, splits=splits, run=run, run_log=run_log, data=data,
             group=group,
         )  # fmt: skip
-        return _begin_or_go_on(job)
+        return _begin_or_go_on(context)
 
 
 @contextmanager
@@ -169,109 +169,113 @@ def _hold(run: RunFolder, group: Group, prepare: Callable[[], None]) -> Iterator
     """Let the leading process hold the run folder; what it refuses, all refuse."""
     with ExitStack() as stack:
         refusal = None
-        if group.leads:
+        if group.is_main:
             try:
                 stack.enter_context(lock_folder(run.path))
                 prepare()
             except FercliError as reason:
                 refusal = reason
-        refusal = group.share(refusal)
+        refusal = group.broadcast(refusal)
         if refusal is not None:
             raise refusal
         yield
 
 
-def _begin_or_go_on(job: Job) -> TrainResult:
+def _begin_or_go_on(context: TrainingContext) -> TrainResult:
     """Train from the state that the run folder is in."""
-    group, run, config = job.group, job.run, job.config
-    resumed = group.share(run.record.exists())
+    group, run, config = context.group, context.run, context.config
+    resumed = group.broadcast(run.record.exists())
     if not resumed:
-        _begin(job)
+        _begin(context)
     elif config.distillation.has_teacher:
         # A run cut before its first save begins only now: its members came first.
-        resumed = group.share(bool(find_checkpoints(run.checkpoints)))
-    folders = _train_members(job)
+        resumed = group.broadcast(bool(find_checkpoints(run.checkpoints)))
+    folders = _train_members(context)
     with explain_failures(run, config):
-        found = find_targets(job, folders) if group.leads else None
-        targets, identities = group.share(found)
-        return _train_one(job, targets, identities, resumed=resumed)
+        found = find_targets(context, folders) if group.is_main else None
+        targets, identities = group.broadcast(found)
+        return _train_one(context, targets, identities, resumed=resumed)
 
 
-def _begin(job: Job) -> None:
+def _begin(context: TrainingContext) -> None:
     """Write the record; a teacher that cannot teach is refused before anything is written."""
-    teachers = open_named(job.dataset, job.config)
-    if not job.group.leads:
+    teachers = open_named(context.dataset, context.config)
+    if not context.group.is_main:
         return
     # What a killed `--force` left of an older run must not be gone on with.
-    for path in (*find_checkpoints(job.run.checkpoints), job.run.targets):
+    for path in (*find_checkpoints(context.run.checkpoints), context.run.targets):
         path.unlink(missing_ok=True)
-    job.run.path.mkdir(parents=True, exist_ok=True)
+    context.run.path.mkdir(parents=True, exist_ok=True)
     identities = [teacher.identity for teacher in teachers]
-    job.run.write_record({**build_record(job), "teachers": identities})
+    context.run.write_record({**build_record(context), "teachers": identities})
 
 
 def _train_one(
-    job: Job,
+    context: TrainingContext,
     targets: NDArray[np.float32] | None,
     teachers: list[dict[str, Any]],
     *,
     resumed: bool,
 ) -> TrainResult:
     """Run the epochs that are missing; torch's generators are put back afterwards."""
-    config, splits, journal = job.config, job.splits, job.journal
-    device = job.group.place(torch.device(config.device))
+    config, splits, run_log = context.config, context.splits, context.run_log
+    device = context.group.local_device(torch.device(config.device))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        state = start(job, device, pretrained=not resumed)
-        if resumed and not _restore(state, job.run, journal):
-            state = start(job, device, pretrained=True)
+        state = start(context, device, pretrained=not resumed)
+        if resumed and not _restore(state, context.run, run_log):
+            state = start(context, device, pretrained=True)
         if not resumed:
-            if job.dataset.find_split(splits.validation_name) is None:
+            if context.dataset.find_split(splits.validation_name) is None:
                 share = f"a stratified {splits.validation_name} of train"
-                journal.note(
+                run_log.note(
                     f"{share} ({len(splits.validation.labels):,} images) chooses the epoch"
                 )
-            journal.note(f"began: {config.recipe} on {name_device(device)}, {config.precision}")
-        _run(state, job, targets)
-        result = finish_run(state, job, teachers) if job.group.leads else None
-        finished: TrainResult = job.group.share(result)
+            run_log.note(f"began: {config.recipe} on {name_device(device)}, {config.precision}")
+        _run(state, context, targets)
+        result = finish_run(state, context, teachers) if context.group.is_main else None
+        finished: TrainResult = context.group.broadcast(result)
         return finished
 
 
-def _train_members(job: Job) -> list[str]:
-    """Train what is missing of the members, unless they were asked already."""
-    if not job.config.distillation.members or job.group.share(job.run.targets.exists()):
+def _train_members(context: TrainingContext) -> list[str]:
+    """Train what is missing of the members, unless they were request already."""
+    if not context.config.distillation.members or context.group.broadcast(
+        context.run.targets.exists()
+    ):
         return []
 
     def train_one(member: TrainConfig, folder: RunFolder) -> None:
-        journal = Journal(folder, job.journal.watcher, writes=job.group.leads)
-        splits = choose_splits(job.dataset, member)
+        run_log = RunLog(folder, context.run_log.callbacks, writes=context.group.is_main)
+        splits = choose_splits(context.dataset, member)
         check_fit(member, splits)
         _begin_or_go_on(
-            dataclasses.replace(job, config=member, splits=splits, run=folder, journal=journal)
+            dataclasses.replace(context, config=member, splits=splits, run=folder, run_log=run_log)
         )
 
     def is_done(folder: RunFolder) -> bool:
-        done: bool = job.group.share(is_finished(folder))
+        done: bool = context.group.broadcast(is_finished(folder))
         return done
 
-    folders = train_members(job.config, job.run, job.journal.note, train_one, is_done)
-    job.journal.note("the members are trained; now the network that learns from them")
+    folders = train_members(context.config, context.run, context.run_log.note, train_one, is_done)
+    context.run_log.note("the members are trained; now the network that learns from them")
     return folders
 
 
-def _restore(state: TrainingState, run: RunFolder, journal: Journal) -> bool:
+def _restore(state: TrainingState, run: RunFolder, run_log: RunLog) -> bool:
     """Take over the newest valid checkpoint; return whether there is one."""
-    checkpoint = restore_newest(run.checkpoints, state, journal.note)
+    checkpoint = restore_newest(run.checkpoints, state, run_log.note)
     if checkpoint is None:
-        journal.note("there is no valid checkpoint: the run starts again from its configuration")
+        run_log.note("there is no valid checkpoint: the run starts again from its configuration")
         return False
     progress = state.progress
-    journal.note(f"resumed from {checkpoint.name}: {progress.epoch} epochs, {progress.step} steps")
+    run_log.note(f"resumed from {checkpoint.name}: {progress.epoch} epochs, {progress.step} steps")
     return True
 
 
-def _run(state: TrainingState, job: Job, targets: NDArray[np.float32] | None) -> None:
-    config, splits, run, journal = job.config, job.splits, job.run, job.journal
+def _run(
+    state: TrainingState, context: TrainingContext, targets: NDArray[np.float32] | None
+) -> None:
+    config, splits, run, run_log = context.config, context.splits, context.run, context.run_log
 
     cpu_before = state.progress.cpu_s - time.process_time()
 
@@ -280,27 +284,27 @@ def _run(state: TrainingState, job: Job, targets: NDArray[np.float32] | None) ->
         save_checkpoint(run.checkpoints, state, total_steps)
 
     def on_epoch(report: EpochReport, state: TrainingState) -> None:
-        journal.write_metrics(state.progress.history)
-        journal.log(
+        run_log.write_metrics(state.progress.history)
+        run_log.log(
             f"epoch {report.epoch}: train loss {report.train_loss:.4f}, validation accuracy "
             f"{report.validation_accuracy:.4f}, {report.images_per_s:.0f} images/s"
         )
-        journal.watcher.on_epoch(report)
+        run_log.callbacks.on_epoch(report)
 
     hooks = TrainHooks(
         save=save,
-        on_step=journal.watcher.on_step,
+        on_step=run_log.callbacks.on_step,
         on_epoch=on_epoch,
-        should_stop=journal.watcher.should_stop,
+        should_stop=run_log.callbacks.should_stop,
     )
     temperature = config.distillation.teacher_temperature
-    n_labels = len(job.dataset.label_names)
+    n_labels = len(context.dataset.label_names)
     train_images = put_on_device(splits.train, n_labels, state.device, targets, temperature)
     validation = put_on_device(splits.validation, n_labels, state.device)
     stopped_by = run_epochs(state, train_images, validation, config, hooks)
     if stopped_by:
         epoch = state.progress.epoch + 1
         message = f"interrupted in epoch {epoch} of {config.epochs}; the state is saved"
-        journal.log(message)
+        run_log.log(message)
         hint = f"go on with it: fer train --resume {run.path}"
         raise RunInterruptedError(message, signal_number=stopped_by, hint=hint)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.data.twins import digest_images
+from fercli.data.duplicates import digest_images
 from fercli.errors import ConfigError, DatasetNotFoundError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _split(dataset: Dataset, validation: str, split_seed: int) -> TrainingSplits
         raise ConfigError(message, hint="leave --validation out, or give a fraction like 0.1")
     if dataset.find_split(validation) is not None:
         return TrainingSplits(train, dataset.select(validation), validation)
-    held = _draw_stratified(train.labels, _parse_fraction(validation, dataset), split_seed)
+    held = _sample_stratified(train.labels, _parse_fraction(validation, dataset), split_seed)
     return TrainingSplits(
         train.take(~held),
         train.take(held),
@@ -123,7 +123,7 @@ def _parse_fraction(text: str, dataset: Dataset) -> float:
     return fraction
 
 
-def _draw_stratified(labels: NDArray[np.uint8], fraction: float, seed: int) -> NDArray[np.bool_]:
+def _sample_stratified(labels: NDArray[np.uint8], fraction: float, seed: int) -> NDArray[np.bool_]:
     """Return `[N]` bool with that part of every label's images set, at least one of each."""
     generator = np.random.default_rng(seed)
     held = np.zeros(len(labels), dtype=bool)

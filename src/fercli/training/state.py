@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fercli.results import EpochReport
-from fercli.training.average import build_average
-from fercli.training.group import ALONE, Group
-from fercli.training.norms import share_norms
+from fercli.training.distributed import ALONE, Group
+from fercli.training.ema import build_average
 from fercli.training.optimizer import build_optimizer
+from fercli.training.sync_batch_norm import convert_sync_batch_norm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class Progress:
     """Steps done in the current epoch."""
     loss_sum: float = 0.0
     """Of the current epoch, each step weighted by its images."""
-    n_right: int = 0
+    n_correct: int = 0
     """Images of the current epoch that were classified right."""
     n_seen: int = 0
     """Images of the current epoch."""
@@ -59,7 +59,7 @@ class Progress:
 
     def start_epoch(self) -> None:
         """Forget the sums of the epoch before."""
-        self.step, self.loss_sum, self.n_right, self.n_seen, self.train_s = 0, 0.0, 0, 0, 0.0
+        self.step, self.loss_sum, self.n_correct, self.n_seen, self.train_s = 0, 0.0, 0, 0, 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; floats keep every bit."""
@@ -114,14 +114,15 @@ class TrainingState:
         return self.network.mean.device
 
     @property
-    def judged(self) -> FaceNetwork:
+    def eval_network(self) -> FaceNetwork:
         """The network that is validated and saved: the average, if one is kept."""
         return self.average if self.average is not None else self.network
 
     def keep_best(self) -> None:
         """Copy the judged weights as the best so far."""
         self.best = {
-            name: tensor.detach().cpu().clone() for name, tensor in self.judged.state_dict().items()
+            name: tensor.detach().cpu().clone()
+            for name, tensor in self.eval_network.state_dict().items()
         }
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -139,7 +140,7 @@ class TrainingState:
                     tensors[f"optimizer.{index}.{name}"] = torch.as_tensor(value)
         for name, value in self.scaler.state_dict().items():
             tensors[f"scaler.{name}"] = torch.tensor(float(value), dtype=torch.float64)
-        for rank, states in enumerate(self.group.collect(self._random_states())):
+        for rank, states in enumerate(self.group.all_gather(self._random_states())):
             tensors |= {f"rng{rank or ''}.{name}": values for name, values in states.items()}
         return {
             name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()
@@ -195,7 +196,7 @@ def build_state(
         group: Who trains it with this process.
     """
     if group.size > 1:
-        share_norms(network, device)
+        convert_sync_batch_norm(network, device)
     network.to(device)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)

@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from fercli.networks.runtime import to_pixels
 from fercli.training.augment import augment, resize
-from fercli.training.batches import draw_mirrored
-from fercli.training.group import ALONE, Group
+from fercli.training.distributed import ALONE, Group
 from fercli.training.loss import Criterion, compute_loss
+from fercli.training.sampling import sample_mirrored
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -53,14 +53,14 @@ def prepare_batch(
     Args:
         state: Its generator is used, its epoch decides which images are mirrored.
         images: `[N, 48, 48]` uint8.
-        first: `[N]` bool, the batch's part of `draw_first_mirrored`.
+        first: `[N]` bool, the batch's part of `sample_first_mirrored`.
         config: What to vary.
         size_px: Side of the result.
 
     Returns:
         `[N, 1, size_px, size_px]` float32 in [0, 1].
     """
-    mirrored = draw_mirrored(config.augment.flip, first, state.progress.epoch, state.generator)
+    mirrored = sample_mirrored(config.augment.flip, first, state.progress.epoch, state.generator)
     pixels = augment(to_pixels(images), mirrored, config.augment, state.generator)
     return resize(pixels, size_px)
 
@@ -88,7 +88,7 @@ def take_step(
     Returns:
         The sum of the losses and the logits `[N, K]`, of this process, on the device.
     """
-    part = state.group.take_part(len(pixels))
+    part = state.group.shard(len(pixels))
     n_images, labels = part.stop - part.start, labels[part]
     targets = None if targets is None else targets[part]
     dtype = _DTYPES.get(precision, torch.bfloat16)
@@ -114,16 +114,16 @@ def validate(
     Of a group, every process looks at its part; every image is counted once.
     """
     network.eval()
-    loss, n_right = 0.0, 0
-    part = group.take_part(len(split.labels))
+    loss, n_correct = 0.0, 0
+    part = group.shard(len(split.labels))
     with torch.inference_mode():
         for start in range(part.start, part.stop, _VALIDATION_BATCH):
             stop = min(start + _VALIDATION_BATCH, part.stop)
             labels = split.labels[start:stop]
             logits = network(to_pixels(split.images[start:stop]))
             loss += functional.cross_entropy(logits, labels, reduction="sum").item()
-            n_right += int((logits.argmax(1) == labels).sum())
+            n_correct += int((logits.argmax(1) == labels).sum())
     if group.size > 1:
-        sums = torch.tensor([loss, n_right], dtype=torch.float64, device=split.images.device)
-        loss, n_right = group.add_up(sums).tolist()
-    return loss / len(split.labels), n_right / len(split.labels)
+        sums = torch.tensor([loss, n_correct], dtype=torch.float64, device=split.images.device)
+        loss, n_correct = group.all_reduce_sum(sums).tolist()
+    return loss / len(split.labels), n_correct / len(split.labels)

@@ -1,4 +1,4 @@
-"""What the teachers say of the training images: asked once, kept in the run folder."""
+"""What the teachers say of the training images: request once, kept in the run folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fercli.errors import ModelFileError, RunInterruptedError
-from fercli.model_files import list_choosers
+from fercli.model_files import list_selection_splits
 from fercli.runs import read_run_record
 from fercli.storage import load_tensors, save_tensors
 from fercli.training.splits import assign_folds
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fercli.training.job import Job
+    from fercli.training.context import TrainingContext
 
 __all__ = ["find_targets", "load_targets", "save_targets"]
 
@@ -24,14 +24,14 @@ _SCHEMA: Final = 1
 
 
 def find_targets(
-    job: Job, members: list[str]
+    context: TrainingContext, members: list[str]
 ) -> tuple[NDArray[np.float32] | None, list[dict[str, Any]]]:
     """Return what the teachers say of the training images, and who they are.
 
-    What the run keeps is read; else they are asked, and their answers kept.
+    What the run keeps is read; else they are request, and their answers kept.
 
     Args:
-        job: The training.
+        context: The training.
         members: Folders of the trained members, where they teach.
 
     Returns:
@@ -41,49 +41,49 @@ def find_targets(
         ModelFileError: The teacher is damaged, of other labels, or not the one the run began with.
         RunInterruptedError: `should_stop` said so.
     """
-    config, images = job.config, job.splits.train.images
-    label_names = tuple(job.dataset.label_names)
+    config, images = context.config, context.splits.train.images
+    label_names = tuple(context.dataset.label_names)
     if not config.distillation.has_teacher:
         return None, []
-    kept = load_targets(job.run.targets, (len(images), len(label_names)))
+    kept = load_targets(context.run.targets, (len(images), len(label_names)))
     if kept is not None:
         return kept
     if config.distillation.members:
         teachers = open_teachers(members, label_names, config.device)
     else:
-        teachers = open_named(job.dataset, config)
-        _check_teachers(job, teachers)
-    journal = job.journal
+        teachers = open_named(context.dataset, config)
+        _check_teachers(context, teachers)
+    run_log = context.run_log
     folds = None
     if config.distillation.cross_fit:
         folds = assign_folds(images, config.distillation.members)
-    answers = ask_teachers(teachers, images, journal.note, journal.watcher.should_stop, folds)
+    answers = ask_teachers(teachers, images, run_log.note, run_log.callbacks.should_stop, folds)
     if answers is None:
-        message = "interrupted while the teachers were asked"
-        hint = f"go on with it: fer train --resume {job.run.path}"
-        raise RunInterruptedError(message, signal_number=journal.watcher.should_stop(), hint=hint)
+        message = "interrupted while the teachers were request"
+        hint = f"go on with it: fer train --resume {context.run.path}"
+        raise RunInterruptedError(message, signal_number=run_log.callbacks.should_stop(), hint=hint)
     identities = [teacher.identity for teacher in teachers]
-    save_targets(job.run.targets, answers, identities)
+    save_targets(context.run.targets, answers, identities)
     return answers, identities
 
 
-def _check_teachers(job: Job, teachers: list[Teacher]) -> None:
+def _check_teachers(context: TrainingContext, teachers: list[Teacher]) -> None:
     """Refuse a teacher that changed since the run began; warn of one that knows the answers."""
     now = [teacher.identity for teacher in teachers]
-    begun_with = read_run_record(job.run.path).get("teachers") or now
-    names = job.config.distillation.teacher
+    begun_with = read_run_record(context.run.path).get("teachers") or now
+    names = context.config.distillation.teacher
     for name, teacher, before in zip(names, teachers, begun_with, strict=True):
         if before["sha256"] != teacher.identity["sha256"]:
             message = f"the teacher {name} is not the one the run began with"
             raise ModelFileError(message, hint="put the old one back, or train anew")
         metadata = teacher.runtime.metadata
-        same_data = metadata.get("dataset", {}).get("sha256") == job.dataset.sha256
-        chosen_on = list_choosers(metadata)
-        if same_data and chosen_on != [job.splits.validation_name]:
+        same_data = metadata.get("dataset", {}).get("sha256") == context.dataset.sha256
+        chosen_on = list_selection_splits(metadata)
+        if same_data and chosen_on != [context.splits.validation_name]:
             words = " and ".join(chosen_on) or "nothing that it tells"
-            job.journal.note(
+            context.run_log.note(
                 f"teacher {name} may have been trained on the validation images of this run "
-                f"({job.splits.validation_name}); it was selected on {words}"
+                f"({context.splits.validation_name}); it was selected on {words}"
             )
 
 
@@ -112,5 +112,5 @@ def load_targets(
     known = metadata.get("kind") == "targets" and metadata.get("schema") == _SCHEMA
     if not known or targets is None or targets.shape != shape:
         message = f"{path} does not hold a teacher's answers to {shape[0]:,} images"
-        raise ModelFileError(message, hint="remove it; the teacher will be asked again")
+        raise ModelFileError(message, hint="remove it; the teacher will be request again")
     return targets, metadata["teachers"]

@@ -1,4 +1,4 @@
-"""Who is told about a training: a watcher, a log for people, a table for programs."""
+"""Who is told about a training: a callbacks, a log for people, a table for programs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fercli.results import EpochReport, to_json
-from fercli.runs import RunFolder, tell_time
+from fercli.runs import RunFolder, utc_now
 from fercli.storage import write_text
 
 if TYPE_CHECKING:
     from fercli.training.hooks import StepReport
 
-__all__ = ["Journal", "Watcher"]
+__all__ = ["Callbacks", "RunLog"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watcher:
+class Callbacks:
     """Who is told about a training, and may stop it."""
 
     on_step: Callable[[StepReport], None] = lambda _report: None
@@ -30,34 +30,34 @@ class Watcher:
     on_note: Callable[[str], None] = lambda _text: None
     """Called with a sentence for the user."""
     should_stop: Callable[[], int] = lambda: 0
-    """Asked after every step; a signal's number stops the run, its state saved."""
+    """TrainRequest after every step; a signal's number stops the run, its state saved."""
 
 
-class Journal:
-    """Tells the watcher, and writes `log.txt` and `metrics.csv`.
+class RunLog:
+    """Tells the callbacks, and writes `log.txt` and `metrics.csv`.
 
     Args:
         run: Where the files go.
-        watcher: Who else is told.
+        callbacks: Who else is told.
         writes: Whether this process does; of a group, one does.
     """
 
-    def __init__(self, run: RunFolder, watcher: Watcher, *, writes: bool = True) -> None:
-        self.watcher = watcher
+    def __init__(self, run: RunFolder, callbacks: Callbacks, *, writes: bool = True) -> None:
+        self.callbacks = callbacks
         self._run = run
         self._writes = writes
 
     def note(self, text: str) -> None:
         """Say and log a sentence."""
         self.log(text)
-        self.watcher.on_note(text)
+        self.callbacks.on_note(text)
 
     def log(self, text: str) -> None:
         """Log a sentence."""
         if not self._writes:
             return
         with self._run.log.open("a", encoding="utf-8") as stream:
-            stream.write(f"{tell_time()} {text}\n")
+            stream.write(f"{utc_now()} {text}\n")
 
     def write_metrics(self, history: list[EpochReport]) -> None:
         """Write one row per epoch."""

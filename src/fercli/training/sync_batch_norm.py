@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
-__all__ = ["SharedBatchNorm", "share_norms"]
+__all__ = ["SyncBatchNorm", "convert_sync_batch_norm"]
 
 
-def share_norms(network: nn.Module, device: torch.device) -> None:
+def convert_sync_batch_norm(network: nn.Module, device: torch.device) -> None:
     """Let all batch norms of a network compute over all processes; changes it in place."""
     if device.type == "cuda":
         convert = nn.SyncBatchNorm.convert_sync_batchnorm
@@ -47,7 +47,7 @@ def _add_up(values: Tensor) -> Tensor:
     return total
 
 
-class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  # what torch's own derive from
+class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  # what torch's own derive from
     """A batch norm over `[N, C]` or `[N, C, H, W]` that is spread over processes."""
 
     def forward(self, values: Tensor) -> Tensor:
@@ -79,11 +79,11 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  # what 
             self.num_batches_tracked.add_(1)
 
 
-class _SharedBatchNorm1d(SharedBatchNorm, nn.BatchNorm1d):
+class _SharedBatchNorm1d(SyncBatchNorm, nn.BatchNorm1d):
     """Over `[N, C]`."""
 
 
-class _SharedBatchNorm2d(SharedBatchNorm, nn.BatchNorm2d):
+class _SharedBatchNorm2d(SyncBatchNorm, nn.BatchNorm2d):
     """Over `[N, C, H, W]`."""
 
 

@@ -16,11 +16,11 @@ from fercli.settings import build_config, parse_setting
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
 
-__all__ = ["Asked", "choose_config", "choose_data", "find_changes", "make_lasting"]
+__all__ = ["TrainRequest", "choose_config", "choose_data", "find_changes", "resolve_path"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class TrainRequest:
     """What was typed of a training."""
 
     data: str | None
@@ -41,44 +41,44 @@ class Asked:
     """`--force`."""
 
 
-def find_changes(asked: Asked, own: dict[str, Any], processes: int) -> list[str]:
+def find_changes(request: TrainRequest, own: dict[str, Any], processes: int) -> list[str]:
     """Return the names of what would change a run that is gone on with."""
-    never = {"recipe": asked.recipe, "config": asked.config, "output": asked.folder}
-    fields = {**dict(map(parse_setting, asked.settings)), **asked.options}
+    never = {"recipe": request.recipe, "config": request.config, "output": request.folder}
+    fields = {**dict(map(parse_setting, request.settings)), **request.options}
     if fields.get("teacher"):
-        fields["teacher"] = _make_teachers_lasting(fields["teacher"])
+        fields["teacher"] = _resolve_teachers(fields["teacher"])
     if fields.get("pretrained_weights"):
-        fields["pretrained_weights"] = make_lasting(str(fields["pretrained_weights"]))
+        fields["pretrained_weights"] = resolve_path(str(fields["pretrained_weights"]))
     refused = [name for name, value in never.items() if value is not None]
     # Saying again what the run was begun with changes nothing.
     refused += [name for name, value in fields.items() if value not in {own[name], "auto"}]
-    return refused + (["processes"] if asked.processes not in {None, processes} else [])
+    return refused + (["processes"] if request.processes not in {None, processes} else [])
 
 
-def choose_config(asked: Asked) -> TrainConfig:
-    """Return the configuration that was asked for, its files named for good."""
+def choose_config(request: TrainRequest) -> TrainConfig:
+    """Return the configuration that was request for, its files named for good."""
     try:
-        chosen = merge_config(asked.config, asked.recipe, asked.settings, asked.options)
+        chosen = merge_config(request.config, request.recipe, request.settings, request.options)
     except ConfigError as error:
         # Everything that is wrong is said at once, what only the data can tell included.
-        misfits = _find_misfits(choose_data(asked)[0], asked.settings, asked.options)
+        misfits = _find_misfits(choose_data(request)[0], request.settings, request.options)
         problems = dict.fromkeys((*error.problems, *misfits))
         raise ConfigError(*problems, hint=error.hint) from None
     lasting = {
-        "teacher": _make_teachers_lasting(chosen.distillation.teacher),
-        "pretrained_weights": make_lasting(chosen.transfer.pretrained_weights) or "",
+        "teacher": _resolve_teachers(chosen.distillation.teacher),
+        "pretrained_weights": resolve_path(chosen.transfer.pretrained_weights) or "",
     }
     return build_config(lasting, base=chosen)
 
 
-def choose_data(asked: Asked) -> tuple[str | None, str | None]:
+def choose_data(request: TrainRequest) -> tuple[str | None, str | None]:
     """Return the data to train on, and the digest that it had for a run that is repeated.
 
     A `run.json` that is given as the configuration names the data, too; `--data` goes before it.
     """
-    if asked.data is not None or asked.config is None:
-        return asked.data, None
-    return read_data(asked.config)
+    if request.data is not None or request.config is None:
+        return request.data, None
+    return read_data(request.config)
 
 
 def _find_misfits(data: str | None, settings: list[str], options: dict[str, Any]) -> list[str]:
@@ -106,7 +106,7 @@ def _find_misfits(data: str | None, settings: list[str], options: dict[str, Any]
     return find_batch_misfit(batch_size, n_images)
 
 
-def _make_teachers_lasting(teachers: Sequence[str]) -> tuple[str, ...]:
+def _resolve_teachers(teachers: Sequence[str]) -> tuple[str, ...]:
     """Return teachers as they will still be right from another folder; bundled names stay."""
     from fercli.model_files import list_bundled
 
@@ -114,6 +114,6 @@ def _make_teachers_lasting(teachers: Sequence[str]) -> tuple[str, ...]:
     return tuple(one if one in bundled else str(Path(one).resolve()) for one in teachers)
 
 
-def make_lasting(data: str | None) -> str | None:
+def resolve_path(data: str | None) -> str | None:
     """Return the name of a source as it will still be right from another folder."""
     return str(Path(data).resolve()) if data and Path(data).exists() else data

@@ -11,7 +11,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
 
-__all__ = ["count_steps", "draw_batches", "draw_first_mirrored", "draw_mirrored"]
+__all__ = ["count_steps", "sample_batches", "sample_first_mirrored", "sample_mirrored"]
 
 _EPOCH_STRIDE = 1_000_003
 """Keeps the streams of neighbouring seeds apart; any prime above the number of epochs does."""
@@ -22,7 +22,7 @@ def count_steps(n_images: int, batch_size: int) -> int:
     return math.ceil(n_images / batch_size)
 
 
-def draw_batches(labels: Tensor, config: TrainConfig, epoch: int) -> list[Tensor]:
+def sample_batches(labels: Tensor, config: TrainConfig, epoch: int) -> list[Tensor]:
     """Return the shuffled image numbers of every step of an epoch.
 
     The steps differ by at most one image, so that no small last batch upsets the batch norms. With
@@ -44,18 +44,18 @@ def draw_batches(labels: Tensor, config: TrainConfig, epoch: int) -> list[Tensor
     return [batch.repeat_interleave(config.augment.views) for batch in batches]
 
 
-def draw_first_mirrored(n_images: int, seed: int) -> Tensor:
+def sample_first_mirrored(n_images: int, seed: int) -> Tensor:
     """Return `[n_images]` bool: which images `alternating` mirrors in even epochs."""
     generator = torch.Generator().manual_seed(seed * _EPOCH_STRIDE + _EPOCH_STRIDE - 1)
     return torch.rand(n_images, generator=generator) < 0.5
 
 
-def draw_mirrored(flip: str, first: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
+def sample_mirrored(flip: str, first: Tensor, epoch: int, generator: torch.Generator) -> Tensor:
     """Return which images of a batch to mirror.
 
     Args:
         flip: `none`, `random` or `alternating`.
-        first: `[N]` bool, the batch's part of `draw_first_mirrored`.
+        first: `[N]` bool, the batch's part of `sample_first_mirrored`.
         epoch: 0-based.
         generator: Source of `random`, on the device of `first`.
     """

@@ -15,12 +15,12 @@ from fercli.errors import CredentialsError, DownloadError
 
 __all__ = [
     "TIMEOUTS_S",
-    "PassingError",
-    "Remote",
+    "RemoteFile",
+    "TransientError",
     "check_status",
+    "classify_error",
     "find_md5",
-    "judge",
-    "read_extent",
+    "parse_content_range",
 ]
 
 TIMEOUTS_S: Final = (10.0, 30.0)
@@ -30,7 +30,7 @@ _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """A file to be had."""
 
     url: str
@@ -41,7 +41,7 @@ class Remote:
     """What the server said of it."""
 
 
-class PassingError(Exception):
+class TransientError(Exception):
     """Something that may go better the next time.
 
     Args:
@@ -67,7 +67,7 @@ def check_status(response: requests.Response, what: str) -> None:
     if status in _PASSING:
         wait = response.headers.get("Retry-After", "")
         reason = f"{what} answers HTTP {status}"
-        raise PassingError(reason, wait_s=float(wait) if wait.isdecimal() else None)
+        raise TransientError(reason, wait_s=float(wait) if wait.isdecimal() else None)
     if status in {401, 403}:
         message = f"{what} refuses: HTTP {status}"
         hint = "download it in a browser where you are signed in, then: fer data prepare FILE"
@@ -77,7 +77,7 @@ def check_status(response: requests.Response, what: str) -> None:
     raise DownloadError(message, hint=hint)
 
 
-def read_extent(response: requests.Response, start: int) -> tuple[int | None, int | None]:
+def parse_content_range(response: requests.Response, start: int) -> tuple[int | None, int | None]:
     """Return where the answer begins and how long the whole is; None where it does not fit."""
     if response.status_code == 206:
         unit, _, extent = response.headers.get("Content-Range", "").partition(" ")
@@ -102,7 +102,7 @@ def find_md5(headers: Mapping[str, str]) -> bytes | None:
     return None
 
 
-def judge(reason: requests.RequestException) -> PassingError | DownloadError:
+def classify_error(reason: requests.RequestException) -> TransientError | DownloadError:
     """Return what a failure of requests means: worth another try, or not."""
     host = _find_host(reason)
     lasting = {
@@ -116,12 +116,12 @@ def judge(reason: requests.RequestException) -> PassingError | DownloadError:
             hint = "get the file by hand and: fer data prepare FILE"
             return DownloadError(f"{message} ({_shorten(reason)})", hint=hint)
     if isinstance(reason, requests.Timeout):
-        return PassingError("no answer came in time")
+        return TransientError("no answer came in time")
     if isinstance(reason, requests.exceptions.ChunkedEncodingError):
-        return PassingError("the connection was cut")
+        return TransientError("the connection was cut")
     if isinstance(reason, requests.ConnectionError):
-        return PassingError(f"{host} cannot be reached")
-    return PassingError(_shorten(reason))
+        return TransientError(f"{host} cannot be reached")
+    return TransientError(_shorten(reason))
 
 
 def _find_host(reason: requests.RequestException) -> str:

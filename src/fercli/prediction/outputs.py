@@ -12,10 +12,10 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
 from fercli.errors import ConfigError, OutputExistsError
-from fercli.inference.inputs import name_within
+from fercli.prediction.inputs import name_within
 
 if TYPE_CHECKING:
-    from fercli.inference.predict import FilePrediction
+    from fercli.prediction.predict import FilePrediction
 
 __all__ = ["OutputFolder", "Sorter"]
 

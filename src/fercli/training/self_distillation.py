@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fercli.training.loss import spread
+from fercli.training.loss import one_hot
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
 
-__all__ = ["build_memory", "recall", "remember"]
+__all__ = ["build_memory", "read_self_targets", "update_self_targets"]
 
 
 def build_memory(n_images: int, n_labels: int, config: TrainConfig) -> Tensor | None:
@@ -28,7 +28,7 @@ def build_memory(n_images: int, n_labels: int, config: TrainConfig) -> Tensor | 
     return torch.zeros(n_images, n_labels) if config.distillation.self_weight else None
 
 
-def recall(
+def read_self_targets(
     memory: Tensor, batch: Tensor, labels: Tensor, config: TrainConfig, epoch: int
 ) -> Tensor:
     """Return what is wanted of a batch: its labels, and more and more of what was answered.
@@ -43,13 +43,15 @@ def recall(
     Returns:
         Probabilities `[B, K]` float32.
     """
-    wanted, answers = spread(labels, memory.shape[1]), memory[batch]
+    wanted, answers = one_hot(labels, memory.shape[1]), memory[batch]
     weight = config.distillation.self_weight * epoch / config.epochs
     known = answers.sum(1, keepdim=True) > 0
     return torch.where(known, torch.lerp(wanted, answers, weight), wanted)
 
 
-def remember(memory: Tensor, batch: Tensor, answers: Tensor, config: TrainConfig) -> None:
+def update_self_targets(
+    memory: Tensor, batch: Tensor, answers: Tensor, config: TrainConfig
+) -> None:
     """Take answers `[B, K]` into a memory, which is changed in place."""
     before = memory[batch]
     kept = torch.where(before.sum(1, keepdim=True) > 0, config.distillation.self_memory, 0.0)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from fercli.inference.folders import OutputFolder
-    from fercli.inference.predict import FilePrediction
+    from fercli.prediction.outputs import OutputFolder
+    from fercli.prediction.predict import FilePrediction
     from fercli.results import PredictionRow
 
 __all__ = ["Annotator", "Montage", "is_montage"]

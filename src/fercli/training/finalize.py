@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 import fercli
-from fercli.data.twins import save_digests
+from fercli.data.duplicates import save_digests
 from fercli.errors import DependencyMissingError, FercliError
 from fercli.export import ParityImages, export_model
 from fercli.inference import predict_in_batches
@@ -23,13 +23,13 @@ from fercli.networks import count_parameters
 from fercli.networks.runtime import TorchRuntime
 from fercli.plots import plot_curves, save_figure
 from fercli.results import TrainResult, to_json
-from fercli.runs import read_run_record, tell_time
+from fercli.runs import read_run_record, utc_now
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.results import EpochReport
     from fercli.runs import RunFolder
-    from fercli.training.job import Job
+    from fercli.training.context import TrainingContext
     from fercli.training.splits import TrainingSplits
     from fercli.training.state import Progress, TrainingState
 
@@ -38,25 +38,27 @@ __all__ = ["finish_run"]
 _N_PARITY: Final = 256
 
 
-def finish_run(state: TrainingState, job: Job, teachers: list[dict[str, Any]]) -> TrainResult:
+def finish_run(
+    state: TrainingState, context: TrainingContext, teachers: list[dict[str, Any]]
+) -> TrainResult:
     """Write the best weights in both forms, the curves and the result.
 
     Args:
         state: Its best weights are kept.
-        job: What was learned from, how, and where to.
+        context: What was learned from, how, and where to.
         teachers: Who taught, as `Teacher.identity` says; empty when nobody did.
     """
-    config, splits, run, journal = job.config, job.splits, job.run, job.journal
+    config, splits, run, run_log = context.config, context.splits, context.run, context.run_log
     progress = state.progress
     state.network.load_state_dict(state.best)
-    fitted = _fit_temperature(state, splits, job.dataset.label_names)
+    fitted = _fit_temperature(state, splits, context.dataset.label_names)
     network = state.network.cpu()
-    metadata = {**_describe(progress, job), **fitted, "teachers": teachers}
-    save_digests(run.train_digests, splits.train.images, job.dataset.sha256)
+    metadata = {**_describe(progress, context), **fitted, "teachers": teachers}
+    save_digests(run.train_digests, splits.train.images, context.dataset.sha256)
     save_model(run.model, network, config.model, metadata)
     warnings = _write_extras(run, config, splits, progress.history, progress.best_epoch)
     for warning in warnings:
-        journal.note(warning)
+        run_log.note(warning)
     duration_s = sum(report.duration_s for report in progress.history)
     trained = sum(len(splits.train.labels) / report.images_per_s for report in progress.history)
     result = TrainResult(
@@ -80,8 +82,8 @@ def finish_run(state: TrainingState, job: Job, teachers: list[dict[str, Any]]) -
         warnings=warnings,
     )
     record = read_run_record(run.path)
-    run.write_record({**record, "finished_at": tell_time(), "result": to_json(result)})
-    journal.log(f"finished: best epoch {result.best_epoch}, {result.validation_accuracy:.4f}")
+    run.write_record({**record, "finished_at": utc_now(), "result": to_json(result)})
+    run_log.log(f"finished: best epoch {result.best_epoch}, {result.validation_accuracy:.4f}")
     return result
 
 
@@ -107,9 +109,9 @@ def _fit_temperature(
     }
 
 
-def _describe(progress: Progress, job: Job) -> dict[str, Any]:
+def _describe(progress: Progress, context: TrainingContext) -> dict[str, Any]:
     """Return what travels with the model."""
-    config, dataset, splits = job.config, job.dataset, job.splits
+    config, dataset, splits = context.config, context.dataset, context.splits
     return {
         "labels": list(dataset.label_names),
         "recipe": config.recipe,

@@ -13,17 +13,17 @@ from fercli.results import PredictionRow, PredictResult
 
 if TYPE_CHECKING:
     from fercli.cli._rows import Rows
-    from fercli.inference import FilePrediction
-    from fercli.inference.keeper import Keeper
+    from fercli.prediction import FilePrediction
+    from fercli.prediction.sinks import Sink
 
-__all__ = ["Tally"]
+__all__ = ["PredictionSummary"]
 
 _HOPELESS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 """What would befall every other file, too."""
 
 
 @dataclass
-class Tally:
+class PredictionSummary:
     """Counts, and rows where they are not written anywhere."""
 
     labels: tuple[str, ...]
@@ -34,8 +34,8 @@ class Tally:
     n_resumed: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     faces: Counter[str] = field(default_factory=Counter)
-    n_unkept: int = 0
-    unkept: str = ""
+    n_unwritten: int = 0
+    unwritten: str = ""
     """The first file of which no picture or copy could be written, and why."""
 
     @property
@@ -53,7 +53,7 @@ class Tally:
         if not done:
             yield from files
             return
-        from fercli.inference.writers import key_path
+        from fercli.prediction.writers import key_path
 
         for path in files:
             if key_path(str(path)) in done:
@@ -72,19 +72,19 @@ class Tally:
                 self.rows.append(row)
             rows.write(row)
 
-    def keep(self, keeper: Keeper, prediction: FilePrediction) -> None:
+    def keep(self, sink: Sink, prediction: FilePrediction) -> None:
         """Hand a file's prediction on; a name that cannot be written costs that file alone.
 
         Raises:
             OSError: No other file could be written either.
         """
         try:
-            keeper.add(prediction)
+            sink.add(prediction)
         except OSError as reason:
             if reason.errno in _HOPELESS:
                 raise
-            self.n_unkept += 1
-            self.unkept = self.unkept or f"{prediction.path}: {reason.strerror or reason}"
+            self.n_unwritten += 1
+            self.unwritten = self.unwritten or f"{prediction.path}: {reason.strerror or reason}"
 
     def conclude(self, duration_s: float, *, output: Path | None, model: str) -> PredictResult:
         """Return the result."""

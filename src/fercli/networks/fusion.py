@@ -20,17 +20,17 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from fercli.networks import FaceNetwork
 
-__all__ = ["can_swap", "fold_norm", "simplify"]
+__all__ = ["can_swap", "fold_norm", "fuse"]
 
 
-def simplify(network: FaceNetwork) -> FaceNetwork:
+def fuse(network: FaceNetwork) -> FaceNetwork:
     """Return a copy, for evaluation only, whose norms are melted into its convolutions.
 
-    What a network's modules know to melt in their `fold_norms` is melted; the rest stays.
+    What a network's modules know to melt in their `fuse_norms` is melted; the rest stays.
     """
     simple = copy.deepcopy(network).eval()
     for module in list(simple.modules()):
-        fold = getattr(module, "fold_norms", None)
+        fold = getattr(module, "fuse_norms", None)
         if fold is not None:
             fold()
     return simple

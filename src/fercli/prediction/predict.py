@@ -3,8 +3,8 @@
 Files are read, and faces looked for, in as many threads as there are processors: Pillow, OpenCV and
 onnxruntime all let go of Python's lock. An ONNX model on the CPU is called in these threads, each
 call on one core; other models work on what was read while the threads go on. Files travel in small
-parcels, whose size depends on the files alone, so that rows, and which faces share a call of the
-model, are the same in every run. Only a few parcels are under way at a time: memory does not grow
+chunks, whose size depends on the files alone, so that rows, and which faces share a call of the
+model, are the same in every run. Only a few chunks are under way at a time: memory does not grow
 with the list.
 """
 
@@ -36,10 +36,10 @@ __all__ = ["UNCERTAIN", "FilePrediction", "describe_faces", "predict_files"]
 
 UNCERTAIN: Final = "uncertain"
 """Label of a face whose best probability is below the threshold."""
-_PARCEL_BYTES: Final = 1 << 20
-"""A parcel ends with the file that fills it: about 500 face crops, or one photo."""
+_CHUNK_BYTES: Final = 1 << 20
+"""A chunk ends with the file that fills it: about 500 face crops, or one photo."""
 _SAMPLED: Final = 8
-"""The size of every so manieth file of a parcel is looked up, and counts for all of them."""
+"""The size of every so manieth file of a chunk is looked up, and counts for all of them."""
 
 
 @dataclass(frozen=True)
@@ -92,18 +92,18 @@ def predict_files(
     config = config or PredictConfig()
     finder = FaceFinder(config.faces, config.detector_weights)
 
-    def load(parcel: list[Path]) -> list[_Loaded]:
-        return [_load(path, finder, config.max_pixels) for path in parcel]
+    def load(chunk: list[Path]) -> list[_Loaded]:
+        return [_load(path, finder, config.max_pixels) for path in chunk]
 
     def answer(loaded: list[_Loaded]) -> list[FilePrediction]:
-        return list(_predict_parcel(runtime, loaded, config))
+        return list(_predict_chunk(runtime, loaded, config))
 
-    work = (lambda parcel: answer(load(parcel))) if parallel else load
+    work = (lambda chunk: answer(load(chunk))) if parallel else load
     finish = (lambda done: done) if parallel else answer
     # Closed in step with this generator: nothing is read for somebody who has gone.
     with contextlib.closing(_work_ahead(_pack(paths, config.batch_size), work)) as done:
-        for parcel in done:
-            yield from finish(parcel)
+        for chunk in done:
+            yield from finish(chunk)
 
 
 def describe_faces(
@@ -120,15 +120,15 @@ def describe_faces(
 
 
 def _work_ahead(
-    parcels: Iterable[list[Path]], work: Callable[[list[Path]], list[Any]]
+    chunks: Iterable[list[Path]], work: Callable[[list[Path]], list[Any]]
 ) -> Generator[list[Any], None, None]:
-    """Yield what becomes of parcels, in order; the next ones are worked on meanwhile."""
+    """Yield what becomes of chunks, in order; the next ones are worked on meanwhile."""
     n_threads = _count_processors()
     with ThreadPoolExecutor(n_threads, thread_name_prefix="fer-load") as pool:
         under_way: deque[Future[list[Any]]] = deque()
         try:
-            for parcel in parcels:
-                under_way.append(pool.submit(work, parcel))
+            for chunk in chunks:
+                under_way.append(pool.submit(work, chunk))
                 if len(under_way) > 2 * n_threads:
                     yield under_way.popleft().result()
             while under_way:
@@ -145,18 +145,18 @@ def _count_processors() -> int:
 
 
 def _pack(paths: Iterable[Path], most: int) -> Iterator[list[Path]]:
-    """Yield files in parcels: at most so many, and of so many bytes."""
-    parcel: list[Path] = []
+    """Yield files in chunks: at most so many, and of so many bytes."""
+    chunk: list[Path] = []
     n_bytes = 0
     for path in paths:
-        if len(parcel) % _SAMPLED == 0:
+        if len(chunk) % _SAMPLED == 0:
             n_bytes += _SAMPLED * _measure(path)
-        parcel.append(path)
-        if len(parcel) >= most or n_bytes >= _PARCEL_BYTES:
-            yield parcel
-            parcel, n_bytes = [], 0
-    if parcel:
-        yield parcel
+        chunk.append(path)
+        if len(chunk) >= most or n_bytes >= _CHUNK_BYTES:
+            yield chunk
+            chunk, n_bytes = [], 0
+    if chunk:
+        yield chunk
 
 
 def _measure(path: Path) -> int:
@@ -190,10 +190,10 @@ def _find_faces(path: Path, image: DecodedImage, finder: FaceFinder) -> _Loaded:
     )
 
 
-def _predict_parcel(
-    runtime: Runtime, parcel: list[_Loaded], config: PredictConfig
+def _predict_chunk(
+    runtime: Runtime, chunk: list[_Loaded], config: PredictConfig
 ) -> Iterator[FilePrediction]:
-    crops = [crop for loaded in parcel for crop in loaded.crops]
+    crops = [crop for loaded in chunk for crop in loaded.crops]
     starts = range(0, len(crops), config.batch_size)
     batches = [np.stack(crops[at : at + config.batch_size]) for at in starts]
     answers = [
@@ -204,7 +204,7 @@ def _predict_parcel(
         )
     ]
     at = 0
-    for loaded in parcel:
+    for loaded in chunk:
         count = len(loaded.crops)
         yield FilePrediction(
             loaded.path,

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from fercli.errors import ConfigError, InputNotFoundError
-from fercli.inference.pictures import is_montage
-from fercli.inference.writers import are_rows
+from fercli.prediction.annotate import is_montage
+from fercli.prediction.writers import are_rows
 from fercli.storage import check_apart, identify_file
 
 __all__ = ["find_images", "name_within"]

@@ -11,22 +11,22 @@ import torch
 
 import fercli
 from fercli.networks.devices import name_device
-from fercli.runs import tell_time
+from fercli.runs import utc_now
 from fercli.settings import flatten_config
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.data import Dataset
     from fercli.runs import RunFolder
-    from fercli.training.group import Group
-    from fercli.training.journal import Journal
+    from fercli.training.distributed import Group
+    from fercli.training.run_log import RunLog
     from fercli.training.splits import TrainingSplits
 
-__all__ = ["Job", "build_record"]
+__all__ = ["TrainingContext", "build_record"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class TrainingContext:
     """One training: from what, how, to where."""
 
     dataset: Dataset
@@ -37,7 +37,7 @@ class Job:
     """The images it uses."""
     run: RunFolder
     """Where everything goes."""
-    journal: Journal
+    run_log: RunLog
     """Who is told."""
     data: str | None
     """How `dataset` was named."""
@@ -45,9 +45,9 @@ class Job:
     """Who trains with this process."""
 
 
-def build_record(job: Job) -> dict[str, Any]:
+def build_record(context: TrainingContext) -> dict[str, Any]:
     """Return what `run.json` says of a run that begins."""
-    config, dataset, splits = job.config, job.dataset, job.splits
+    config, dataset, splits = context.config, context.dataset, context.splits
     return {
         "config": flatten_config(config),
         "versions": {
@@ -57,9 +57,9 @@ def build_record(job: Job) -> dict[str, Any]:
             "python": platform.python_version(),
         },
         "device": name_device(torch.device(config.device)),
-        "processes": job.group.size,
+        "processes": context.group.size,
         "dataset": {
-            "data": job.data,
+            "data": context.data,
             "source": dataset.source,
             "sha256": dataset.sha256,
             "labels": list(dataset.label_names),
@@ -70,7 +70,7 @@ def build_record(job: Job) -> dict[str, Any]:
             "validation": splits.validation_name,
             "n_validation": len(splits.validation.labels),
         },
-        "started_at": tell_time(),
+        "started_at": utc_now(),
         "finished_at": None,
         "result": None,
     }

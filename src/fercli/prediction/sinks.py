@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from fercli.inference.predict import FilePrediction
+    from fercli.prediction.predict import FilePrediction
 
-__all__ = ["Keeper"]
+__all__ = ["Sink"]
 
 
-class Keeper(Protocol):
+class Sink(Protocol):
     """Makes something of each file's prediction."""
 
     def add(self, prediction: FilePrediction) -> None:

@@ -34,22 +34,22 @@ class Group:
     local_rank: int = 0
     """Which this is on its machine, from 0."""
 
-    def place(self, device: torch.device) -> torch.device:
+    def local_device(self, device: torch.device) -> torch.device:
         """Return the device of this process: on a machine with several GPUs, one each."""
         if self.size > 1 and str(device) == "cuda":
             return torch.device("cuda", self.local_rank)
         return device
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes files and speaks to the user."""
         return self.rank == 0
 
-    def take_part(self, n_images: int) -> slice:
+    def shard(self, n_images: int) -> slice:
         """Return which images of a batch are this process's; parts differ by at most one."""
         return slice(self.rank * n_images // self.size, (self.rank + 1) * n_images // self.size)
 
-    def add_up(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""
         if self.size == 1:
             return values
@@ -57,7 +57,7 @@ class Group:
         distributed.all_reduce(total)
         return total
 
-    def agree(self, flags: tuple[int, int], device: torch.device) -> tuple[int, int]:
+    def all_reduce_max(self, flags: tuple[int, int], device: torch.device) -> tuple[int, int]:
         """Return the larger of each flag over all processes."""
         if self.size == 1:
             return flags
@@ -66,7 +66,7 @@ class Group:
         first, second = largest.tolist()
         return first, second
 
-    def collect(self, value: Any) -> list[Any]:  # noqa: ANN401  # whatever a state is made of
+    def all_gather(self, value: Any) -> list[Any]:  # noqa: ANN401  # whatever a state is made of
         """Return the values of all processes, by rank."""
         if self.size == 1:
             return [value]
@@ -74,7 +74,7 @@ class Group:
         distributed.all_gather_object(values, value)
         return values
 
-    def share(self, value: Any) -> Any:  # noqa: ANN401  # likewise
+    def broadcast(self, value: Any) -> Any:  # noqa: ANN401  # likewise
         """Return the leading process's value."""
         if self.size == 1:
             return value
@@ -110,7 +110,7 @@ def join_group(device: torch.device, advice: str) -> Iterator[Group]:
     try:
         group = _describe()
         if device.type == "cuda":
-            torch.cuda.set_device(group.place(device))
+            torch.cuda.set_device(group.local_device(device))
         yield group
     except RuntimeError as reason:
         if not _tells_of_loss(reason):

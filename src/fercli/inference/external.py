@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCALINGS",
-    "ForeignRuntime",
+    "ExternalRuntime",
     "InputLayout",
-    "ReducedRuntime",
+    "LabelSubsetRuntime",
     "count_parameters",
     "parse_labels",
 ]
@@ -49,7 +49,7 @@ _KNOWN_ORDERS: Final = {
 
 @dataclass(frozen=True)
 class InputLayout:
-    """How a foreign model takes its images."""
+    """How a external model takes its images."""
 
     height: int
     """Pixels."""
@@ -86,8 +86,8 @@ def parse_labels(text: str) -> tuple[str, ...]:
     return names
 
 
-class ForeignRuntime:
-    """A foreign ONNX classifier, ready to run.
+class ExternalRuntime:
+    """A external ONNX classifier, ready to run.
 
     Args:
         path: The model file.
@@ -199,7 +199,7 @@ def _read_layout(path: Path, session: Any) -> InputLayout:  # noqa: ANN401  # un
     raise ModelFileError(message, hint="export it with its height and width fixed")
 
 
-class ReducedRuntime:
+class LabelSubsetRuntime:
     """A model without some of its labels; their probability is shared out among the others.
 
     Args:

@@ -1,4 +1,4 @@
-"""The seed's network, exactly: what the project started from and is measured against.
+"""The student notebook's network, exactly: what the project started from and is measured against.
 
 Six 3x3 convolutions without padding, batch norm and ReLU after each, max-pooling after every
 second, then dense layers 4096-256-128-64-K with batch norm, ReLU and dropout: 7,382,983 trained

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.data.twins import group_twins
+from fercli.data.duplicates import group_twins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["DRAWN_SPLITS", "draw_splits"]
+__all__ = ["SAMPLED_SPLITS", "sample_splits"]
 
-DRAWN_SPLITS: Final = ("train", "validation", "test")
+SAMPLED_SPLITS: Final = ("train", "validation", "test")
 _SHARE: Final = 0.1
 """Of each of the two small splits."""
 _SEED: Final = 0
 
 
-def draw_splits(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return for each image the split it is drawn for, `[N]`, indices into `DRAWN_SPLITS`.
+def sample_splits(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return for each image the split it is drawn for, `[N]`, indices into `SAMPLED_SPLITS`.
 
     Images of the same pixels are kept together, or a test would hold what was learned. A label
     with fewer than three different images has none in the later splits.
@@ -35,7 +35,7 @@ def draw_splits(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray
     firsts = np.flatnonzero(groups == np.arange(len(groups)))
     for label in np.unique(labels):
         own = generator.permutation(firsts[labels[firsts] == label])
-        n_each = max(1, round(_SHARE * len(own))) if len(own) >= len(DRAWN_SPLITS) else 0
-        drawn[own[:n_each]] = DRAWN_SPLITS.index("test")
-        drawn[own[n_each : 2 * n_each]] = DRAWN_SPLITS.index("validation")
+        n_each = max(1, round(_SHARE * len(own))) if len(own) >= len(SAMPLED_SPLITS) else 0
+        drawn[own[:n_each]] = SAMPLED_SPLITS.index("test")
+        drawn[own[n_each : 2 * n_each]] = SAMPLED_SPLITS.index("validation")
     return drawn[groups]

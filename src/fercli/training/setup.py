@@ -11,7 +11,7 @@ from fercli.networks import build_network, initialize
 from fercli.networks.pretrained import load_pretrained
 from fercli.networks.runtime import to_pixels
 from fercli.training.loss import soften
-from fercli.training.memory import build_memory
+from fercli.training.self_distillation import build_memory
 from fercli.training.state import build_state
 from fercli.training.step import LabeledImages
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fercli.data import Subset
-    from fercli.training.job import Job
+    from fercli.training.context import TrainingContext
     from fercli.training.state import TrainingState
 
 __all__ = ["put_on_device", "start"]
@@ -30,27 +30,27 @@ _N_FITTED: Final = 4096
 """Training images from which weights may be computed."""
 
 
-def start(job: Job, device: torch.device, *, pretrained: bool) -> TrainingState:
+def start(context: TrainingContext, device: torch.device, *, pretrained: bool) -> TrainingState:
     """Return the state before the first step, every generator seeded.
 
     A state to be restored needs no pretrained weights, and those may be gone meanwhile.
     """
-    config = job.config
+    config = context.config
     # Dropout draws from torch's own generators; they are put back when the training ends.
     # Each process of a group draws its own.
-    seed = config.seed + job.group.rank * _RANK_STRIDE
+    seed = config.seed + context.group.rank * _RANK_STRIDE
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
-    pixels = job.splits.train.images
+    pixels = context.splits.train.images
     mean, std = float(pixels.mean()) / 255, max(float(pixels.std()) / 255, 1e-3)
-    network = build_network(config.model, len(job.dataset.label_names), mean=mean, std=std)
+    network = build_network(config.model, len(context.dataset.label_names), mean=mean, std=std)
     sample = to_pixels(torch.from_numpy(np.ascontiguousarray(pixels[:_N_FITTED])))
     initialize(network, torch.Generator().manual_seed(config.seed), sample)
     if pretrained and config.transfer.is_pretrained:
-        job.journal.note(f"began with {load_pretrained(network, config)}")
-    state = build_state(network, config, device, job.group)
-    memory = build_memory(len(pixels), len(job.dataset.label_names), config)
+        context.run_log.note(f"began with {load_pretrained(network, config)}")
+    state = build_state(network, config, device, context.group)
+    memory = build_memory(len(pixels), len(context.dataset.label_names), config)
     state.memory = None if memory is None else memory.to(device)
     return state
 
