@@ -99,8 +99,11 @@ ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
     "other networks": {
         "ours, 64, 128, 256": {"widths": (64, 128, 256), "sizes_px": (48,)},
         "the notebook's network": {
-            "network": "notebook", "stem": "learned", "sizes_px": (48,), **_ADAMW,
-        },  # fmt: skip
+            "network": "notebook",
+            "stem": "learned",
+            "sizes_px": (48,),
+            **_ADAMW,
+        },
         "resnet18, from scratch": {"network": "resnet18", "sizes_px": (48,), **_ADAMW},
         "vgg11_bn, from scratch": {"network": "vgg11_bn", "sizes_px": (48,), **_ADAMW},
     },

@@ -169,8 +169,7 @@ def train(
 ) -> Run:
     """Train a network and return its run.
 
-    Ctrl-C saves the state; `resume` goes on with it. glibc's allocator is told to keep memory for
-    the rest of the process, which makes a step faster.
+    Ctrl-C saves the state; `resume` goes on with it.
 
     Args:
         data: A dataset, or the name of one as `load_dataset` takes it; the private split is never
@@ -258,9 +257,7 @@ def _watch(
     on_step: Callable[[StepReport], None] | None,
 ) -> None:
     """Train with signals caught and sentences logged."""
-    from fercli.training import Callbacks, catch_signals, tune_malloc
-
-    tune_malloc()
+    from fercli.training import Callbacks, catch_signals
 
     def on_epoch(report: EpochReport) -> None:
         if on_progress is not None:

@@ -21,15 +21,19 @@ from fercli.runs import RunFolder, read_run_record
 from fercli.settings import build_config, parse_setting
 from fercli.storage import load_tensors, read_tensor_header
 from fercli.training import Callbacks, resume, train
-from fercli.training.self_distillation import build_memory, read_self_targets, update_self_targets
-from fercli.training.splits import assign_folds, choose_splits
-from fercli.training.step import take_step
-from fercli.training.targets import load_targets, save_targets
-from fercli.training.teacher import (
+from fercli.training.distillation.self_distillation import (
+    build_memory,
+    read_self_targets,
+    update_self_targets,
+)
+from fercli.training.distillation.targets import load_targets, save_targets
+from fercli.training.distillation.teacher import (
     Teacher,
     ask_teachers,
     open_teachers,
 )
+from fercli.training.splits import assign_folds, choose_splits
+from fercli.training.step import take_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +140,9 @@ def test_every_image_is_taught_its_own_answer(
             return np.array(rows, dtype=np.float32)
 
     teacher = Teacher(Oracle(LABELS, ()), list(range(7)), {"model": "oracle", "sha256": ""})
-    monkeypatch.setattr("fercli.training.teacher.open_teachers", lambda *_arguments: [teacher])
+    monkeypatch.setattr(
+        "fercli.training.distillation.teacher.open_teachers", lambda *_arguments: [teacher]
+    )
     seen = []
 
     def look(*arguments: Any) -> Any:

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional
 
 from fercli.settings import build_config
+from fercli.training.augment import blend, sample_lambda
 from fercli.training.loss import build_criterion, compute_loss, one_hot, soften
-from fercli.training.mixup import blend, sample_lambda
 from fercli.training.sampling import sample_batches
 
 if TYPE_CHECKING:

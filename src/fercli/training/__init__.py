@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from fercli.training.allocator import tune_malloc
+from fercli.training.callbacks import Callbacks, StepReport
 from fercli.training.checks import check_training, resolve_config
-from fercli.training.hooks import StepReport
+from fercli.training.distillation.teacher import list_config_files
+from fercli.training.process import catch_signals, tune_malloc
 from fercli.training.run import resume, train
-from fercli.training.run_log import Callbacks
-from fercli.training.signals import catch_signals
-from fercli.training.teacher import list_config_files
 
 __all__ = [
     "Callbacks",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -19,7 +20,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from fercli.config import AugmentConfig
 
-__all__ = ["augment", "erase", "flip", "jitter_tones", "resize", "warp"]
+__all__ = ["augment", "blend", "erase", "flip", "jitter_tones", "resize", "sample_lambda", "warp"]
 
 
 def augment(
@@ -107,6 +108,32 @@ def resize(pixels: Tensor, side_px: int) -> Tensor:
     return functional.interpolate(
         pixels, size=(side_px, side_px), mode="bilinear", antialias=True, align_corners=False
     )
+
+
+def sample_lambda(alpha: float, seed: int, epoch: int, step: int) -> float:
+    """Return the part, in [0.5, 1], that an image keeps in a step: Beta(alpha, alpha), folded.
+
+    Folding gives up nothing, for a pair is blended both ways, and leaves an image its own label.
+
+    Args:
+        alpha: Above 0; small values leave most images nearly alone.
+        seed: Of the run.
+        epoch: 0-based.
+        step: 0-based, of the epoch.
+
+    Source:
+        Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018, section 2.
+    """
+    lam = float(np.random.default_rng([seed, epoch, step]).beta(alpha, alpha))
+    return max(lam, 1 - lam)
+
+
+def blend(values: Tensor, lam: float) -> Tensor:
+    """Return `lam` of each of `[N, ...]` and the rest of the one before it.
+
+    The order is shuffled anyway, so that the one before is a partner at random.
+    """
+    return torch.lerp(values.roll(1, 0), values, lam)
 
 
 def _uniform(n: int, bound: float, generator: torch.Generator) -> Tensor:

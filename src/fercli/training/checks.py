@@ -11,9 +11,9 @@ from fercli.launch import read_launch
 from fercli.networks import build_network
 from fercli.networks.devices import choose_device, choose_precision
 from fercli.networks.pretrained import load_pretrained
+from fercli.training.distillation.teacher import open_named
 from fercli.training.sampling import count_steps
 from fercli.training.splits import choose_splits
-from fercli.training.teacher import open_named
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -72,7 +72,7 @@ def check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
         raise DataError(message)
     problems = find_batch_misfit(config.batch_size, n_images)
     _, n_processes = read_launch()
-    # Batches are cut of equal size, so they may hold an image less than was request for.
+    # Batches are cut of equal size, so they may hold an image less than was asked for.
     smallest = n_images // count_steps(n_images, config.batch_size)
     if smallest < n_processes:
         problems.append(f"batches of {smallest} images are too few for {n_processes} processes")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.data import Dataset
     from fercli.runs import RunFolder
+    from fercli.training.callbacks import RunLog
     from fercli.training.distributed import Group
-    from fercli.training.run_log import RunLog
     from fercli.training.splits import TrainingSplits
 
 __all__ = ["TrainingContext", "build_record"]

@@ -22,7 +22,7 @@ _LOOKAHEAD_DECAY: Final = 0.95**_LOOKAHEAD_STEPS
 
 
 def build_average(network: FaceNetwork, config: OptimizerConfig) -> FaceNetwork | None:
-    """Return a copy of a network to keep the average in, or None when none is request for."""
+    """Return a copy of a network to keep the average in, or None when none is asked for."""
     return None if config.average == "none" else copy.deepcopy(network).eval()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,19 +18,18 @@ from torch import Tensor
 from fercli.errors import RunFailedError
 from fercli.networks.pretrained import freeze
 from fercli.results import EpochReport
+from fercli.training.augment import blend, sample_lambda
+from fercli.training.callbacks import Callbacks, StepReport
+from fercli.training.distillation.self_distillation import read_self_targets, update_self_targets
 from fercli.training.ema import update_average
-from fercli.training.hooks import StepReport
 from fercli.training.loss import build_criterion, count_labels, one_hot
-from fercli.training.mixup import blend, sample_lambda
 from fercli.training.optimizer import set_rates
 from fercli.training.sampling import count_steps, sample_batches, sample_first_mirrored
 from fercli.training.schedule import compute_learning_rate, compute_momentum, count_drops
-from fercli.training.self_distillation import read_self_targets, update_self_targets
 from fercli.training.step import prepare_batch, take_step, validate
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
-    from fercli.training.hooks import TrainHooks
     from fercli.training.loss import Criterion
     from fercli.training.state import Progress, TrainingState
     from fercli.training.step import LabeledImages
@@ -41,7 +41,7 @@ _SAVE_EVERY_S: Final = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Course:
+class _Loop:
     """What stays the same over the epochs of a run."""
 
     config: TrainConfig
@@ -50,7 +50,8 @@ class _Course:
     first_mirrored: Tensor
     criterion: Criterion
     n_steps: int
-    hooks: TrainHooks
+    callbacks: Callbacks
+    save: Callable[[TrainingState, int], None]
 
 
 def run_epochs(
@@ -58,7 +59,8 @@ def run_epochs(
     train: LabeledImages,
     validation: LabeledImages,
     config: TrainConfig,
-    hooks: TrainHooks,
+    callbacks: Callbacks,
+    save: Callable[[TrainingState, int], None],
 ) -> int:
     """Train until the last epoch, until patience runs out or until told to stop.
 
@@ -67,10 +69,11 @@ def run_epochs(
         train: What is learned from.
         validation: What chooses the best epoch.
         config: Device and precision resolved.
-        hooks: What to call.
+        callbacks: Told of steps and epochs, and asked whether to stop.
+        save: Saves the state after so many steps in all.
 
     Returns:
-        0 when the training is complete, else the number `hooks.should_stop` gave; the state is
+        0 when the training is complete, else the number `callbacks.should_stop` gave; the state is
         saved either way.
 
     Raises:
@@ -78,22 +81,23 @@ def run_epochs(
     """
     progress = state.progress
     n_steps = count_steps(len(train.labels), config.batch_size)
-    course = _Course(
+    loop = _Loop(
         config=config,
         train=train,
         validation=validation,
         first_mirrored=sample_first_mirrored(len(train.labels), config.seed).to(state.device),
         criterion=build_criterion(config, count_labels(train.labels, train.n_labels)),
         n_steps=n_steps,
-        hooks=hooks,
+        callbacks=callbacks,
+        save=save,
     )
     while not progress.finished:
-        stopped_by = _run_epoch(state, course)
+        stopped_by = _run_epoch(state, loop)
         if stopped_by:
-            hooks.save(state, progress.epoch * n_steps + progress.step)
+            save(state, progress.epoch * n_steps + progress.step)
             return stopped_by
-        _end_epoch(state, course)
-        hooks.save(state, progress.epoch * n_steps)
+        _end_epoch(state, loop)
+        save(state, progress.epoch * n_steps)
     return 0
 
 
@@ -108,10 +112,10 @@ def choose_size(config: TrainConfig, epoch: int) -> int:
     return config.sizes_px[epoch * len(config.sizes_px) // config.epochs]
 
 
-def _run_epoch(state: TrainingState, course: _Course) -> int:
+def _run_epoch(state: TrainingState, loop: _Loop) -> int:
     """Run what is left of an epoch; return the signal that stopped it, or 0."""
-    progress, config, hooks = state.progress, course.config, course.hooks
-    batches = sample_batches(course.train.labels, config, progress.epoch)
+    progress, config, callbacks = state.progress, loop.config, loop.callbacks
+    batches = sample_batches(loop.train.labels, config, progress.epoch)
     state.network.train()
     if config.transfer.freeze_epochs:
         freeze(state.network, frozen=progress.epoch < config.transfer.freeze_epochs)
@@ -123,43 +127,43 @@ def _run_epoch(state: TrainingState, course: _Course) -> int:
     sums = sums if state.group.is_main else torch.zeros_like(sums)
     started, elapsed_before = time.perf_counter(), progress.train_s
     saved_at = started
-    while progress.step < course.n_steps:
-        rate, momentum = _compute_rates(course, progress, progress.step)
+    while progress.step < loop.n_steps:
+        rate, momentum = _compute_rates(loop, progress, progress.step)
         set_rates(state.optimizer, rate, momentum)
-        sums += _step(state, course, batches[progress.step].to(state.device)).to(sums)
-        last = progress.step == course.n_steps
+        sums += _step(state, loop, batches[progress.step].to(state.device)).to(sums)
+        last = progress.step == loop.n_steps
         due = progress.step % stride == 0 or last
         save_due = time.perf_counter() - saved_at > _SAVE_EVERY_S
-        stopped_by, save_due = _agree(state, hooks.should_stop(), save_due=save_due, due=due)
+        stopped_by, save_due = _agree(state, callbacks.should_stop(), save_due=save_due, due=due)
         if due or stopped_by or save_due:
             loss_sum, n_correct = state.group.all_reduce_sum(sums).tolist()
             progress.loss_sum, progress.n_correct = loss_sum, round(n_correct)
             _check_finite(progress.loss_sum, progress.epoch + 1, rate)
             progress.train_s = elapsed_before + time.perf_counter() - started
-            hooks.on_step(_report_step(state, course.n_steps))
+            callbacks.on_step(_report_step(state, loop.n_steps))
         if stopped_by:
             return stopped_by
         if save_due and not last:
-            hooks.save(state, progress.epoch * course.n_steps + progress.step)
+            loop.save(state, progress.epoch * loop.n_steps + progress.step)
             saved_at = time.perf_counter()
     return 0
 
 
-def _step(state: TrainingState, course: _Course, batch: Tensor) -> Tensor:
+def _step(state: TrainingState, loop: _Loop, batch: Tensor) -> Tensor:
     """Take one step; return the sum of its losses and its right answers, of this process."""
-    progress, config, train = state.progress, course.config, course.train
+    progress, config, train = state.progress, loop.config, loop.train
     size_px = choose_size(config, progress.epoch)
-    first = course.first_mirrored[batch]
+    first = loop.first_mirrored[batch]
     pixels = prepare_batch(state, train.images[batch], first, config, size_px)
     labels = train.labels[batch] if train.votes is None else train.votes[batch]
     if state.memory is not None:
         labels = read_self_targets(state.memory, batch, labels, config, progress.epoch)
     targets = None if train.targets is None else train.targets[batch]
     if config.augment.mixup:
-        share = sample_lambda(config.augment.mixup, config.seed, progress.epoch, progress.step)
-        pixels, labels = blend(pixels, share), blend(one_hot(labels, train.n_labels), share)
-        targets = None if targets is None else blend(targets, share)
-    loss_sum, logits = take_step(state, pixels, labels, config.precision, course.criterion, targets)
+        lam = sample_lambda(config.augment.mixup, config.seed, progress.epoch, progress.step)
+        pixels, labels = blend(pixels, lam), blend(one_hot(labels, train.n_labels), lam)
+        targets = None if targets is None else blend(targets, lam)
+    loss_sum, logits = take_step(state, pixels, labels, config.precision, loop.criterion, targets)
     part = state.group.shard(len(batch))
     right = (logits.argmax(1) == train.labels[batch[part]]).sum()
     if state.memory is not None:
@@ -169,8 +173,8 @@ def _step(state: TrainingState, course: _Course, batch: Tensor) -> Tensor:
     progress.step += 1
     progress.n_seen += len(batch)
     if state.average is not None:
-        done = progress.epoch * course.n_steps + progress.step
-        total = config.epochs * course.n_steps
+        done = progress.epoch * loop.n_steps + progress.step
+        total = config.epochs * loop.n_steps
         update_average(state.average, state.network, config.optimization, done, total)
     return torch.stack([loss_sum, right])
 
@@ -185,10 +189,10 @@ def _agree(state: TrainingState, stopped_by: int, *, save_due: bool, due: bool) 
     return stopped_by, bool(saves)
 
 
-def _compute_rates(course: _Course, progress: Progress, step: int) -> tuple[float, float]:
+def _compute_rates(loop: _Loop, progress: Progress, step: int) -> tuple[float, float]:
     """Return learning rate and momentum of a step, 0-based, of the current epoch."""
-    optimization = course.config.optimization
-    done, total = progress.epoch * course.n_steps + step, course.config.epochs * course.n_steps
+    optimization = loop.config.optimization
+    done, total = progress.epoch * loop.n_steps + step, loop.config.epochs * loop.n_steps
     drops = progress.epoch // optimization.step_epochs
     if optimization.schedule == "plateau":
         accuracies = [report.validation_accuracy for report in progress.history]
@@ -197,13 +201,13 @@ def _compute_rates(course: _Course, progress: Progress, step: int) -> tuple[floa
     return rate, compute_momentum(optimization, done, total_steps=total)
 
 
-def _end_epoch(state: TrainingState, course: _Course) -> None:
+def _end_epoch(state: TrainingState, loop: _Loop) -> None:
     """Validate, report, keep the best weights and decide whether to go on."""
-    progress, config = state.progress, course.config
+    progress, config = state.progress, loop.config
     started = time.perf_counter()
-    loss, accuracy = validate(state.eval_network, course.validation, state.group)
+    loss, accuracy = validate(state.eval_network, loop.validation, state.group)
     # Not the optimizer's own: resumed after the last step of an epoch, it was never told.
-    rate, _ = _compute_rates(course, progress, course.n_steps - 1)
+    rate, _ = _compute_rates(loop, progress, loop.n_steps - 1)
     # The last step of an epoch may have spoilt the weights: they must not be saved.
     _check_finite(loss, progress.epoch + 1, rate)
     if accuracy > progress.best_accuracy:
@@ -224,7 +228,7 @@ def _end_epoch(state: TrainingState, course: _Course) -> None:
     progress.start_epoch()
     out_of_patience = config.patience and progress.epoch - progress.best_epoch >= config.patience
     progress.finished = progress.epoch >= config.epochs or bool(out_of_patience)
-    course.hooks.on_epoch(report, state)
+    loop.callbacks.on_epoch(report)
 
 
 def _report_step(state: TrainingState, n_steps: int) -> StepReport:

@@ -1,6 +1,6 @@
 """A whole training: the run folder, the epochs, the model it leaves.
 
-The library's `fer train`. It prints nothing; a `Callbacks` is told what happens.
+The library's `fer train`. It prints nothing; `Callbacks` are told what happens.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from fercli.results import TrainResult
 from fercli.runs import RunFolder, is_finished, read_run_record
 from fercli.settings import build_config
 from fercli.storage import check_apart
+from fercli.training.callbacks import Callbacks, RunLog
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
 from fercli.training.checks import check_fit, resolve_config
 from fercli.training.context import TrainingContext, build_record
+from fercli.training.distillation.members import train_members
+from fercli.training.distillation.targets import find_targets
+from fercli.training.distillation.teacher import list_config_files, open_named
 from fercli.training.distributed import join_group
 from fercli.training.errors import explain_failures
 from fercli.training.finalize import finish_run
-from fercli.training.hooks import TrainHooks
 from fercli.training.loop import run_epochs
-from fercli.training.members import train_members
-from fercli.training.run_log import Callbacks, RunLog
 from fercli.training.setup import put_on_device, start
 from fercli.training.splits import choose_splits
-from fercli.training.targets import find_targets
-from fercli.training.teacher import list_config_files, open_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -238,7 +237,7 @@ def _train_one(
 
 
 def _train_members(context: TrainingContext) -> list[str]:
-    """Train what is missing of the members, unless they were request already."""
+    """Train what is missing of the members, unless they were asked already."""
     if not context.config.distillation.members or context.group.broadcast(
         context.run.targets.exists()
     ):
@@ -283,7 +282,7 @@ def _run(
         state.progress.cpu_s = cpu_before + time.process_time()
         save_checkpoint(run.checkpoints, state, total_steps)
 
-    def on_epoch(report: EpochReport, state: TrainingState) -> None:
+    def on_epoch(report: EpochReport) -> None:
         run_log.write_metrics(state.progress.history)
         run_log.log(
             f"epoch {report.epoch}: train loss {report.train_loss:.4f}, validation accuracy "
@@ -291,17 +290,12 @@ def _run(
         )
         run_log.callbacks.on_epoch(report)
 
-    hooks = TrainHooks(
-        save=save,
-        on_step=run_log.callbacks.on_step,
-        on_epoch=on_epoch,
-        should_stop=run_log.callbacks.should_stop,
-    )
+    callbacks = dataclasses.replace(run_log.callbacks, on_epoch=on_epoch)
     temperature = config.distillation.teacher_temperature
     n_labels = len(context.dataset.label_names)
     train_images = put_on_device(splits.train, n_labels, state.device, targets, temperature)
     validation = put_on_device(splits.validation, n_labels, state.device)
-    stopped_by = run_epochs(state, train_images, validation, config, hooks)
+    stopped_by = run_epochs(state, train_images, validation, config, callbacks, save)
     if stopped_by:
         epoch = state.progress.epoch + 1
         message = f"interrupted in epoch {epoch} of {config.epochs}; the state is saved"

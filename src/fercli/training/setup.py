@@ -10,8 +10,8 @@ import torch
 from fercli.networks import build_network, initialize
 from fercli.networks.pretrained import load_pretrained
 from fercli.networks.runtime import to_pixels
+from fercli.training.distillation.self_distillation import build_memory
 from fercli.training.loss import soften
-from fercli.training.self_distillation import build_memory
 from fercli.training.state import build_state
 from fercli.training.step import LabeledImages
 

@@ -6,10 +6,8 @@ slower. Both keep the names of the weights, so checkpoints and models stay what 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 __all__ = ["SyncBatchNorm", "convert_sync_batch_norm"]
@@ -26,24 +24,11 @@ def convert_sync_batch_norm(network: nn.Module, device: torch.device) -> None:
             module.__class__ = _SHARED[type(module)]  # type: ignore[assignment]  # same fields
 
 
-class _AddUp(torch.autograd.Function):
-    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+def _sum_over_processes(values: Tensor) -> Tensor:
+    """Return the sum over all processes; its gradient is the sum of theirs."""
+    from torch.distributed.nn.functional import all_reduce
 
-    @staticmethod
-    def forward(_context: Any, values: Tensor) -> Tensor:  # noqa: ANN401  # torch's own kind
-        total = values.clone()
-        distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(_context: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401  # likewise
-        total = gradient.contiguous().clone()
-        distributed.all_reduce(total)
-        return total
-
-
-def _add_up(values: Tensor) -> Tensor:
-    total: Tensor = _AddUp.apply(values)
+    total: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]  # torch's has no annotations
     return total
 
 
@@ -60,11 +45,11 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  # what to
         shape = [1, -1, *[1] * (values.ndim - 2)]
         count = torch.tensor(float(values.numel() // values.shape[1]))
         # Two sums instead of one of squares: their difference would lose what it is made of.
-        total = _add_up(torch.cat([values.float().sum(axes), count[None]]))
+        total = _sum_over_processes(torch.cat([values.float().sum(axes), count[None]]))
         n_values = total[-1].detach()
         mean = total[:-1] / n_values
         centered = values.float() - mean.view(shape)
-        variance = _add_up(centered.square().sum(axes)) / n_values
+        variance = _sum_over_processes(centered.square().sum(axes)) / n_values
         self._remember(mean.detach(), variance.detach() * n_values / (n_values - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         normalized: Tensor = centered * scale.view(shape) + self.bias.view(shape)

@@ -100,9 +100,9 @@ def ask_teachers(
     Args:
         teachers: At least one.
         images: `[N, 48, 48]`, the training images.
-        note: Told who is request.
+        note: Told who is asked.
         should_stop: TrainRequest after every teacher; anything but 0 gives up.
-        folds: `[N]`, the one teacher, from 1, that is request about an image; by default all are.
+        folds: `[N]`, the one teacher, from 1, that is asked about an image; by default all are.
 
     Returns:
         Probabilities `[N, K]`: mean over teachers, image and mirror image; None when told to stop.
@@ -110,13 +110,13 @@ def ask_teachers(
     total = np.zeros((len(images), len(teachers[0].columns)), dtype=np.float32)
     times = np.zeros((len(images), 1), dtype=np.float32)
     for number, teacher in enumerate(teachers, start=1):
-        request = np.full(len(images), fill_value=True) if folds is None else folds == number
-        note(f"asking teacher {number} of {len(teachers)} about {request.sum():,} images")
-        if request.any():
-            shown = images[request]
+        asked = np.full(len(images), fill_value=True) if folds is None else folds == number
+        note(f"asking teacher {number} of {len(teachers)} about {asked.sum():,} images")
+        if asked.any():
+            shown = images[asked]
             plain = predict_in_batches(teacher.runtime, shown)
-            total[request] += predict_mirrored(teacher.runtime, shown, plain)[:, teacher.columns]
-            times[request] += 1
+            total[asked] += predict_mirrored(teacher.runtime, shown, plain)[:, teacher.columns]
+            times[asked] += 1
         if should_stop():
             return None
     mean: NDArray[np.float32] = total / times

@@ -1,4 +1,4 @@
-"""What the teachers say of the training images: request once, kept in the run folder."""
+"""What the teachers say of the training images: asked once, kept in the run folder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from fercli.errors import ModelFileError, RunInterruptedError
 from fercli.model_files import list_selection_splits
 from fercli.runs import read_run_record
 from fercli.storage import load_tensors, save_tensors
+from fercli.training.distillation.teacher import Teacher, ask_teachers, open_named, open_teachers
 from fercli.training.splits import assign_folds
-from fercli.training.teacher import Teacher, ask_teachers, open_named, open_teachers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ def find_targets(
 ) -> tuple[NDArray[np.float32] | None, list[dict[str, Any]]]:
     """Return what the teachers say of the training images, and who they are.
 
-    What the run keeps is read; else they are request, and their answers kept.
+    What the run keeps is read; else they are asked, and their answers kept.
 
     Args:
         context: The training.
@@ -59,7 +59,7 @@ def find_targets(
         folds = assign_folds(images, config.distillation.members)
     answers = ask_teachers(teachers, images, run_log.note, run_log.callbacks.should_stop, folds)
     if answers is None:
-        message = "interrupted while the teachers were request"
+        message = "interrupted while the teachers were asked"
         hint = f"go on with it: fer train --resume {context.run.path}"
         raise RunInterruptedError(message, signal_number=run_log.callbacks.should_stop(), hint=hint)
     identities = [teacher.identity for teacher in teachers]
@@ -112,5 +112,5 @@ def load_targets(
     known = metadata.get("kind") == "targets" and metadata.get("schema") == _SCHEMA
     if not known or targets is None or targets.shape != shape:
         message = f"{path} does not hold a teacher's answers to {shape[0]:,} images"
-        raise ModelFileError(message, hint="remove it; the teacher will be request again")
+        raise ModelFileError(message, hint="remove it; the teacher will be asked again")
     return targets, metadata["teachers"]

@@ -7,16 +7,28 @@ import dataclasses
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fercli.results import EpochReport, to_json
 from fercli.runs import RunFolder, utc_now
 from fercli.storage import write_text
 
-if TYPE_CHECKING:
-    from fercli.training.hooks import StepReport
+__all__ = ["Callbacks", "RunLog", "StepReport"]
 
-__all__ = ["Callbacks", "RunLog"]
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """A look at a running epoch."""
+
+    epoch: int
+    """1-based."""
+    step: int
+    """1-based."""
+    n_steps: int
+    """Of this epoch."""
+    loss: float
+    """Mean of the epoch so far."""
+    images_per_s: float
+    """Of the epoch so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
