@@ -182,9 +182,12 @@ def run(dataset: Dataset, values: dict[str, Any], options: argparse.Namespace) -
         model = find_model(str(folder.path))
         scores = evaluate(open_runtime(model), model, dataset, "public").result.scores
         write_json(kept, {"accuracy": scores.accuracy, "macro_f1": scores.macro_f1})
-    result = read_run_record(folder.path)["result"]
-    return Score(wall_s=result["duration_s"], cpu_s=result["cpu_s"],
-                 parameters=result["parameters"], **json.loads(kept.read_text()))  # fmt: skip
+    result = read_run_record(folder.path).result
+    if result is None:
+        message = f"{folder.path} is not finished"
+        raise RuntimeError(message)
+    return Score(wall_s=result.duration_s, cpu_s=result.cpu_s,
+                 parameters=result.parameters, **json.loads(kept.read_text()))  # fmt: skip
 
 
 def describe(name: str, scores: list[Score]) -> str:

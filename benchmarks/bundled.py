@@ -51,7 +51,7 @@ def main() -> None:
                     f"with mirror TTA: {result.tta.accuracy:.2%}; excluding train duplicates: "
                     f"{unseen.accuracy:.2%} (n = {unseen.n_images:,})"
                 )
-            parameters = read_metadata(model)["parameters"]
+            parameters = read_metadata(model).parameters or 0
             print(f"{parameters:,} parameters, {model.path.stat().st_size:,} bytes")
             print(f"batches of {_BATCH_SIZE}: {describe_speed(runtime, dataset.images)}")
             print("how it was made, by its card:")

@@ -52,7 +52,7 @@ def main() -> None:
 def compare(spec: str, dataset: Dataset) -> None:
     """Print two rows, a model in fp32 and in eight bits."""
     model, public = find_model(spec), dataset.select("public")
-    labels = tuple(read_metadata(model)["labels"])
+    labels = read_metadata(model).labels
     parity = ParityImages(public.images[:256], "public")
     subject = QuantizationImages(
         calibration=dataset.select("train").images,

@@ -13,18 +13,19 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fercli.data import load_data
 from fercli.data.duplicates import save_digests
 from fercli.evaluation import build_card, describe_scores, describe_training, evaluate
 from fercli.export import LabeledImages, ParityImages, export_model, join_models
-from fercli.inference.onnx import METADATA_KEY
+from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
 from fercli.model_files import ModelFile, find_model, open_runtime
 from fercli.runs import TRAIN_DIGESTS, read_run_record
 
 if TYPE_CHECKING:
     from fercli.data import Dataset
+    from fercli.metadata import ModelMetadata, ScoreRecord
 
 ASSETS: Final = Path(__file__).parents[1] / "src" / "fercli" / "assets"
 CHOSEN_ON: Final = "public"
@@ -45,9 +46,10 @@ def main() -> None:
     result = evaluate(open_runtime(model), model, dataset, CHOSEN_ON, tta=True).result
     scores = {CHOSEN_ON: describe_scores(result)}
     metadata = store_scores(new, scores)
-    if new.stat().st_size > MAX_BYTES or metadata["parameters"] > MAX_PARAMETERS:
+    parameters = metadata.parameters or 0
+    if new.stat().st_size > MAX_BYTES or parameters > MAX_PARAMETERS:
         new.unlink()
-        sys.exit(f"too large for the wheel: {metadata['parameters']:,} parameters")
+        sys.exit(f"too large for the wheel: {parameters:,} parameters")
     new.replace(path)
     digests = ASSETS / f"{options.name}.{TRAIN_DIGESTS}"
     save_digests(digests, dataset.select("train").images, dataset.sha256)
@@ -74,10 +76,10 @@ def read_options() -> argparse.Namespace:
 def check_run(run: Path, dataset: Dataset) -> None:
     """Refuse a run that is not finished, or was trained on other data."""
     record = read_run_record(run)
-    if not record["finished_at"]:
+    if not record.finished_at:
         sys.exit(f"{run} is not finished")
-    if dataset.sha256 != record["dataset"]["sha256"]:
-        sys.exit(f"{run} was trained on other data: {record['dataset']['sha256']}")
+    if dataset.sha256 != record.dataset.sha256:
+        sys.exit(f"{run} was trained on other data: {record.dataset.sha256}")
 
 
 def export(models: list[ModelFile], target: Path, dataset: Dataset) -> None:
@@ -101,14 +103,13 @@ def list_facts(options: argparse.Namespace) -> dict[str, str]:
     return facts | {f"teacher {run.name}": describe_training(run) for run in options.teacher_run}
 
 
-def store_scores(path: Path, scores: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def store_scores(path: Path, scores: dict[str, ScoreRecord]) -> ModelMetadata:
     """Let an ONNX file say how it scored, and return what it says of itself."""
     import onnx
 
     model = onnx.load(path)
-    properties = {item.key: item.value for item in model.metadata_props}
-    metadata = {**json.loads(properties[METADATA_KEY]), "scores": scores}
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata)})
+    metadata = OnnxRuntime(path).metadata.replace(scores=scores)
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata.to_json())})
     path.write_bytes(model.SerializeToString())
     return metadata
 

@@ -261,7 +261,7 @@ class Model:
     @property
     def metadata(self) -> dict[str, Any]:
         """What is stored with the model: network, recipe, training data's digest, scores."""
-        return self.open().metadata
+        return self.open().metadata.to_json()
 
     @property
     def info(self) -> dict[str, Any]:

@@ -7,30 +7,29 @@ is opened. A model file is written once and never modified.
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fercli.config import NetworkConfig
 from fercli.errors import ConfigError, ModelFileError, ModelNotFoundError
+from fercli.metadata import MemberRecord, ModelMetadata, NetworkRecord, TeacherRecord
 from fercli.runs import RUNS, TRAIN_DIGESTS, RunFolder, find_newest_run, read_run_record
 from fercli.storage import digest_file, load_tensors, read_tensor_header, save_tensors
 
 if TYPE_CHECKING:
+    from fercli.config import NetworkConfig
     from fercli.inference import Runtime
     from fercli.networks import FaceNetwork
 
 __all__ = [
     "DEFAULT_BUNDLED",
-    "ENSEMBLE",
-    "SCHEMA",
     "ModelFile",
     "build_untrained",
     "describe_model",
     "describe_provenance",
     "find_model",
     "find_weights_file",
+    "identify_member",
     "list_bundled",
     "list_selection_splits",
     "load_network",
@@ -39,10 +38,6 @@ __all__ = [
     "save_model",
 ]
 
-SCHEMA: Final = 1
-"""Of what is stored with a model."""
-ENSEMBLE: Final = "ensemble"
-"""What stands for the network of models that were joined into one ONNX file."""
 DEFAULT_BUNDLED: Final = "base"
 """The bundled model that stands in where nobody named a model and no run is finished."""
 _ASSETS: Final = Path(__file__).parent / "assets"
@@ -79,7 +74,7 @@ class ModelFile:
     def resolve(self) -> ModelFile:
         """Return the same with absolute paths, for a process with another working folder."""
         run = None if self.run is None else self.run.resolve()
-        return dataclasses.replace(self, path=self.path.resolve(), run=run)
+        return replace(self, path=self.path.resolve(), run=run)
 
     @property
     def is_onnx(self) -> bool:
@@ -150,7 +145,7 @@ def find_weights_file(model: ModelFile) -> ModelFile:
     if model.run is None or not model.is_onnx:
         return model
     weights = RunFolder(model.run).model
-    return dataclasses.replace(model, path=weights) if weights.exists() else model
+    return replace(model, path=weights) if weights.exists() else model
 
 
 def list_bundled() -> list[str]:
@@ -178,43 +173,43 @@ def open_runtime(model: ModelFile, *, device: str = "auto", n_threads: int = 0) 
     from fercli.networks.runtime import TorchRuntime
 
     network, metadata = load_network(model.path)
-    return TorchRuntime(network, tuple(metadata["labels"]), choose_device(device), metadata)
+    return TorchRuntime(network, metadata, choose_device(device))
 
 
-def build_untrained(metadata: dict[str, Any]) -> FaceNetwork:
+def build_untrained(path: Path, metadata: ModelMetadata) -> FaceNetwork:
     """Return the network that a model's metadata describes, its weights as torch leaves them.
+
+    Args:
+        path: The model file, for errors.
+        metadata: What is stored in it.
 
     Raises:
         ModelFileError: It is of a network that this fercli lacks.
     """
     from fercli.networks import build_network
 
+    config = metadata.network.build_config(path)
     try:
-        settings = metadata["network"]
-        if settings["network"] == ENSEMBLE:
-            message = "an ensemble is several networks: name one of its members"
-            raise ModelFileError(message)
-        config = NetworkConfig(**{**settings, "widths": tuple(settings["widths"])})
-        return build_network(config, len(metadata["labels"]))
-    except (KeyError, TypeError, ConfigError) as reason:
-        message = f"this fercli cannot build the model's network ({reason!r})"
+        return build_network(config, len(metadata.labels))
+    except ConfigError as reason:
+        message = f"{path} holds a network that this fercli cannot build ({reason.message})"
         raise ModelFileError(message) from reason
 
 
-def load_network(path: Path) -> tuple[FaceNetwork, dict[str, Any]]:
+def load_network(path: Path) -> tuple[FaceNetwork, ModelMetadata]:
     """Read a `.safetensors` model, its digest checked.
 
     Returns:
-        The network on the CPU, and the JSON object stored with it.
+        The network on the CPU, and what is stored with it.
 
     Raises:
         ModelFileError: It is damaged, not a model, or of a network that this fercli lacks.
     """
     import torch
 
-    arrays, metadata = load_tensors(path, ModelFileError)
-    _check_kind(path, metadata)
-    network = build_untrained(metadata)
+    arrays, header = load_tensors(path, ModelFileError)
+    metadata = ModelMetadata.from_json(header, path=path)
+    network = build_untrained(path, metadata)
     try:
         network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     except (KeyError, RuntimeError) as reason:
@@ -225,7 +220,7 @@ def load_network(path: Path) -> tuple[FaceNetwork, dict[str, Any]]:
 
 
 def save_model(
-    path: Path, network: FaceNetwork, config: NetworkConfig, metadata: dict[str, Any]
+    path: Path, network: FaceNetwork, config: NetworkConfig, metadata: ModelMetadata
 ) -> str:
     """Write a model atomically.
 
@@ -233,46 +228,35 @@ def save_model(
         path: Where to.
         network: Trained.
         config: What `build_network` built it from.
-        metadata: `labels` and whatever else should travel with it.
+        metadata: What travels with it; `network` and `parameters` are filled in.
 
     Returns:
         The digest of its weights.
     """
     arrays = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
-    header = {
-        "schema": SCHEMA,
-        "kind": "model",
-        "parameters": sum(tensor.numel() for tensor in network.parameters()),
-        "network": dataclasses.asdict(config),
-        "temperature": 1.0,
-        **metadata,
-    }
-    return save_tensors(path, arrays, header)
+    whole = metadata.replace(
+        parameters=sum(tensor.numel() for tensor in network.parameters()),
+        network=NetworkRecord.from_config(config),
+    )
+    return save_tensors(path, arrays, whole.to_json())
 
 
 def _name_bundled(name: str, *, assumed: bool) -> ModelFile:
     return ModelFile(_ASSETS / f"{name}.onnx", None, assumed=assumed, bundled=name)
 
 
-def _check_kind(path: Path, metadata: dict[str, Any]) -> None:
-    known = metadata.get("kind") == "model" and metadata.get("schema") == SCHEMA
-    if not known or not isinstance(metadata.get("network"), dict) or "labels" not in metadata:
-        message = f"{path} is not a model of schema {SCHEMA}"
-        raise ModelFileError(message)
-
-
 def _find_in_run(folder: Path, *, prefer_onnx: bool) -> Path:
     run = RunFolder(folder)
     record = read_run_record(folder)
     if not run.model.exists():
-        state = "is finished but has lost its" if record.get("finished_at") else "has not yet a"
+        state = "is finished but has lost its" if record.finished_at else "has not yet a"
         message = f"the run {folder} {state} model.safetensors"
         raise ModelFileError(message, hint=f"go on with it: fer train --resume {folder}")
     return run.onnx if prefer_onnx and run.onnx.exists() else run.model
 
 
-def read_metadata(model: ModelFile) -> dict[str, Any]:
-    """Return the JSON object stored with a model.
+def read_metadata(model: ModelFile) -> ModelMetadata:
+    """Return what is stored with a model.
 
     Raises:
         ModelFileError: The file is damaged or not a fercli model.
@@ -281,13 +265,11 @@ def read_metadata(model: ModelFile) -> dict[str, Any]:
         from fercli.inference.onnx import OnnxRuntime
 
         return OnnxRuntime(model.path).metadata
-    metadata = load_tensors(model.path, ModelFileError)[1]
-    _check_kind(model.path, metadata)
-    return metadata
+    return ModelMetadata.from_json(load_tensors(model.path, ModelFileError)[1], path=model.path)
 
 
-def describe_provenance(model: ModelFile, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return what another model notes of one that it learned from, or that is a part of it.
+def describe_provenance(model: ModelFile, metadata: ModelMetadata) -> TeacherRecord:
+    """Return what another model notes of one that it learned from.
 
     Args:
         model: The file.
@@ -296,12 +278,25 @@ def describe_provenance(model: ModelFile, metadata: dict[str, Any]) -> dict[str,
     Raises:
         ModelFileError: The file cannot be read.
     """
-    return {
-        "model": _name(model),
-        "sha256": model.compute_digest(),
-        "validation": metadata.get("validation"),
-        "chosen_on": list_selection_splits(metadata),
-    }
+    return TeacherRecord(
+        model=_name(model),
+        sha256=model.compute_digest(),
+        validation=metadata.validation,
+        chosen_on=tuple(list_selection_splits(metadata)),
+    )
+
+
+def identify_member(model: ModelFile, metadata: ModelMetadata) -> MemberRecord:
+    """Return what a model notes of one that is a part of it; see `describe_provenance`."""
+    return MemberRecord(
+        model=_name(model),
+        sha256=model.compute_digest(),
+        validation=metadata.validation,
+        chosen_on=tuple(list_selection_splits(metadata)),
+        recipe=metadata.recipe,
+        seed=metadata.seed,
+        epochs=metadata.epochs,
+    )
 
 
 def _name(model: ModelFile) -> str:
@@ -314,16 +309,16 @@ def _name(model: ModelFile) -> str:
     return f"members/{run.name}" if run.parent.name == "members" else run.name
 
 
-def list_selection_splits(metadata: dict[str, Any]) -> list[str]:
+def list_selection_splits(metadata: ModelMetadata) -> list[str]:
     """Return the splits, or fractions of train, that chose a model and what it was made from.
 
     Args:
         metadata: The model's; one of somebody else says nothing.
     """
-    before = [*(metadata.get("teachers") or []), *(metadata.get("members") or [])]
-    chosen = {split for one in before for split in one.get("chosen_on", [])}
-    own = [one["validation"] for one in (metadata, *before) if one.get("validation")]
-    return sorted(chosen | {str(validation["split"]) for validation in own})
+    before = (*metadata.teachers, *metadata.members)
+    chosen = {split for one in before for split in one.chosen_on}
+    validations = (metadata.validation, *(one.validation for one in before))
+    return sorted(chosen | {one.split for one in validations if one is not None})
 
 
 def describe_model(model: ModelFile) -> dict[str, Any]:
@@ -337,29 +332,25 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         ModelFileError: The file is damaged or not a fercli model.
     """
     metadata = read_metadata(model)
-    dataset = metadata.get("dataset", {})
+    dataset, validation = metadata.dataset, metadata.validation
     return {
         "kind": "onnx" if model.is_onnx else "torch",
-        "labels": metadata["labels"],
-        "network": metadata["network"]["network"],
-        "parameters": metadata.get("parameters"),
+        "labels": list(metadata.labels),
+        "network": metadata.network.name,
+        "parameters": metadata.parameters,
         "input": "uint8 [N, 48, 48], grey, 0-255",
-        "temperature": metadata.get("temperature", 1.0),
+        "temperature": metadata.temperature,
         "trained": {
-            "dataset": dataset.get("source"),
-            "dataset_sha256": dataset.get("sha256"),
+            "dataset": dataset.source if dataset else None,
+            "dataset_sha256": dataset.sha256 if dataset else None,
             "split": "train",
-            "validation": metadata.get("validation"),
-            "epochs": metadata.get("epochs"),
-            "seed": metadata.get("seed"),
-            "recipe": metadata.get("recipe"),
-            "pretrained": metadata.get("pretrained"),
-            "teachers": _list_names(metadata.get("teachers")),
-            "members": _list_names(metadata.get("members")),
-            "fercli": metadata.get("fercli"),
+            "validation": validation.to_json() if validation else None,
+            "epochs": metadata.epochs,
+            "seed": metadata.seed,
+            "recipe": metadata.recipe,
+            "pretrained": metadata.pretrained,
+            "teachers": [one.model for one in metadata.teachers],
+            "members": [one.model for one in metadata.members],
+            "fercli": metadata.fercli,
         },
     }
-
-
-def _list_names(models: list[dict[str, Any]] | None) -> list[str]:
-    return [one.get("model", "unknown") for one in models or []]

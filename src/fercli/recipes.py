@@ -6,19 +6,18 @@ recipe says what to expect of it, and docs/explanation/log.md how that was measu
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from fercli.config import DEFAULTS
 from fercli.errors import ConfigError
 from fercli.ranges import find_unknown_choice
 from fercli.settings import build_config, flatten_config
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
+    from fercli.metadata import RunRecord
 
 __all__ = ["RECIPES", "find_recipe", "write_command"]
 
@@ -148,7 +147,7 @@ def find_recipe(name: str) -> TrainConfig:
     return RECIPES[name]
 
 
-def write_command(record: Mapping[str, Any], *, public: bool = False) -> str:
+def write_command(record: RunRecord, *, public: bool = False) -> str:
     """Return the command that repeats a training.
 
     Args:
@@ -156,25 +155,28 @@ def write_command(record: Mapping[str, Any], *, public: bool = False) -> str:
             as `--set`.
         public: For others to read: data and teachers go by their names alone, not by where they
             lay on this machine.
+
+    Raises:
+        ConfigError: The run was configured in a way that this fercli does not know.
     """
     # A field that is younger than the run did nothing then, which is its default.
-    config = {**json.loads(json.dumps(flatten_config(DEFAULTS))), **record["config"]}
-    recipe = json.loads(json.dumps(flatten_config(find_recipe(config["recipe"]))))
+    config = flatten_config(build_config(record.config))
+    recipe = flatten_config(find_recipe(config["recipe"]))
     words = ["fer", "train"]
     for name in _TYPED:
         words += [f"--{name}", str(config[name])]
-    data = record["dataset"]["data"]
+    data = record.dataset.data
     if data:
         words += ["--data", Path(data).name if public else data]
-    if record.get("processes", 1) > 1:
-        words += ["--processes", str(record["processes"])]
+    if record.processes > 1:
+        words += ["--processes", str(record.processes)]
     for name, value in config.items():
-        if name in _TYPED or value == recipe.get(name):
+        if name in _TYPED or value == recipe[name]:
             continue
         if name == "teacher":
-            named = [one["model"] for one in record.get("teachers", [])] if public else value
+            named = [one.model for one in record.teachers] if public else value
             words += [word for teacher in named for word in ("--teacher", teacher)]
             continue
-        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         words += ["--set", f"{name}={text}"]
     return shlex.join(words)

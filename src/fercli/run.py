@@ -13,7 +13,7 @@ from fercli.dependencies import import_pandas
 from fercli.errors import DatasetNotFoundError
 from fercli.model import Model, load, to_dataset
 from fercli.recipes import find_recipe, write_command
-from fercli.results import TrainResult, to_json
+from fercli.results import to_json
 from fercli.results.html import format_html
 from fercli.runs import (
     RunFolder,
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from fercli.results import EpochReport
+    from fercli.metadata import RunRecord
+    from fercli.results import EpochReport, TrainResult
     from fercli.training import Callbacks, StepReport
 
     Source = Dataset | str | PathLike[str] | None
@@ -71,10 +72,13 @@ class Run:
         pairs = {"state": "not finished"} if self.result is None else to_json(self.result)
         return format_html(f"fercli run {self.path}", pairs)
 
+    def _read(self) -> RunRecord:
+        return read_run_record(self.path)
+
     @property
     def record(self) -> dict[str, Any]:
         """What `run.json` says: configuration, versions, device, data, result."""
-        return read_run_record(self.path)
+        return self._read().to_json()
 
     @property
     def is_finished(self) -> bool:
@@ -84,8 +88,7 @@ class Run:
     @property
     def result(self) -> TrainResult | None:
         """What was reached; None for a run that is not finished."""
-        result = self.record["result"]
-        return None if result is None else TrainResult(**result)
+        return self._read().result
 
     @property
     def metrics(self) -> DataFrame:
@@ -102,12 +105,13 @@ class Run:
     @property
     def scores(self) -> dict[str, dict[str, Any]]:
         """The last score of each split that it was evaluated on."""
-        return read_scores(RunFolder(self.path))
+        scores = read_scores(RunFolder(self.path))
+        return {split: score.to_json() for split, score in scores.items()}
 
     @property
     def command(self) -> str:
         """The command that repeats it."""
-        return write_command(self.record)
+        return write_command(self._read())
 
     @property
     def model(self) -> Model:
@@ -237,7 +241,7 @@ def resume(
     record = read_run_record(folder.path)
     if is_finished(folder):
         return Run(folder.path)
-    named = record["dataset"]["data"]
+    named = record.dataset.data
     if data is None and named is None:
         message = f"the run {folder.path} does not say where its data lies"
         raise DatasetNotFoundError(message, hint="give the dataset it was begun with: data=")

@@ -11,14 +11,15 @@ import contextlib
 import csv
 import dataclasses
 import datetime as dt
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fercli.errors import ModelFileError, RunExistsError
+from fercli.fields import parse_json
 from fercli.locks import FOLDER_LOCK
+from fercli.metadata import RunRecord, ScoreRecord
 from fercli.results import EpochReport
 from fercli.storage import write_json
 
@@ -38,7 +39,6 @@ RUNS: Final = Path("runs")
 """Where runs go without `--output`, below the working folder."""
 TRAIN_DIGESTS: Final = "train-digests.safetensors"
 """Lies beside a model: which images it learned from."""
-SCHEMA: Final = 1
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,9 @@ class RunFolder:
         yield from self.files
         yield from self.checkpoints.glob("step-*.safetensors")
 
-    def write_record(self, record: Mapping[str, Any]) -> None:
+    def write_record(self, record: RunRecord) -> None:
         """Write `run.json` atomically."""
-        write_json(self.record, {"schema": SCHEMA, "kind": "run", **record})
+        write_json(self.record, record.to_json())
 
 
 def name_run_directory(recipe: str, root: Path = RUNS) -> Path:
@@ -162,7 +162,7 @@ def name_run_directory(recipe: str, root: Path = RUNS) -> Path:
     return candidate
 
 
-def read_run_record(folder: Path) -> dict[str, Any]:
+def read_run_record(folder: Path) -> RunRecord:
     """Return the content of a run's `run.json`.
 
     Raises:
@@ -170,20 +170,14 @@ def read_run_record(folder: Path) -> dict[str, Any]:
     """
     path = RunFolder(folder).record
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_bytes())
     except FileNotFoundError:
         message = f"{folder} is not a run: it has no run.json"
         raise ModelFileError(message) from None
     except (OSError, ValueError) as reason:
         message = f"{path} cannot be read ({reason})"
         raise ModelFileError(message) from reason
-    if not isinstance(record, dict) or record.get("kind") != "run":
-        message = f"{path} is not the record of a run"
-        raise ModelFileError(message)
-    if record.get("schema") != SCHEMA:
-        message = f"{path} has schema {record.get('schema')}, this fercli reads {SCHEMA}"
-        raise ModelFileError(message)
-    return record
+    return RunRecord.from_json(value, path=path)
 
 
 def read_history(run: RunFolder) -> list[EpochReport]:
@@ -206,22 +200,21 @@ def read_history(run: RunFolder) -> list[EpochReport]:
         raise ModelFileError(message) from reason
 
 
-def read_scores(run: RunFolder) -> dict[str, dict[str, Any]]:
+def read_scores(run: RunFolder) -> dict[str, ScoreRecord]:
     """Return the last score of each split that `fer evaluate` recorded; none where none is.
 
     A split of other data than the run was trained on stands under its name and the data's.
     """
     if not run.scores.exists():
         return {}
-    own = read_run_record(run.path)["dataset"]["sha256"]
-    scores: dict[str, dict[str, Any]] = {}
+    own = read_run_record(run.path).dataset.sha256
+    scores: dict[str, ScoreRecord] = {}
     for line in run.scores.read_bytes().decode(errors="replace").splitlines():
         # A line that a power cut tore is not worth more than the others.
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            entry = json.loads(line)
-            dataset = entry["dataset"]
-            other = "" if dataset["sha256"] == own else f" of {dataset['source']}"
-            scores[f"{entry['split']}{other}"] = entry
+        with contextlib.suppress(ValueError, ModelFileError):
+            entry = ScoreRecord.from_json(parse_json(line), path=run.scores)
+            other = "" if entry.dataset.sha256 == own else f" of {entry.dataset.source}"
+            scores[f"{entry.split}{other}"] = entry
     return scores
 
 
@@ -230,7 +223,7 @@ def is_finished(folder: RunFolder) -> bool:
     if not folder.record.exists() or not folder.model.exists():
         return False
     try:
-        return bool(read_run_record(folder.path).get("finished_at"))
+        return bool(read_run_record(folder.path).finished_at)
     except ModelFileError:
         return False
 
@@ -240,7 +233,7 @@ def find_newest_run(root: Path = RUNS) -> Path | None:
     newest: tuple[str, Path] | None = None
     for record_path in sorted(root.glob("*/run.json")):
         try:
-            finished = read_run_record(record_path.parent).get("finished_at")
+            finished = read_run_record(record_path.parent).finished_at
         except ModelFileError:
             continue
         if finished and (newest is None or (finished, record_path.parent) > newest):

@@ -17,9 +17,10 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TextIO
 
 from fercli.errors import ConfigError, FercliError, OutputExistsError
+from fercli.fields import parse_json
 from fercli.locks import open_locked
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ __all__ = [
 
 METADATA_KEY = "fercli"
 """Key of our JSON in the metadata of a safetensors file."""
+_NUMPY_TYPES: Final = frozenset({"F64", "F32", "F16", "BOOL"}) | {
+    f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64)
+}
+"""Of tensors that NumPy has a type for, as safetensors calls them."""
 
 
 def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
@@ -261,7 +266,7 @@ def read_tensor_header(path: Path, error: type[FercliError]) -> dict[str, Any]:
 
     try:
         with safe_open(path, framework="numpy") as handle:
-            metadata = json.loads((handle.metadata() or {})[METADATA_KEY])
+            metadata = parse_json((handle.metadata() or {})[METADATA_KEY])
     except FileNotFoundError:
         message = f"{path} is not there"
         raise error(message) from None
@@ -290,12 +295,18 @@ def load_tensors(
     Raises:
         FercliError: As `error`: missing, not ours, or the digest differs from the stored one.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     metadata = read_tensor_header(path, error)
+    tensors: dict[str, NDArray[Any]] = {}
     try:
-        tensors: dict[str, NDArray[Any]] = load_file(path)
+        with safe_open(path, framework="numpy") as handle:
+            for name in handle.keys():  # noqa: SIM118  # a handle is no mapping
+                kind = handle.get_slice(name).get_dtype()
+                if kind not in _NUMPY_TYPES:
+                    message = f"{path}: tensor {name!r} has the unexpected type {kind}"
+                    raise error(message)
+                tensors[name] = handle.get_tensor(name)
     except (SafetensorError, OSError) as reason:
         message = f"{path} cannot be read ({reason})"
         raise error(message) from reason

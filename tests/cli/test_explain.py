@@ -14,6 +14,7 @@ from typer.testing import Result
 from fercli.config import NETWORKS, NetworkConfig
 from fercli.evaluation import CORRUPTIONS, corrupt, explain
 from fercli.evaluation.explain import compute_grad_cam
+from fercli.metadata import ModelMetadata
 from fercli.networks import build_network, count_parameters
 from fercli.networks.summary import list_blocks
 
@@ -32,7 +33,7 @@ class LooksAtOnePlace:
 
     labels = ("yes", "no")
     device = "cpu"
-    metadata: dict[str, Any] = {}  # noqa: RUF012  # as the protocol has it
+    metadata = ModelMetadata(labels=labels)
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         bright = images[:, 10:16, 30:36].mean(axis=(1, 2)) / 255

@@ -14,10 +14,10 @@ from fercli.inference.onnx import OnnxRuntime
 if TYPE_CHECKING:
     from fercli.data import Dataset
     from fercli.runs import RunFolder
-from fercli.config import NetworkConfig
 from fercli.data import save_dataset
 from fercli.data.dataset import take_images
 from fercli.emotions import LABELS
+from fercli.metadata import ModelMetadata
 from fercli.metrics import change_temperature
 from fercli.model_files import find_model, load_network, open_runtime, save_model
 from fercli.networks import build_network, initialize
@@ -40,7 +40,7 @@ def test_the_file_is_whole_and_self_describing(run_json: RunJson, trained: RunFo
         len(tensor.external_data) for tensor in model.graph.initializer if tensor.external_data
     ] == []
     runtime = OnnxRuntime(Path("model.onnx"))
-    assert runtime.metadata["labels"][0] == "angry"
+    assert runtime.metadata.labels[0] == "angry"
     for count in (1, 2, 9):
         probabilities = runtime.predict(np.zeros((count, 48, 48), dtype=np.uint8))
         assert probabilities.shape == (count, 7)
@@ -73,7 +73,7 @@ def test_half_precision_of_a_network_that_people_train(run_json: RunJson, tmp_pa
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean = torch.randn(module.num_features)
             module.running_var = torch.rand(module.num_features) + 0.1
-    save_model(tmp_path / "m.safetensors", network, config, {"labels": list(LABELS)})
+    save_model(tmp_path / "m.safetensors", network, config, ModelMetadata(labels=LABELS))
 
     data = run_json("export", tmp_path / "m.safetensors", "--fp16")["data"]
 
@@ -97,8 +97,8 @@ def test_eight_bits(run_json: RunJson, trained: RunFolder, dataset_path: Path) -
     types = {node.op_type for node in onnx.load("model-int8.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= types
     runtime = OnnxRuntime(Path("model-int8.onnx"))
-    assert runtime.metadata["quantized"] == "int8"
-    assert runtime.metadata["network"] == OnnxRuntime(trained.onnx).metadata["network"]
+    assert runtime.metadata.quantized == "int8"
+    assert runtime.metadata.network == OnnxRuntime(trained.onnx).metadata.network
     probabilities = runtime.predict(np.zeros((3, 48, 48), dtype=np.uint8))
     assert probabilities.sum(1) == pytest.approx(np.ones(3), abs=1e-5)
 
@@ -159,16 +159,14 @@ def test_refusals(run: Run, trained: RunFolder) -> None:
 def other(trained: RunFolder, dataset_path: Path) -> Path:
     """A second model of the same data: its head answers the other way round, in another order."""
     network, metadata = load_network(trained.model)
-    config = NetworkConfig(
-        **{**metadata["network"], "widths": tuple(metadata["network"]["widths"])}
-    )
+    config = metadata.network.build_config(trained.model)
     with torch.no_grad():
         head = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
         head.weight.copy_(head.weight.flip(0) * 0.5)
         head.bias.copy_(head.bias.flip(0))
     path = dataset_path.with_name("other.safetensors")
-    labels = metadata["labels"][::-1]
-    save_model(path, network, config, {**metadata, "labels": labels, "seed": 7})
+    changed = metadata.replace(labels=metadata.labels[::-1], seed=7)
+    save_model(path, network, config, changed)
     return path
 
 
@@ -207,7 +205,7 @@ def test_a_joined_model_does_what_every_model_does(
     assert sizes[0] > sizes[2]
     assert scored["protocol"] == "selection"
     assert run("export", "both.onnx", trained.path, "--output", "three.onnx").exit_code == 0
-    assert OnnxRuntime(Path("three.onnx")).metadata["temperature"] == 1
+    assert OnnxRuntime(Path("three.onnx")).metadata.temperature == 1
     assert run("info", "both.onnx", "--card", "card.md").exit_code == 0
     assert run("info", "both.onnx", "--diagram", "picture.png").exit_code == 4
     assert run("export", "both--int8.onnx", trained.path, "--output", "four.onnx").exit_code == 4
@@ -215,15 +213,14 @@ def test_a_joined_model_does_what_every_model_does(
 
 def test_models_that_cannot_be_joined(run: Run, trained: RunFolder, tmp_path: Path) -> None:
     network, metadata = load_network(trained.model)
-    config = NetworkConfig(
-        **{**metadata["network"], "widths": tuple(metadata["network"]["widths"])}
-    )
-    cases: dict[str, dict[str, Any]] = {
-        "labels": {"labels": [*metadata["labels"][:-1], "bored"]},
-        "data": {"dataset": {**metadata["dataset"], "sha256": "0"}},
+    config = metadata.network.build_config(trained.model)
+    assert metadata.dataset
+    cases = {
+        "labels": metadata.replace(labels=(*metadata.labels[:-1], "bored")),
+        "data": metadata.replace(dataset=metadata.dataset.replace(sha256="0")),
     }
-    for name, changes in cases.items():
-        save_model(tmp_path / f"{name}.safetensors", network, config, {**metadata, **changes})
+    for name, changed in cases.items():
+        save_model(tmp_path / f"{name}.safetensors", network, config, changed)
 
         result = run("export", trained.path, tmp_path / f"{name}.safetensors")
 

@@ -21,6 +21,7 @@ from fercli.data import Dataset, save_dataset
 from fercli.emotions import LABELS
 from fercli.evaluation import FILES
 from fercli.evaluation.protocol import judge_split
+from fercli.metadata import DatasetRecord, ModelMetadata, TeacherRecord, ValidationRecord
 from fercli.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -453,9 +454,14 @@ def test_a_split_that_was_learned_from_is_training_under_any_name(
 def test_whose_choice_it_was_is_judged_by_name(faces: Dataset) -> None:
     real = dataclasses.replace(faces, source="fer2013.csv")
     folder = dataclasses.replace(real, split_names=("train", "test", "other"))
-    own = {"dataset": {"source": "fer2013.csv"}, "validation": {"split": "public"}}
-    by_fraction = {**own, "validation": {"split": "0.2"}}
-    teacher = {"validation": {"split": "0.2"}, "chosen_on": ["0.2", "public"]}
+    own = ModelMetadata(
+        labels=LABELS,
+        dataset=DatasetRecord(source="fer2013.csv", sha256="0"),
+        validation=ValidationRecord(split="public", n_images=9, accuracy=0.5),
+    )
+    fraction = ValidationRecord(split="0.2", n_images=9, accuracy=0.5)
+    by_fraction = own.replace(validation=fraction)
+    teacher = TeacherRecord(sha256="0", validation=fraction, chosen_on=("0.2", "public"))
 
     assert judge_split(own, real, "private") == "held-out"
     assert judge_split(own, real, "public") == "selection"
@@ -463,8 +469,8 @@ def test_whose_choice_it_was_is_judged_by_name(faces: Dataset) -> None:
     assert judge_split(own, folder, "test") == "selection"
     assert judge_split(by_fraction, real, "public") == "held-out"
     # A teacher's teacher chose.
-    assert judge_split({**by_fraction, "teachers": [teacher]}, real, "public") == "selection"
-    assert judge_split({"labels": LABELS}, real, "public") == "unknown"
+    assert judge_split(by_fraction.replace(teachers=(teacher,)), real, "public") == "selection"
+    assert judge_split(ModelMetadata(labels=LABELS), real, "public") == "unknown"
     # Synthetic faces choose nothing for real ones; a folder may be called as it likes.
     assert judge_split(own, faces, "public") == "held-out"
     named = dataclasses.replace(faces, source="synthetic-faces")

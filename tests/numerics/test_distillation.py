@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from fercli.data.duplicates import digest_images
 from fercli.emotions import LABELS
 from fercli.errors import ConfigError, ModelFileError, RunFailedError, RunInterruptedError
 from fercli.inference import predict_in_batches, predict_mirrored
+from fercli.metadata import ModelMetadata, TeacherRecord
 from fercli.model_files import find_model, load_network, open_runtime
 from fercli.recipes import write_command
 from fercli.runs import RunFolder, read_run_record
@@ -50,8 +51,11 @@ class Parrot:
 
     labels: tuple[str, ...]
     answer: tuple[float, ...]
-    metadata: dict[str, Any] = field(default_factory=dict)
     device: str = "cpu"
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        return ModelMetadata(labels=self.labels)
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.tile(np.array(self.answer, dtype=np.float32), (len(images), 1))
@@ -61,14 +65,18 @@ def digest(run: RunFolder) -> str:
     return str(read_tensor_header(run.model, RunFailedError)["sha256"])
 
 
+def name(model: str) -> TeacherRecord:
+    return TeacherRecord(model=model, sha256="0")
+
+
 def never() -> int:
     return 0
 
 
 def test_teachers_are_averaged_with_their_labels_by_name(tmp_path: Path) -> None:
-    first = Teacher(Parrot(("a", "b", "c"), (0.7, 0.2, 0.1)), [0, 1, 2], {"model": "first"})
+    first = Teacher(Parrot(("a", "b", "c"), (0.7, 0.2, 0.1)), [0, 1, 2], name("first"))
     # Its b is our a, its c our b, its a our c: an inverted permutation would show.
-    second = Teacher(Parrot(("c", "a", "b"), (0.6, 0.3, 0.1)), [1, 2, 0], {"model": "second"})
+    second = Teacher(Parrot(("c", "a", "b"), (0.6, 0.3, 0.1)), [1, 2, 0], name("second"))
     images = np.zeros((3, 48, 48), dtype=np.uint8)
     notes: list[str] = []
 
@@ -84,7 +92,7 @@ def test_teachers_are_averaged_with_their_labels_by_name(tmp_path: Path) -> None
     kept = load_targets(path, (3, 3))
     assert kept is not None
     assert np.array_equal(kept[0], targets)
-    assert [teacher["model"] for teacher in kept[1]] == ["first", "second"]
+    assert [teacher.model for teacher in kept[1]] == ["first", "second"]
     for shape in ((4, 3), (3, 7)):
         with pytest.raises(ModelFileError, match="does not hold"):
             load_targets(path, shape)
@@ -96,7 +104,7 @@ def test_a_teacher_must_know_the_labels(trained: RunFolder) -> None:
 
     (teacher,) = open_teachers([str(trained.path)], turned, "cpu")
     assert [names[column] for column in teacher.columns] == list(turned)
-    assert teacher.identity["model"] == "tiny"
+    assert teacher.identity.model == "tiny"
     with pytest.raises(ModelFileError, match="other labels"):
         open_teachers([str(trained.path)], (*names[:-1], "bored"), "cpu")
 
@@ -139,7 +147,7 @@ def test_every_image_is_taught_its_own_answer(
             rows = [np.full(7, 1 / 7) if label is None else np.eye(7)[label] for label in labels]
             return np.array(rows, dtype=np.float32)
 
-    teacher = Teacher(Oracle(LABELS, ()), list(range(7)), {"model": "oracle", "sha256": ""})
+    teacher = Teacher(Oracle(LABELS, ()), list(range(7)), name("oracle"))
     monkeypatch.setattr(
         "fercli.training.distillation.teacher.open_teachers", lambda *_arguments: [teacher]
     )
@@ -166,9 +174,10 @@ def test_a_student_learns_from_a_model(
 
     student = RunFolder(tmp_path / "student")
     assert digest(student) != digest(trained)
-    (teacher,) = load_network(student.model)[1]["teachers"]
-    assert teacher["model"] == "model.onnx"
-    assert teacher["validation"]["n_images"] == 60
+    (teacher,) = load_network(student.model)[1].teachers
+    assert teacher.model == "model.onnx"
+    assert teacher.validation
+    assert teacher.validation.n_images == 60
 
 
 def test_several_teachers_teach_their_mean(
@@ -190,8 +199,8 @@ def test_several_teachers_teach_their_mean(
         each.append(predict_mirrored(runtime, images, plain))
     targets, _ = load_targets(student.targets, (len(images), 7)) or (None, None)
     assert targets == pytest.approx(np.mean(each, axis=0), abs=1e-5)
-    named = load_network(student.model)[1]["teachers"]
-    assert [one["model"] for one in named] == ["model.onnx", "other"]
+    named = load_network(student.model)[1].teachers
+    assert [one.model for one in named] == ["model.onnx", "other"]
     record = read_run_record(student.path)
     assert "--teacher model.onnx --teacher other" in write_command(record, public=True)
     assert f"--teacher {teachers[0]} --teacher {teachers[1]}" in write_command(record)
@@ -362,7 +371,7 @@ def test_members_teach_and_stopping_anywhere_changes_nothing(
         members = [RunFolder(run.members / number) for run in (whole, cut)]
         assert digest(members[0]) == digest(members[1])
     metadata = load_network(whole.model)[1]
-    digests = [teacher["sha256"] for teacher in metadata["teachers"]]
+    digests = [teacher.sha256 for teacher in metadata.teachers]
     assert digests == [digest(RunFolder(whole.members / number)) for number in ("1", "2")]
     assert len({*digests, digest(whole)}) == 3
-    assert str(tmp_path) not in json.dumps(metadata)
+    assert str(tmp_path) not in json.dumps(metadata.to_json())

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from fercli.config import NETWORKS, NetworkConfig
 from fercli.errors import ConfigError
+from fercli.metadata import ModelMetadata
 from fercli.networks import FaceNetwork, build_network, count_parameters, initialize
 from fercli.networks.fusion import fuse
 from fercli.networks.runtime import TorchRuntime, to_pixels
@@ -132,10 +133,8 @@ def test_the_first_layer_normalizes() -> None:
 
 
 def test_the_runtime_gives_probabilities(faces: Dataset) -> None:
-    metadata = {"temperature": 2.0}
-    runtime = TorchRuntime(
-        build_network(CONFIGS["cnn"], 7), ("a",) * 7, torch.device("cpu"), metadata
-    )
+    metadata = ModelMetadata(labels=("a",) * 7, temperature=2.0)
+    runtime = TorchRuntime(build_network(CONFIGS["cnn"], 7), metadata, torch.device("cpu"))
     images = faces.images[:5]
 
     probabilities = runtime.predict(images)

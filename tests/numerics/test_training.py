@@ -221,8 +221,9 @@ def test_the_best_epoch_is_kept(trained: RunFolder) -> None:
     _, metadata = load_network(trained.model)
     best = max(rows, key=lambda row: float(row[4]))
 
-    assert metadata["best_epoch"] == int(best[0])
-    assert metadata["validation"]["accuracy"] == float(best[4])
+    assert metadata.best_epoch == int(best[0])
+    assert metadata.validation
+    assert metadata.validation.accuracy == float(best[4])
 
 
 def test_the_private_split_is_never_looked_at(
@@ -421,7 +422,7 @@ def test_an_overwrite_is_a_whole_new_run(
 
     assert result.seed == 5
     assert digest(run) != digest(trained)
-    assert load_network(run.model)[1]["seed"] == 5
+    assert load_network(run.model)[1].seed == 5
     assert not run.scores.exists()
     assert (run.path / "notes.txt").read_text() == "mine"
 
@@ -449,7 +450,7 @@ def test_resume_of_a_finished_run_tells_its_result(
 
     result = resume(faces, run)
 
-    assert result.best_epoch == read_run_record(trained.path)["result"]["best_epoch"]
+    assert result == read_run_record(trained.path).result
     assert run.record.read_bytes() == trained.record.read_bytes()
     with pytest.raises(ModelFileError, match="is not a run"):
         resume(faces, RunFolder(tmp_path / "none"))

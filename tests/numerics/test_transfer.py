@@ -150,7 +150,7 @@ def test_frozen_epochs_change_the_first_and_last_layer_only(
 
     network, metadata = load_network(runs[1].model)
     after = network.body.state_dict()
-    assert metadata["pretrained"] == "weights.pth"
+    assert metadata.pretrained == "weights.pth"
     assert torch.equal(after["model.conv5.0.weight"], weights["conv5.0.weight"])
     assert not torch.allclose(
         after["model.conv1.0.weight"], weights["conv1.0.weight"].sum(1, keepdim=True)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from fercli.data import (
     Dataset,
@@ -18,6 +22,7 @@ from fercli.data import (
 from fercli.data.synthetic import parse_synthetic
 from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import ConfigError, DataError, DatasetLayoutError, DatasetNotFoundError
+from fercli.storage import read_tensor_header, save_tensors
 
 
 def build(
@@ -72,6 +77,89 @@ def test_cut_off_files_are_refused(dataset_path: Path, tmp_path: Path, keep: int
 
     with pytest.raises(DataError):
         open_dataset(path)
+
+
+ODD: list[Any] = [None, True, -1, 2**70, 0.5, "", "\ud800", [], ["a", 1], {}, {"a": {}}, [[[]]]]
+
+
+def nest(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+@pytest.mark.parametrize("key", ["schema", "kind", "labels", "splits", "source", "labeling",
+                                 "dropped", "counts", "targets", "sha256"])  # fmt: skip
+def test_odd_headers_are_refused_or_read(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "odd.safetensors"
+    dataset = build([0, 1], [0, 0], ("train",))
+    save_dataset(path, dataset)
+    header = read_tensor_header(path, DatasetLayoutError)
+    for value in ODD:
+        write_header(path, dataset, json.dumps({**header, key: value}))
+        with contextlib.suppress(DatasetLayoutError):
+            opened = open_dataset(path)
+            assert all(type(name) is str for name in (*opened.label_names, *opened.split_names))
+            assert (type(opened.source), type(opened.labeling)) == (str, str)
+            assert opened.count()
+            opened.select("train")
+
+
+@pytest.mark.parametrize("levels", [30, 900, 5_000, 100_000])
+def test_headers_nested_deeply_are_refused(tmp_path: Path, levels: int) -> None:
+    path = tmp_path / "deep.safetensors"
+    write_header(path, build([0], [0], ("train",)), f'{{"sha256": {nest(levels)}}}', signed=False)
+
+    with pytest.raises(DatasetLayoutError, match="deep"):
+        open_dataset(path)
+
+
+@pytest.mark.parametrize("name", ["images", "labels", "splits", "source_row", "targets"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_arrays_of_another_type_are_refused(tmp_path: Path, name: str, dtype: type[Any]) -> None:
+    path = tmp_path / "odd.safetensors"
+    arrays: dict[str, Any] = {
+        **{key: getattr(build([0, 1], [0, 0], ("train",)), key) for key in ARRAYS},
+        "targets": np.full((2, 7), 1 / 7, dtype=np.float32),
+    }
+    own = arrays[name].dtype
+    header = {"schema": 1, "kind": "dataset", "labels": LABELS, "splits": ["train"], "source": "x"}
+    save_tensors(path, {**arrays, name: arrays[name].astype(dtype)}, header)
+
+    if own == dtype:
+        assert open_dataset(path).n_images == 2
+    else:
+        with pytest.raises(
+            DatasetLayoutError, match=f"{name} must be {own}, not {np.dtype(dtype)}"
+        ):
+            open_dataset(path)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, 2)])
+@pytest.mark.parametrize("name", ["images", "labels", "splits", "source_row"])
+def test_arrays_of_another_shape_are_refused(
+    tmp_path: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    path = tmp_path / "odd.safetensors"
+    dataset = build([0, 1], [0, 0], ("train",))
+    array = np.zeros(shape, dtype=getattr(dataset, name).dtype)
+    arrays = {**{key: getattr(dataset, key) for key in ARRAYS}, name: array}
+    header = {"schema": 1, "kind": "dataset", "labels": ["a", "b"], "splits": ["train"]}
+    save_tensors(path, arrays, {**header, "source": "x"})
+
+    with pytest.raises(DatasetLayoutError, match="fit together"):
+        open_dataset(path)
+
+
+ARRAYS = ("images", "labels", "splits", "source_row")
+
+
+def write_header(path: Path, dataset: Dataset, text: str, *, signed: bool = True) -> None:
+    """Write a dataset whose header is any text, with a digest of it that is right."""
+    if signed:
+        values = json.loads(text)
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        text = json.dumps({**values, "header_sha256": digest})
+    arrays = {key: getattr(dataset, key) for key in ARRAYS}
+    save_file(arrays, path, metadata={"fercli": text})
 
 
 def test_test_means_both_halves() -> None:

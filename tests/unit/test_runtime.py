@@ -11,6 +11,7 @@ from fercli.emotions import LABELS
 from fercli.errors import ModelFileError
 from fercli.inference.external import ExternalRuntime, LabelSubsetRuntime
 from fercli.inference.runtime import predict_checked, predict_in_batches
+from fercli.metadata import ModelMetadata
 
 IMAGES = np.zeros((40, 48, 48), dtype=np.uint8)
 EVEN = np.full((40, 4), 0.25, dtype=np.float32)
@@ -21,7 +22,7 @@ class Says:
 
     labels = ("a", "b", "c", "d")
     device = "cpu"
-    metadata: dict[str, Any] = {}  # noqa: RUF012  # as the protocol has it
+    metadata = ModelMetadata(labels=labels)
 
     def __init__(self, answer: Any) -> None:
         self._answer = answer

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fercli.errors import InputNotFoundError, ModelFileError
+from fercli.metadata import RunRecord
 from fercli.names import safe_name
 from fercli.paths import find_data_home
 from fercli.prediction import find_images
@@ -51,9 +52,14 @@ def test_run_folders_take_the_first_free_name(tmp_path: Path) -> None:
     assert name_run_directory("fast", tmp_path) == tmp_path / "fast-3"
 
 
+def load_record() -> RunRecord:
+    path = Path(__file__).parents[1] / "golden" / "run.json"
+    return RunRecord.from_json(json.loads(path.read_text()), path=path)
+
+
 def test_the_newest_run_is_the_last_finished(tmp_path: Path) -> None:
     for name, finished in (("a", "2026-01-02"), ("b", "2026-01-01"), ("c", None)):
-        RunFolder(tmp_path / name).write_record({"finished_at": finished})
+        RunFolder(tmp_path / name).write_record(load_record().replace(finished_at=finished))
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "run.json").write_text("{")
 
@@ -70,9 +76,11 @@ def test_odd_records_are_refused(tmp_path: Path, content: str) -> None:
 
 
 def test_records_are_json(tmp_path: Path) -> None:
-    RunFolder(tmp_path).write_record({"config": {"epochs": 3}})
+    record = load_record()
+    RunFolder(tmp_path).write_record(record)
 
     assert json.loads((tmp_path / "run.json").read_text())["kind"] == "run"
+    assert read_run_record(tmp_path) == record
 
 
 def test_the_data_home_can_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -121,3 +121,18 @@ def test_outputs_are_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(OutputExistsError):
         check_output(path, force=False)
     check_output(path, force=True)
+
+
+@pytest.mark.parametrize("kind", ["BF16", "F8_E4M3", "F4"])
+def test_tensors_that_numpy_has_no_type_for_are_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, {"a": np.zeros(4, dtype=np.float32)}, {"kind": "test"})
+    content = path.read_bytes()
+    sizes = {"BF16": 8, "F8_E4M3": 16, "F4": 32}
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")].replace(
+        b'"dtype":"F32","shape":[4]', f'"dtype":"{kind}","shape":[{sizes[kind]}]'.encode()
+    )
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
+
+    with pytest.raises(ModelFileError, match=f"unexpected type {kind}"):
+        load_tensors(path, ModelFileError)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from fercli.config import DEFAULTS, TrainConfig
-from fercli.errors import ConfigError
+from fercli.errors import ConfigError, ModelFileError
+from fercli.fields import parse_json
+from fercli.metadata import RunRecord
 from fercli.recipes import find_recipe
 from fercli.settings import build_config, parse_setting
 
@@ -72,30 +73,34 @@ def read_data(path: Path) -> tuple[str | None, str | None]:
     """
     if path.suffix != ".json":
         return None, None
+    dataset = _read_record(path).dataset
+    return dataset.data, dataset.sha256
+
+
+def _read_record(path: Path) -> RunRecord:
+    """Return a `run.json`, whatever its name; one that is none cannot be a configuration."""
     try:
-        dataset = dict(_read_record(path).get("dataset") or {})
-    except (OSError, ValueError, TypeError, AttributeError) as reason:
-        message = f"{path} is not the run.json of a run"
+        return RunRecord.from_json(parse_json(path.read_bytes()), path=path)
+    except OSError as reason:
+        message = f"{path}: {reason.strerror or reason}"
         raise ConfigError(message) from reason
-    return dataset.get("data"), dataset.get("sha256")
-
-
-def _read_record(path: Path) -> Any:  # noqa: ANN401  # whatever JSON holds
-    return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as reason:
+        message = f"{path} cannot be read as a configuration ({reason})"
+        raise ConfigError(message) from reason
+    except ModelFileError as reason:
+        message = f"{path} is not the run.json of a run ({reason.message})"
+        raise ConfigError(message) from reason
 
 
 def _read_config_file(path: Path) -> dict[str, Any]:
     """Return the flat values of a TOML file (tables are only for reading) or of a run.json."""
+    if path.suffix == ".json":
+        return dict(_read_record(path).config)
     try:
-        if path.suffix == ".json":
-            return dict(_read_record(path)["config"])
         with path.open("rb") as stream:
             values = tomllib.load(stream)
     except OSError as reason:
         message = f"{path}: {reason.strerror or reason}"
-        raise ConfigError(message) from reason
-    except (KeyError, TypeError) as reason:
-        message = f"{path} is not the run.json of a run"
         raise ConfigError(message) from reason
     except ValueError as reason:
         message = f"{path} cannot be read as a configuration ({reason})"

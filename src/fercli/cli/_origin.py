@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fercli.cli._output import Output
+    from fercli.metadata import ModelMetadata
 
 __all__ = ["warn_if_synthetic"]
 
 
-def warn_if_synthetic(output: Output, metadata: Mapping[str, Any]) -> None:
+def warn_if_synthetic(output: Output, metadata: ModelMetadata) -> None:
     """Warn that a model that is about to be used on real faces has only seen synthetic ones."""
-    from fercli.data.dataset import is_synthetic_source, name_source
+    from fercli.data.dataset import is_synthetic_source
 
-    source = name_source(metadata)
-    if is_synthetic_source(source):
+    if is_synthetic_source(metadata.source):
         output.warn(
-            f"this model was trained on synthetic faces only ({source}); its results on real faces "
-            "are meaningless"
+            f"this model was trained on synthetic faces only ({metadata.source}); its results on "
+            "real faces are meaningless"
         )

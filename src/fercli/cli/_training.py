@@ -67,17 +67,16 @@ def resume_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
     """Go on with a run; what is request again must be what it was begun with."""
     record = read_run_record(path)
     folder = RunFolder(path)
-    config = build_config(record["config"])
-    processes, (_, n_launched) = int(record.get("processes", 1)), read_launch()
+    config = build_config(record.config)
+    processes, (_, n_launched) = record.processes, read_launch()
     refused = find_changes(request, flatten_config(config), processes)
     if refused:
         message = f"{', '.join(refused)} would change the result of the run being resumed"
         raise ConfigError(message, hint="leave it out, or train anew with another --output")
-    if is_finished(folder):
+    if is_finished(folder) and record.result is not None:
         output.note(f"{path} is finished already")
-        result = TrainResult(**record["result"])
-        return Outcome(to_json(result), _build_show(result))
-    given = request.data if request.data is not None else record["dataset"]["data"]
+        return Outcome(to_json(record.result), _build_show(record.result))
+    given = request.data if request.data is not None else record.dataset.data
     launches = processes > n_launched == 1
     dataset = _load(output.silenced() if launches else output, given)
     if launches:

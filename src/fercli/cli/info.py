@@ -69,9 +69,12 @@ def info_command(
     from fercli.runs import RunFolder, read_scores
 
     found = find_model(model)
-    kept = read_metadata(found).get("scores", {})
+    kept = read_metadata(found).scores
     scores = read_scores(RunFolder(found.run)) if found.run else kept
-    data = {**describe_model(found), "scores": scores}
+    data = {
+        **describe_model(found),
+        "scores": {split: score.to_json() for split, score in scores.items()},
+    }
     files = _write_files(found, diagram, card, force=force)
     if files:
         data["files"] = files
@@ -94,10 +97,9 @@ def info_command(
             "temperature": f"{data['temperature']:.3f}",
             **trained,
         }
-        for split, score in data["scores"].items():
-            protocol = score.get("protocol", "")
+        for split, score in scores.items():
             pairs[f"scored: {split}"] = (
-                f"{score['accuracy']:.2%} (n = {score['n_images']:,}) {protocol}".rstrip()
+                f"{score.accuracy:.2%} (n = {score.n_images:,}) {score.protocol or ''}".rstrip()
             )
         print_pairs(console, {**pairs, **files})
 
@@ -118,7 +120,7 @@ def _write_files(
         from fercli.model_files import read_metadata
         from fercli.plots import save_figure
 
-        save_figure(plot_network(read_metadata(found)), diagram)
+        save_figure(plot_network(found.path, read_metadata(found)), diagram)
         files["diagram"] = str(diagram)
     if card is not None:
         from fercli.evaluation import build_card

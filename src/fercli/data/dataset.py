@@ -21,6 +21,7 @@ import numpy as np
 
 from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import DatasetLayoutError, DatasetNotFoundError
+from fercli.fields import JsonObject
 from fercli.storage import (
     check_apart,
     check_output,
@@ -222,14 +223,9 @@ class Dataset:
         return tensors if self.targets is None else {**tensors, "targets": self.targets}
 
 
-def is_synthetic_source(source: str) -> bool:
+def is_synthetic_source(source: str | None) -> bool:
     """Return whether a dataset's source, as its metadata names it, is synthetic faces."""
-    return re.fullmatch(r"synthetic:\d+", source) is not None
-
-
-def name_source(record: Mapping[str, Any]) -> str:
-    """Return what a model's metadata, or the record of a score, names as its dataset's source."""
-    return str((record.get("dataset") or {}).get("source"))
+    return re.fullmatch(r"synthetic:\d+", source or "") is not None
 
 
 def build_dataset(
@@ -310,55 +306,77 @@ def open_dataset(path: Path) -> Dataset:
     if not path.exists():
         message = f"there is no dataset at {path}"
         raise DatasetNotFoundError(message, hint=_WAYS_ON)
-    metadata = read_tensor_header(path, DatasetLayoutError)
-    if metadata.get("kind") != "dataset" or metadata.get("schema") != SCHEMA:
+    header = JsonObject(read_tensor_header(path, DatasetLayoutError), path, DatasetLayoutError)
+    if header.raw.get("kind") != "dataset" or header.raw.get("schema") != SCHEMA:
         message = f"{path} is not a prepared dataset of schema {SCHEMA}"
-        raise DatasetLayoutError(message, hint="make it again: fer data prepare SOURCE --force")
-    dataset = _from_tensors(path, map_tensors(path, DatasetLayoutError), metadata)
+        raise DatasetLayoutError(message, hint=_AGAIN)
+    dataset = _from_tensors(path, map_tensors(path, DatasetLayoutError), header)
     _check_shapes(path, dataset)
     return dataset
 
 
+_AGAIN: Final = "make it again: fer data prepare SOURCE --force"
 _WAYS_ON: Final = (
     "make one with `fer data prepare SOURCE`, name any source with --data, "
     "or try synthetic faces with --data synthetic"
 )
 
 
-def _from_tensors(
-    path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
-) -> Dataset:
-    try:
-        return Dataset(
-            images=tensors["images"],
-            labels=tensors["labels"],
-            splits=tensors["splits"],
-            source_row=tensors["source_row"],
-            label_names=tuple(metadata["labels"]),
-            split_names=tuple(metadata["splits"]),
-            source=metadata["source"],
-            sha256=metadata["sha256"],
-            path=path,
-            labeling=metadata.get("labeling", FROM_SOURCE),
-            targets=tensors.get("targets"),
-            dropped=metadata.get("dropped", {}),
-        )
-    except KeyError as reason:
-        message = f"{path} lacks {reason} of a prepared dataset"
-        raise DatasetLayoutError(message) from reason
+def _from_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], header: JsonObject) -> Dataset:
+    for name, kind in _TYPES.items():
+        if name not in tensors and name != "targets":
+            header.complain(f"it lacks the {name} of a prepared dataset")
+        if name in tensors and tensors[name].dtype != kind:
+            wanted = np.dtype(kind).name
+            header.complain(f"its {name} must be {wanted}, not {tensors[name].dtype.name}")
+    return Dataset(
+        images=tensors["images"],
+        labels=tensors["labels"],
+        splits=tensors["splits"],
+        source_row=tensors["source_row"],
+        label_names=_read_names(header, "labels"),
+        split_names=_read_names(header, "splits"),
+        source=header.text("source"),
+        sha256=header.text("sha256"),
+        path=path,
+        labeling=header.maybe_text("labeling") or FROM_SOURCE,
+        targets=tensors.get("targets"),
+        dropped=header.counts("dropped"),
+    )
+
+
+_TYPES: Final = {
+    "images": np.uint8,
+    "labels": np.uint8,
+    "splits": np.uint8,
+    "source_row": np.int32,
+    "targets": np.float32,
+}
+"""Of the arrays of a prepared dataset; not every one has `targets`."""
+
+
+def _read_names(header: JsonObject, key: str) -> tuple[str, ...]:
+    """Return the names that an array's numbers index."""
+    names = header.texts(key)
+    if len(set(names)) < len(names):
+        header.complain(f"two of its {key} have the same name")
+    return names
 
 
 def _check_shapes(path: Path, dataset: Dataset) -> None:
-    n_images = dataset.n_images
+    n_images = len(dataset.images) if dataset.images.ndim else 0
     shapes_fit = dataset.images.shape == (n_images, 48, 48) and all(
-        array.shape == (n_images,) for array in (dataset.splits, dataset.source_row)
+        array.shape == (n_images,) for array in (dataset.labels, dataset.splits, dataset.source_row)
     )
     if dataset.targets is not None:
         shapes_fit = shapes_fit and dataset.targets.shape == (n_images, len(dataset.label_names))
-    in_range = n_images == 0 or (
-        int(dataset.labels.max()) < len(dataset.label_names)
-        and int(dataset.splits.max()) < len(dataset.split_names)
+    in_range = shapes_fit and all(
+        not n_images or int(array.max()) < len(names)
+        for array, names in (
+            (dataset.labels, dataset.label_names),
+            (dataset.splits, dataset.split_names),
+        )
     )
-    if not (shapes_fit and in_range):
+    if not in_range:
         message = f"{path}: its arrays do not fit together"
         raise DatasetLayoutError(message)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fercli.data.dataset import is_synthetic_source, name_source
-from fercli.errors import FercliError
+from fercli.data.dataset import is_synthetic_source
+from fercli.errors import FercliError, ModelFileError
 from fercli.evaluation.report import render
 from fercli.model_files import read_metadata
 from fercli.recipes import write_command
@@ -14,8 +14,9 @@ from fercli.runs import RunFolder, read_run_record, read_scores
 from fercli.storage import digest_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from fercli.metadata import MemberRecord, ModelMetadata, ScoreRecord
     from fercli.model_files import ModelFile
 
 __all__ = ["build_card", "describe_training"]
@@ -34,7 +35,7 @@ def build_card(
     *,
     name: str | None = None,
     more: Mapping[str, str] | None = None,
-    scores: dict[str, dict[str, Any]] | None = None,
+    scores: Mapping[str, ScoreRecord] | None = None,
 ) -> str:
     """Return a model card in Markdown.
 
@@ -56,16 +57,16 @@ def build_card(
     metadata = read_metadata(model)
     run = RunFolder(model.run) if model.run else None
     if scores is None:
-        scores = read_scores(run) if run else metadata.get("scores", {})
+        scores = read_scores(run) if run else metadata.scores
     return render(
         _TEMPLATE,
         escape=False,
         name=name or (model.run.resolve().name if model.run else model.path.stem),
         facts={**_list_facts(model, metadata), **(more or {})},
         scores=scores,
-        temperature=metadata.get("temperature", 1.0),
-        calibration=metadata.get("calibration"),
-        labels=metadata["labels"],
+        temperature=metadata.temperature,
+        calibration=metadata.calibration,
+        labels=metadata.labels,
         worst=_find_worst(scores, metadata),
         data=_describe_data(metadata),
     )
@@ -75,37 +76,37 @@ def describe_training(run: Path) -> str:
     """Return how a finished run was trained, in one line.
 
     Raises:
-        ModelFileError: It is not a run.
+        ModelFileError: It is not a run, or not finished.
     """
     record = read_run_record(run)
-    best = record["result"]["validation_accuracy"]
+    if record.result is None:
+        message = f"the run {run} is not finished"
+        raise ModelFileError(message)
+    best, split = record.result.validation_accuracy, record.result.validation_split
     minutes = sum_durations(run) / 60
-    split = record["result"]["validation_split"]
     return f"`{write_command(record, public=True)}`, {minutes:.0f} minutes, {best:.2%} on {split}"
 
 
 def sum_durations(run: Path) -> float:
     """Return the training seconds of a run and its members, as far as they are finished."""
     folders = [run, *(path.parent for path in RunFolder(run).members.glob("*/run.json"))]
-    results = [read_run_record(folder)["result"] for folder in folders]
-    return sum(float(result["duration_s"]) for result in results if result)
+    results = [read_run_record(folder).result for folder in folders]
+    return sum(result.duration_s for result in results if result)
 
 
-def _list_facts(model: ModelFile, metadata: dict[str, Any]) -> dict[str, str]:
-    dataset = metadata.get("dataset") or {}
-    quantized = metadata.get("quantized")
-    members = metadata.get("members") or []
+def _list_facts(model: ModelFile, metadata: ModelMetadata) -> dict[str, str]:
+    dataset, quantized, members = metadata.dataset, metadata.quantized, metadata.members
     facts = {
         "file": f"{_code(model.path.name)}, {model.path.stat().st_size:,} bytes, sha256 "
         f"`{digest_file(model.path)}`",
-        "network": f"{metadata['network']['network']}, {metadata.get('parameters') or 0:,} "
+        "network": f"{metadata.network.name}, {metadata.parameters or 0:,} "
         f"parameters{', weights in ' + quantized if quantized else ''}",
-        "labels": ", ".join(metadata["labels"]),
+        "labels": ", ".join(metadata.labels),
         "input": "grey face crop, uint8 [N, 48, 48], 0 to 255",
         **(_list_members(members) if members else _list_choices(metadata)),
-        "data": f"{dataset.get('source')}, sha256 `{dataset.get('sha256')}`",
-        "versions": f"fercli {metadata.get('fercli')}"
-        + (f", torch {metadata['torch']}" if metadata.get("torch") else ""),
+        "data": f"{dataset.source}, sha256 `{dataset.sha256}`" if dataset else "unknown",
+        "versions": f"fercli {metadata.fercli}"
+        + (f", torch {metadata.torch}" if metadata.torch else ""),
     }
     if model.run is None:
         return facts
@@ -115,28 +116,27 @@ def _list_facts(model: ModelFile, metadata: dict[str, Any]) -> dict[str, str]:
     except FercliError:
         return facts
     facts["trained by"] = _code(command)
-    if record["result"]:
+    if record.result:
         minutes = sum_durations(model.run) / 60
-        members = ", members included" if record["result"].get("members") else ""
-        facts["duration"] = f"{minutes:.0f} minutes on {record['device']}{members}"
-        facts["training images"] = f"{record['dataset']['n_train']:,}"
+        included = ", members included" if record.result.members else ""
+        facts["duration"] = f"{minutes:.0f} minutes on {record.device}{included}"
+        facts["training images"] = f"{record.dataset.n_train:,}"
     return facts
 
 
-def _list_choices(metadata: dict[str, Any]) -> dict[str, str]:
+def _list_choices(metadata: ModelMetadata) -> dict[str, str]:
     """Return what was chosen of a training, and by what."""
-    split = (metadata.get("validation") or {}).get("split")
+    split = metadata.validation.split if metadata.validation else None
     return {
-        "recipe, seed": f"{metadata.get('recipe')}, {metadata.get('seed')}",
-        "epoch": f"{metadata.get('best_epoch')} of {metadata.get('epochs')}, the best on {split}",
+        "recipe, seed": f"{metadata.recipe}, {metadata.seed}",
+        "epoch": f"{metadata.best_epoch} of {metadata.epochs}, the best on {split}",
     }
 
 
-def _list_members(members: list[dict[str, Any]]) -> dict[str, str]:
+def _list_members(members: Sequence[MemberRecord]) -> dict[str, str]:
     """Return what an ensemble is made of."""
     return {
-        f"part {number}": f"{one['model']}: {one.get('recipe')}, seed {one.get('seed')}, sha256 "
-        f"`{one['sha256']}`"
+        f"part {number}": f"{one.model}: {one.recipe}, seed {one.seed}, sha256 `{one.sha256}`"
         for number, one in enumerate(members, start=1)
     }
 
@@ -146,23 +146,27 @@ def _code(text: str) -> str:
     return f"`{text.replace('`', chr(39))}`"
 
 
-def _find_worst(
-    scores: dict[str, dict[str, Any]], metadata: dict[str, Any]
-) -> dict[str, Any] | None:
+class _Worst(NamedTuple):
+    """The label that a model finds least often."""
+
+    split: str
+    label: str
+    recall: float
+
+
+def _find_worst(scores: Mapping[str, ScoreRecord], metadata: ModelMetadata) -> _Worst | None:
     """Return the label that is found least often, on the last split of the model's own kind."""
-    drawn = is_synthetic_source(name_source(metadata))
-    for split, entry in reversed(scores.items()):
-        if entry.get("per_class") and is_synthetic_source(name_source(entry)) == drawn:
-            found = {
-                label: one["recall"] for label, one in entry["per_class"].items() if one["support"]
-            }
+    drawn = is_synthetic_source(metadata.source)
+    for split, entry in reversed(list(scores.items())):
+        found = {label: one.recall for label, one in entry.per_class.items() if one.support}
+        if found and is_synthetic_source(entry.dataset.source) == drawn:
             label = min(found, key=found.__getitem__)
-            return {"split": split, "label": label, "recall": found[label]}
+            return _Worst(split, label, found[label])
     return None
 
 
-def _describe_data(metadata: dict[str, Any]) -> str:
-    source = name_source(metadata)
+def _describe_data(metadata: ModelMetadata) -> str:
+    source = metadata.source or "unknown"
     if is_synthetic_source(source):
         return _DRAWN
     named = any(word in source.lower() for word in ("fer2013", "icml_face", "kaggle"))

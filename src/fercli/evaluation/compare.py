@@ -290,7 +290,7 @@ def _measure_speeds(runtimes: list[Runtime], evaluation: Evaluation) -> list[flo
 
 def _describe(candidate: Candidate, evaluation: Evaluation, speed: float) -> ComparedModel:
     result, path = evaluation.result, candidate.model.path
-    parameters = evaluation.metadata.get("parameters")
+    parameters = evaluation.metadata.parameters
     if parameters is None and candidate.model.is_onnx:
         parameters = count_parameters(path)
     return ComparedModel(
@@ -358,7 +358,7 @@ def _list_differences(candidates: Sequence[Candidate]) -> dict[str, dict[str, An
 
 def _read_config(run: Path) -> dict[str, Any]:
     """Return a run's settings as this fercli would write them; a newer run's as they are."""
-    own: dict[str, Any] = read_run_record(run)["config"]
+    own = read_run_record(run).config
     try:
         own = flatten_config(build_config(own))
     except ConfigError:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fercli.plots import plot_diagram
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
+
+    from fercli.metadata import ModelMetadata
 
 __all__ = ["plot_network"]
 
@@ -15,11 +19,12 @@ _LONGEST: Final = 28
 """Boxes in a column, so that deep networks stay legible."""
 
 
-def plot_network(metadata: dict[str, Any]) -> Figure:
+def plot_network(model: Path, metadata: ModelMetadata) -> Figure:
     """Plot the layers of a model's network, shapes and parameters.
 
     Args:
-        metadata: The model's; its weights are not needed, so an ONNX will do.
+        model: The model's file, for errors.
+        metadata: What is stored in it; its weights are not needed, so an ONNX will do.
 
     Raises:
         ModelFileError: It is of a network that this fercli lacks.
@@ -29,12 +34,12 @@ def plot_network(metadata: dict[str, Any]) -> Figure:
     from fercli.networks import count_parameters
     from fercli.networks.summary import list_blocks
 
-    network = build_untrained(metadata)
+    network = build_untrained(model, metadata)
     rows = [("grey face crop, normalized", "1 x 48 x 48", "")]
     for block in list_blocks(network):
         shape = " x ".join(map(str, block.shape))
         rows.append((block.kind, shape, f"{block.n_parameters:,}" if block.n_parameters else ""))
-    rows.append(("softmax", str(len(metadata["labels"])), ""))
+    rows.append(("softmax", str(len(metadata.labels)), ""))
     total = count_parameters(network)
-    title = f"{metadata['network']['network']}, {total:,} parameters"
+    title = f"{metadata.network.name}, {total:,} parameters"
     return plot_diagram(rows, title, n_columns=-(-len(rows) // _LONGEST))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fercli.data import map_labels
-from fercli.data.dataset import is_synthetic_source, name_source
+from fercli.data.dataset import is_synthetic_source
 from fercli.dependencies import import_pandas
 from fercli.evaluation.protocol import (
     check_labeling,
@@ -20,6 +20,7 @@ from fercli.evaluation.protocol import (
     score_deduplicated,
 )
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
+from fercli.metadata import DatasetReference, DeduplicatedRecord, ScoreRecord
 from fercli.metrics import (
     change_temperature,
     compute_coverage,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from fercli.data import Dataset
+    from fercli.metadata import ModelMetadata
     from fercli.model_files import ModelFile
     from fercli.results import Scores
     from fercli.runs import RunFolder
@@ -55,7 +57,7 @@ class Evaluation:
 
     result: EvaluationResult
     """The scores."""
-    metadata: dict[str, Any]
+    metadata: ModelMetadata
     """The model's."""
     images: NDArray[np.uint8]
     """[N, 48, 48]."""
@@ -232,27 +234,27 @@ def record_scores(run: RunFolder, result: EvaluationResult) -> None:
         # A power cut tore the last line; the next must not be glued to it.
         before += "\n"
     entry = describe_scores(result)
-    write_text(run.scores, before + json.dumps(entry, allow_nan=False) + "\n")
+    write_text(run.scores, before + json.dumps(entry.to_json(), allow_nan=False) + "\n")
 
 
-def describe_scores(result: EvaluationResult) -> dict[str, Any]:
+def describe_scores(result: EvaluationResult) -> ScoreRecord:
     """Return what is kept of a result: a line of `scores.jsonl`, what a model card shows."""
     deduplicated = result.deduplicated
-    return {
-        "at": utc_now(),
-        "split": result.split,
-        "protocol": result.protocol,
-        "dataset": result.dataset,
-        "model_sha256": result.model_sha256,
-        "n_images": result.scores.n_images,
-        "accuracy": result.scores.accuracy,
-        "accuracy_ci95": result.scores.accuracy_ci95,
-        "macro_f1": result.scores.macro_f1,
-        "ece": result.scores.ece,
-        "tta_accuracy": result.tta.accuracy if result.tta else None,
-        "deduplicated": deduplicated and to_json(deduplicated),
-        "per_class": {label: to_json(one) for label, one in result.scores.per_class.items()},
-    }
+    return ScoreRecord(
+        at=utc_now(),
+        split=result.split,
+        protocol=result.protocol,
+        dataset=DatasetReference(source=result.dataset["source"], sha256=result.dataset["sha256"]),
+        model_sha256=result.model_sha256,
+        n_images=result.scores.n_images,
+        accuracy=result.scores.accuracy,
+        accuracy_ci95=result.scores.accuracy_ci95,
+        macro_f1=result.scores.macro_f1,
+        ece=result.scores.ece,
+        tta_accuracy=result.tta.accuracy if result.tta else None,
+        deduplicated=DeduplicatedRecord(**to_json(deduplicated)) if deduplicated else None,
+        per_class=result.scores.per_class,
+    )
 
 
 def _list_confusions(scores: Scores, names: tuple[str, ...]) -> list[Confusion]:
@@ -273,14 +275,14 @@ def _list_confusions(scores: Scores, names: tuple[str, ...]) -> list[Confusion]:
 
 
 def _describe_calibration(
-    metadata: dict[str, Any],
+    metadata: ModelMetadata,
     dataset: Dataset,
     plain: NDArray[np.float32],
     labels: NDArray[np.uint8],
 ) -> Calibration:
-    temperature = float(metadata.get("temperature", 1.0))
-    fitted_on = (metadata.get("calibration") or {}).get("split")
-    source = name_source(metadata)
+    temperature = metadata.temperature
+    fitted_on = metadata.calibration.split if metadata.calibration else None
+    source = metadata.source
     # By kind of face, as `judge_split` tells data apart: a copy of FER2013 in another form is the
     # same images under another name.
     if fitted_on and is_synthetic_source(source) != dataset.is_synthetic:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.data.dataset import FERPLUS, FROM_SOURCE, is_synthetic_source, name_source
+from fercli.data.dataset import FERPLUS, FROM_SOURCE, is_synthetic_source
 from fercli.data.duplicates import digest_images
 from fercli.errors import DatasetNotFoundError, ModelFileError
 from fercli.model_files import list_selection_splits
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fercli.data import Dataset
     from fercli.inference import Runtime
+    from fercli.metadata import ModelMetadata
     from fercli.model_files import ModelFile
 
 __all__ = [
@@ -59,7 +60,7 @@ def choose_split(dataset: Dataset, split: str | None) -> str:
 
 
 def judge_split(
-    metadata: dict[str, Any],
+    metadata: ModelMetadata,
     dataset: Dataset,
     split: str,
     seen: tuple[NDArray[np.bool_], str] | None = None,
@@ -78,11 +79,11 @@ def judge_split(
         seen: What `find_train_duplicates` says; a split that was learned from altogether is
             `training` under whatever name.
     """
-    if "dataset" not in metadata:
+    if metadata.dataset is None:
         return UNKNOWN
     if seen is not None and seen[0].all():
         return TRAINING
-    if is_synthetic_source(name_source(metadata)) != dataset.is_synthetic:
+    if is_synthetic_source(metadata.source) != dataset.is_synthetic:
         return HELD_OUT
     if split == "train":
         return TRAINING
@@ -96,10 +97,11 @@ def check_labeling(runtime: Runtime, dataset: Dataset) -> None:
     Raises:
         ModelFileError: One has FER+'s labels, the other those of its source.
     """
-    if "dataset" not in runtime.metadata:
+    own = runtime.metadata.dataset
+    if own is None:
         # Somebody else's model: which labels it learned is for whoever scores it to know.
         return
-    learned = runtime.metadata["dataset"].get("labeling", FROM_SOURCE)
+    learned = own.labeling
     if learned != dataset.labeling:
         said = {FERPLUS: "the votes of FER+", FROM_SOURCE: "the labels of its source"}
         message = (
@@ -111,7 +113,7 @@ def check_labeling(runtime: Runtime, dataset: Dataset) -> None:
 
 
 def find_train_duplicates(
-    model: ModelFile, metadata: dict[str, Any], dataset: Dataset, split: str
+    model: ModelFile, metadata: ModelMetadata, dataset: Dataset, split: str
 ) -> tuple[NDArray[np.bool_], str] | None:
     """Return which images of a split were learned from, pixel for pixel.
 
@@ -141,13 +143,13 @@ def find_train_duplicates(
     return np.isin(digests, np.concatenate(list(known.values()))), " and ".join(known)
 
 
-def _load_learned(model: ModelFile, metadata: dict[str, Any]) -> NDArray[np.uint64] | None:
+def _load_learned(model: ModelFile, metadata: ModelMetadata) -> NDArray[np.uint64] | None:
     """Return the digests kept beside a model, or None where there are none of its own."""
     own = model.path.with_name(f"{model.path.stem}.{TRAIN_DIGESTS}")
     path = own if own.exists() else model.path.with_name(TRAIN_DIGESTS)
     if not path.exists():
         return None
-    dataset = (metadata.get("dataset") or {}).get("sha256")
+    dataset = None if metadata.dataset is None else metadata.dataset.sha256
     if read_tensor_header(path, ModelFileError).get("dataset_sha256") != dataset:
         # It belongs to another model of the same folder.
         return None

@@ -64,7 +64,7 @@ def export_any(
     if int8 and dataset is None:
         message = "there is no dataset to calibrate eight bits on"
         raise DatasetNotFoundError(message, hint="name one with --data")
-    labels = tuple(read_metadata(models[0])["labels"])
+    labels = read_metadata(models[0]).labels
     if not int8:
         judged = _choose_judged(dataset, labels)
         return join_models(list(models), output, parity, half=half, judged=judged)

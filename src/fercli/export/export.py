@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fercli.inference import Runtime
+    from fercli.metadata import ModelMetadata
     from fercli.networks import FaceNetwork
 
 __all__ = [
@@ -112,7 +113,7 @@ def export_quantized(
         ConfigError: It is in eight bits already, or `output` is not to be written.
     """
     check_target(output, [model])
-    if model.is_onnx and OnnxRuntime(model.path).metadata.get("quantized") == "int8":
+    if model.is_onnx and OnnxRuntime(model.path).metadata.quantized == "int8":
         message = f"{model.title} is in eight bits already"
         raise ConfigError(message, hint="without --int8 it is copied")
     with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +160,7 @@ def _build(
     network, metadata = load_network(model.path)
     if model.run is not None:
         # The file travels without its run, and should say all the same how it scored.
-        metadata = {**metadata, "scores": read_scores(RunFolder(model.run))}
+        metadata = metadata.replace(scores=read_scores(RunFolder(model.run)))
     simple = fuse(network)
     target.write_bytes(build_onnx(simple, metadata, half=half))
     expected = predict_in_batches(_run_on_cpu(network, metadata), parity.images)
@@ -190,8 +191,8 @@ def describe_file(title: str, output: Path) -> dict[str, Any]:
     }
 
 
-def _run_on_cpu(network: FaceNetwork, metadata: dict[str, Any]) -> TorchRuntime:
-    return TorchRuntime(network, tuple(metadata["labels"]), torch.device("cpu"), metadata)
+def _run_on_cpu(network: FaceNetwork, metadata: ModelMetadata) -> TorchRuntime:
+    return TorchRuntime(network, metadata, torch.device("cpu"))
 
 
 def _compare(
@@ -234,7 +235,7 @@ def _copy(model: ModelFile, output: Path) -> ExportResult:
         label_agreement=None,
         n_checked=0,
         parity_images=None,
-        quantized=runtime.metadata.get("quantized"),
+        quantized=runtime.metadata.quantized,
         **describe_file(model.title, output),
     )
 

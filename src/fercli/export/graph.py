@@ -21,6 +21,7 @@ from fercli.inference.onnx import METADATA_KEY
 from fercli.networks.runtime import to_pixels
 
 if TYPE_CHECKING:
+    from fercli.metadata import ModelMetadata
     from fercli.networks import FaceNetwork
 
 __all__ = ["OPSET", "build_onnx", "round_to_half"]
@@ -42,12 +43,12 @@ class _ExportedNetwork(nn.Module):
         return torch.softmax(logits / self.temperature, dim=1)
 
 
-def build_onnx(network: FaceNetwork, metadata: dict[str, Any], *, half: bool = False) -> bytes:
+def build_onnx(network: FaceNetwork, metadata: ModelMetadata, *, half: bool = False) -> bytes:
     """Return an ONNX model.
 
     Args:
         network: Trained, on the CPU; put in evaluation mode. See `simplify`.
-        metadata: The model's JSON object, stored in the file; `temperature` is built in.
+        metadata: What is stored with the model, in the file too; `temperature` is built in.
         half: Store weights in half precision; they are computed with in fp32.
 
     Raises:
@@ -59,7 +60,7 @@ def build_onnx(network: FaceNetwork, metadata: dict[str, Any], *, half: bool = F
     except ImportError as reason:
         message = f"the ONNX libraries cannot be imported ({reason})"
         raise DependencyMissingError(message, hint="pip install onnx onnxscript") from reason
-    module = _ExportedNetwork(network, float(metadata.get("temperature", 1.0))).eval()
+    module = _ExportedNetwork(network, metadata.temperature).eval()
     # Two images: a batch of one would be taken for a constant.
     example = torch.zeros(2, 48, 48, dtype=torch.uint8)
     with warnings.catch_warnings(), _quiet_exporter(), redirect_stdout(io.StringIO()):
@@ -85,9 +86,8 @@ def build_onnx(network: FaceNetwork, metadata: dict[str, Any], *, half: bool = F
     if half:
         _store_half(model)
     _strip_notes(model)
-    onnx.helper.set_model_props(
-        model, {METADATA_KEY: json.dumps({**metadata, "quantized": "fp16" if half else None})}
-    )
+    stored = metadata.replace(quantized="fp16" if half else None)
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(stored.to_json())})
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString()
     return content

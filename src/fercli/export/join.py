@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -32,8 +32,9 @@ from fercli.export.export import (
 )
 from fercli.inference import predict_in_batches
 from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
+from fercli.metadata import ENSEMBLE, CalibrationRecord, ModelMetadata, NetworkRecord
 from fercli.metrics import change_temperature, compute_ece, compute_nll, fit_temperature
-from fercli.model_files import ENSEMBLE, SCHEMA, ModelFile, describe_provenance
+from fercli.model_files import ModelFile, identify_member
 from fercli.results import ExportResult
 from fercli.storage import open_atomically
 
@@ -94,11 +95,11 @@ def join_models(
         columns = _match_labels(models, members)
         metadata = _describe(models, members, half=half)
         if judged is not None:
-            metadata |= _fit(_average(members, columns, judged.images), judged)
+            metadata = _fit(metadata, _average(members, columns, judged.images), judged)
         draft = Path(folder) / "joined.onnx"
         draft.write_bytes(_build(paths, columns, metadata))
         mean = _average(members, columns, parity.images)
-        expected = change_temperature(mean, before=1.0, after=metadata["temperature"])
+        expected = change_temperature(mean, before=1.0, after=metadata.temperature)
         found = predict_in_batches(OnnxRuntime(draft), parity.images)
         difference = float(np.abs(expected - found).max())
         agreement = float((expected.argmax(1) == found.argmax(1)).mean())
@@ -111,7 +112,7 @@ def join_models(
         label_agreement=agreement,
         n_checked=len(parity.images),
         parity_images=parity.source,
-        quantized=metadata["quantized"],
+        quantized=metadata.quantized,
         **describe_file(" + ".join(model.title for model in models), output),
     )
 
@@ -126,7 +127,7 @@ def _match_labels(models: Sequence[ModelFile], members: list[OnnxRuntime]) -> li
         if _read_data(member) != data:
             message = f"{model.title} learned from other data than {models[0].title}"
             raise ModelFileError(message, hint=_SAME)
-        if member.metadata.get("quantized") == "int8":
+        if member.metadata.quantized == "int8":
             message = f"{model.title} is in eight bits"
             raise ModelFileError(message, hint="join first, and give --int8 then")
     return [[member.labels.index(label) for label in labels] for member in members]
@@ -134,7 +135,7 @@ def _match_labels(models: Sequence[ModelFile], members: list[OnnxRuntime]) -> li
 
 def _read_data(member: OnnxRuntime) -> object:
     """Return the digest of what a model learned from, its labels included."""
-    return (member.metadata.get("dataset") or {}).get("sha256")
+    return member.metadata.dataset.sha256 if member.metadata.dataset else None
 
 
 def _average(
@@ -150,44 +151,38 @@ def _average(
 
 def _describe(
     models: Sequence[ModelFile], members: list[OnnxRuntime], *, half: bool
-) -> dict[str, Any]:
-    """Return the JSON object that travels with the whole."""
+) -> ModelMetadata:
+    """Return what travels with the whole."""
     held = [member.metadata for member in members]
-    return {
-        "schema": SCHEMA,
-        "kind": "model",
-        "network": {"network": ENSEMBLE, "networks": [one["network"] for one in held]},
-        "parameters": sum(int(one.get("parameters") or 0) for one in held),
-        "labels": list(members[0].labels),
-        "temperature": 1.0,
-        "dataset": held[0].get("dataset", {}),
-        "members": [
-            describe_provenance(model, one)
-            | {key: one.get(key) for key in ("recipe", "seed", "epochs")}
-            for model, one in zip(models, held, strict=True)
-        ],
-        "quantized": "fp16" if half else None,
-        "fercli": fercli.__version__,
-    }
+    return ModelMetadata(
+        network=NetworkRecord(name=ENSEMBLE, networks=tuple(one.network for one in held)),
+        parameters=sum(one.parameters or 0 for one in held),
+        labels=members[0].labels,
+        dataset=held[0].dataset,
+        members=tuple(identify_member(model, one) for model, one in zip(models, held, strict=True)),
+        quantized="fp16" if half else None,
+        fercli=fercli.__version__,
+    )
 
 
-def _fit(mean: NDArray[np.float32], judged: LabeledImages) -> dict[str, Any]:
+def _fit(
+    metadata: ModelMetadata, mean: NDArray[np.float32], judged: LabeledImages
+) -> ModelMetadata:
+    """Return what travels with the whole, its temperature fitted."""
     temperature = fit_temperature(mean, judged.labels)
     after = change_temperature(mean, before=1.0, after=temperature)
-    return {
-        "temperature": temperature,
-        "calibration": {
-            "split": judged.split,
-            "n_images": len(judged.labels),
-            "ece_before": compute_ece(mean, judged.labels),
-            "ece_after": compute_ece(after, judged.labels),
-            "nll_before": compute_nll(mean, judged.labels),
-            "nll_after": compute_nll(after, judged.labels),
-        },
-    }
+    calibration = CalibrationRecord(
+        split=judged.split,
+        n_images=len(judged.labels),
+        ece_before=compute_ece(mean, judged.labels),
+        ece_after=compute_ece(after, judged.labels),
+        nll_before=compute_nll(mean, judged.labels),
+        nll_after=compute_nll(after, judged.labels),
+    )
+    return metadata.replace(temperature=temperature, calibration=calibration)
 
 
-def _build(paths: list[Path], columns: list[list[int]], metadata: dict[str, Any]) -> bytes:
+def _build(paths: list[Path], columns: list[list[int]], metadata: ModelMetadata) -> bytes:
     """Return the ONNX file: the members' nodes under names of their own, then their mean."""
     import onnx
     from onnx import compose, helper
@@ -209,7 +204,7 @@ def _build(paths: list[Path], columns: list[list[int]], metadata: dict[str, Any]
             answers[-1] = f"{number}/ordered"
             inputs = [part.output[0].name, order.name]
             nodes.append(helper.make_node("Gather", inputs, [answers[-1]], axis=1))
-    temperature = np.array(metadata["temperature"], dtype=np.float32)
+    temperature = np.array(metadata.temperature, dtype=np.float32)
     initializers.append(onnx.numpy_helper.from_array(temperature, "temperature"))
     nodes += [
         helper.make_node("Mean", answers, ["mean"]),
@@ -220,7 +215,7 @@ def _build(paths: list[Path], columns: list[list[int]], metadata: dict[str, Any]
     first = models[0]
     graph = helper.make_graph(nodes, ENSEMBLE, first.graph.input, first.graph.output, initializers)
     joined = helper.make_model(graph, opset_imports=first.opset_import, ir_version=first.ir_version)
-    helper.set_model_props(joined, {METADATA_KEY: json.dumps(metadata)})
+    helper.set_model_props(joined, {METADATA_KEY: json.dumps(metadata.to_json())})
     onnx.checker.check_model(joined)
     content: bytes = joined.SerializeToString()
     return content

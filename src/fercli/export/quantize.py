@@ -35,6 +35,8 @@ from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fercli.metadata import ModelMetadata
+
 __all__ = ["LEAST_AGREEMENT", "MOST_LOSS", "QuantizationImages", "Quantized", "quantize"]
 
 LEAST_AGREEMENT: Final = 0.95
@@ -90,8 +92,9 @@ def quantize(path: Path, subject: QuantizationImages) -> Quantized:
     """
     with tempfile.TemporaryDirectory() as name:
         draft = Path(name) / "int8.onnx"
-        _quantize_file(path, draft, subject.calibration)
-        before, after = OnnxRuntime(path), OnnxRuntime(draft)
+        before = OnnxRuntime(path)
+        _quantize_file(path, draft, before.metadata, subject.calibration)
+        after = OnnxRuntime(draft)
         content = draft.read_bytes()
     expected = predict_in_batches(before, subject.images)
     found = predict_in_batches(after, subject.images)
@@ -120,7 +123,9 @@ def _check(result: Quantized) -> None:
         raise VerificationError(message, hint="nothing was written; --fp16 halves the file")
 
 
-def _quantize_file(source: Path, target: Path, images: NDArray[np.uint8]) -> None:
+def _quantize_file(
+    source: Path, target: Path, metadata: ModelMetadata, images: NDArray[np.uint8]
+) -> None:
     import onnx
 
     quantization = import_onnxruntime("quantization")
@@ -150,9 +155,8 @@ def _quantize_file(source: Path, target: Path, images: NDArray[np.uint8]) -> Non
             extra_options={"CalibPercentile": _PERCENTILE},
         )
     quantized = onnx.load(target)
-    properties = {item.key: item.value for item in model.metadata_props}
-    metadata = {**json.loads(properties[METADATA_KEY]), "quantized": "int8"}
-    onnx.helper.set_model_props(quantized, {METADATA_KEY: json.dumps(metadata)})
+    stored = metadata.replace(quantized="int8")
+    onnx.helper.set_model_props(quantized, {METADATA_KEY: json.dumps(stored.to_json())})
     target.write_bytes(quantized.SerializeToString())
 
 

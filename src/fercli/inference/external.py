@@ -17,6 +17,7 @@ from fercli.emotions import LABELS, find_label
 from fercli.errors import ConfigError, ModelFileError
 from fercli.inference.onnx import open_session, run_session
 from fercli.inference.runtime import predict_checked
+from fercli.metadata import ModelMetadata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,7 +105,7 @@ class ExternalRuntime:
         self._scaling = scaling
         self._layout = _read_layout(path, self._session)
         self.labels = labels
-        self.metadata: dict[str, Any] = {"labels": list(labels)}
+        self.metadata = ModelMetadata(labels=labels)
         self.device = "cpu"
         self._gives_probabilities = self._probe(path)
 

@@ -6,7 +6,6 @@ there is nothing to guess.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,8 @@ import numpy as np
 
 from fercli.dependencies import import_onnxruntime
 from fercli.errors import DeviceUnavailableError, ModelFileError
+from fercli.fields import parse_json
+from fercli.metadata import ModelMetadata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +45,7 @@ class OnnxRuntime:
         self._session = open_session(path, device, n_threads=n_threads)
         self.metadata = _read_metadata(path, self._session)
         self.device = "cpu" if device == "auto" else device
-        self.labels: tuple[str, ...] = tuple(self.metadata["labels"])
+        self.labels = self.metadata.labels
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]` for `[N, 48, 48]` uint8."""
@@ -110,7 +111,11 @@ def is_exported(path: Path) -> bool:
         ModelFileError: It does not load.
     """
     session = open_session(path, "cpu")
-    return METADATA_KEY in session.get_modelmeta().custom_metadata_map
+    try:
+        return METADATA_KEY in session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as reason:
+        message = f"{path} holds names that are no text ({reason.reason})"
+        raise ModelFileError(message) from reason
 
 
 def _choose_providers(device: str, available: list[str]) -> list[Any]:
@@ -138,36 +143,26 @@ def _load_errors() -> tuple[type[Exception], ...]:
     return (*own, RuntimeError, ValueError)
 
 
-def _check_labels(labels: object) -> list[str]:
-    """Return labels that are a list of texts which a file can hold; raise what tells them apart."""
-    if not isinstance(labels, list):
-        raise TypeError(labels)
-    for label in labels:
-        label.encode()
-    return labels
-
-
-def _read_metadata(path: Path, session: Any) -> dict[str, Any]:  # noqa: ANN401  # untyped library
-    inputs = [(value.name, value.type, value.shape[1:]) for value in session.get_inputs()]
-    outputs = session.get_outputs()
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+def _read_metadata(path: Path, session: Any) -> ModelMetadata:  # noqa: ANN401  # untyped library
+    try:
+        inputs = [(value.name, value.type, value.shape[1:]) for value in session.get_inputs()]
+        outputs = [(value.name, value.type, value.shape[1:]) for value in session.get_outputs()]
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError as reason:
+        message = f"{path} holds names that are no text ({reason.reason})"
+        raise ModelFileError(message, hint=_HINT) from reason
     wanted = [("images", "tensor(uint8)", [48, 48])]
-    if text is None or inputs != wanted or [value.name for value in outputs] != ["probabilities"]:
+    if text is None or inputs != wanted or [name for name, _, _ in outputs] != ["probabilities"]:
         message = f"{path} is an ONNX model, but not one that fercli exported"
         raise ModelFileError(message, hint=_HINT)
     try:
-        metadata = json.loads(text)
-        labels = _check_labels(metadata["labels"])
-        n_labels = len(set(labels))
-        str(metadata["network"]["network"])
-    except (ValueError, KeyError, TypeError, AttributeError) as reason:
-        message = f"{path}: its metadata is damaged ({reason!r})"
+        value = parse_json(text)
+    except ValueError as reason:
+        message = f"{path}: its metadata is damaged ({reason})"
         raise ModelFileError(message) from reason
-    if n_labels != len(labels):
-        message = f"{path}: two of its labels are the same"
+    metadata = ModelMetadata.from_json(value, path=path)
+    ((_, kind, shape),) = outputs
+    if (kind, shape) != ("tensor(float)", [len(metadata.labels)]):
+        message = f"{path} gives {kind} {shape} for {len(metadata.labels)} labels"
         raise ModelFileError(message)
-    if outputs[0].shape[1] != n_labels:
-        message = f"{path} gives {outputs[0].shape[1]} probabilities for {n_labels} labels"
-        raise ModelFileError(message)
-    result: dict[str, Any] = metadata
-    return result
+    return metadata

@@ -5,7 +5,7 @@ Shape legend: N images, K labels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from fercli.errors import ModelFileError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fercli.metadata import ModelMetadata
 
 __all__ = ["Runtime", "predict_checked", "predict_in_batches", "predict_mirrored"]
 
@@ -30,8 +32,8 @@ class Runtime(Protocol):
         """The K label names, in the order of the probabilities."""
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        """The JSON object stored with the model."""
+    def metadata(self) -> ModelMetadata:
+        """What is stored with the model; of one that fercli did not write, its labels alone."""
 
     @property
     def device(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fercli.metadata import ModelMetadata
     from fercli.networks import FaceNetwork
 
 __all__ = ["TorchRuntime", "to_pixels"]
@@ -26,29 +27,22 @@ class TorchRuntime:
 
     Args:
         network: Trained; put in evaluation mode and moved to `device`.
-        labels: K label names, in the order of its outputs.
+        metadata: What is stored with it; `labels` name its outputs, `temperature` divides the
+            logits.
         device: Where it runs.
-        metadata: The JSON object stored with the model; `temperature` divides the logits.
     """
 
-    def __init__(
-        self,
-        network: FaceNetwork,
-        labels: tuple[str, ...],
-        device: torch.device,
-        metadata: dict[str, Any],
-    ) -> None:
+    def __init__(self, network: FaceNetwork, metadata: ModelMetadata, device: torch.device) -> None:
         self.network = network.eval().to(device).to(memory_format=torch.channels_last)
-        self.labels = labels
+        self.labels = metadata.labels
         self.metadata = metadata
         self.device = str(device)
-        self._temperature = float(metadata.get("temperature", 1.0))
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]` for `[N, 48, 48]` uint8."""
         with torch.inference_mode():
             batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
             logits: Tensor = self.network(to_pixels(batch))
-            probabilities = torch.softmax(logits.float() / self._temperature, dim=1)
+            probabilities = torch.softmax(logits.float() / self.metadata.temperature, dim=1)
         result: NDArray[np.float32] = probabilities.cpu().numpy()
         return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -12,6 +12,7 @@ from fercli.data.duplicates import save_digests
 from fercli.errors import DependencyMissingError, FercliError
 from fercli.export import ParityImages, export_model
 from fercli.inference import predict_in_batches
+from fercli.metadata import CalibrationRecord, DatasetRecord, ModelMetadata, ValidationRecord
 from fercli.metrics import (
     change_temperature,
     compute_ece,
@@ -22,11 +23,14 @@ from fercli.model_files import ModelFile, save_model
 from fercli.networks import count_parameters
 from fercli.networks.runtime import TorchRuntime
 from fercli.plots import plot_curves, save_figure
-from fercli.results import TrainResult, to_json
+from fercli.results import TrainResult
 from fercli.runs import read_run_record, utc_now
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fercli.config import TrainConfig
+    from fercli.metadata import TeacherRecord
     from fercli.results import EpochReport
     from fercli.runs import RunFolder
     from fercli.training.context import TrainingContext
@@ -39,7 +43,7 @@ _N_PARITY: Final = 256
 
 
 def finish_run(
-    state: TrainingState, context: TrainingContext, teachers: list[dict[str, Any]]
+    state: TrainingState, context: TrainingContext, teachers: Sequence[TeacherRecord]
 ) -> TrainResult:
     """Write the best weights in both forms, the curves and the result.
 
@@ -51,9 +55,13 @@ def finish_run(
     config, splits, run, run_log = context.config, context.splits, context.run, context.run_log
     progress = state.progress
     state.network.load_state_dict(state.best)
-    fitted = _fit_temperature(state, splits, context.dataset.label_names)
+    temperature, calibration = _fit_temperature(state, splits, context.dataset.label_names)
     network = state.network.cpu()
-    metadata = {**_describe(progress, context), **fitted, "teachers": teachers}
+    metadata = _describe(progress, context).replace(
+        temperature=temperature,
+        calibration=calibration,
+        teachers=tuple(teachers),
+    )
     save_digests(run.train_digests, splits.train.images, context.dataset.sha256)
     save_model(run.model, network, config.model, metadata)
     warnings = _write_extras(run, config, splits, progress.history, progress.best_epoch)
@@ -76,63 +84,60 @@ def finish_run(
         device=config.device,
         precision=config.precision,
         seed=config.seed,
-        temperature=fitted["temperature"],
+        temperature=temperature,
         members=config.distillation.members,
         onnx=str(run.onnx) if run.onnx.exists() else None,
         warnings=warnings,
     )
     record = read_run_record(run.path)
-    run.write_record({**record, "finished_at": utc_now(), "result": to_json(result)})
+    run.write_record(record.replace(finished_at=utc_now(), result=result))
     run_log.log(f"finished: best epoch {result.best_epoch}, {result.validation_accuracy:.4f}")
     return result
 
 
 def _fit_temperature(
     state: TrainingState, splits: TrainingSplits, names: tuple[str, ...]
-) -> dict[str, Any]:
+) -> tuple[float, CalibrationRecord]:
     """Return the model's temperature and what it does, fitted on the validation split alone."""
-    runtime = TorchRuntime(state.network, names, state.device, {})
+    runtime = TorchRuntime(state.network, ModelMetadata(labels=names), state.device)
     labels = splits.validation.labels
     before = predict_in_batches(runtime, splits.validation.images)
     temperature = fit_temperature(before, labels)
     after = change_temperature(before, before=1.0, after=temperature)
-    return {
-        "temperature": temperature,
-        "calibration": {
-            "split": splits.validation_name,
-            "n_images": len(labels),
-            "ece_before": compute_ece(before, labels),
-            "ece_after": compute_ece(after, labels),
-            "nll_before": compute_nll(before, labels),
-            "nll_after": compute_nll(after, labels),
-        },
-    }
+    return temperature, CalibrationRecord(
+        split=splits.validation_name,
+        n_images=len(labels),
+        ece_before=compute_ece(before, labels),
+        ece_after=compute_ece(after, labels),
+        nll_before=compute_nll(before, labels),
+        nll_after=compute_nll(after, labels),
+    )
 
 
-def _describe(progress: Progress, context: TrainingContext) -> dict[str, Any]:
+def _describe(progress: Progress, context: TrainingContext) -> ModelMetadata:
     """Return what travels with the model."""
     config, dataset, splits = context.config, context.dataset, context.splits
-    return {
-        "labels": list(dataset.label_names),
-        "recipe": config.recipe,
-        "seed": config.seed,
-        "epochs": len(progress.history),
-        "best_epoch": progress.best_epoch,
-        "pretrained": _name_pretrained(config),
-        "dataset": {
-            "source": dataset.source,
-            "sha256": dataset.sha256,
-            "labeling": dataset.labeling,
-            "targets": dataset.learned,
-        },
-        "validation": {
-            "split": splits.validation_name,
-            "n_images": len(splits.validation.labels),
-            "accuracy": progress.best_accuracy,
-        },
-        "fercli": fercli.__version__,
-        "torch": torch.__version__,
-    }
+    return ModelMetadata(
+        labels=dataset.label_names,
+        recipe=config.recipe,
+        seed=config.seed,
+        epochs=len(progress.history),
+        best_epoch=progress.best_epoch,
+        pretrained=_name_pretrained(config),
+        dataset=DatasetRecord(
+            source=dataset.source,
+            sha256=dataset.sha256,
+            labeling=dataset.labeling,
+            targets=dataset.learned,
+        ),
+        validation=ValidationRecord(
+            split=splits.validation_name,
+            n_images=len(splits.validation.labels),
+            accuracy=progress.best_accuracy,
+        ),
+        fercli=fercli.__version__,
+        torch=torch.__version__,
+    )
 
 
 def _name_pretrained(config: TrainConfig) -> str | None:

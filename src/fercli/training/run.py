@@ -9,7 +9,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,7 +17,6 @@ from fercli.errors import ConfigError, FercliError, ModelFileError, RunInterrupt
 from fercli.launch import read_launch
 from fercli.locks import lock_folder
 from fercli.networks.devices import name_device
-from fercli.results import TrainResult
 from fercli.runs import RunFolder, is_finished, read_run_record
 from fercli.settings import build_config
 from fercli.storage import check_apart
@@ -36,12 +35,15 @@ from fercli.training.setup import put_on_device, start
 from fercli.training.splits import choose_splits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
     from fercli.config import TrainConfig
     from fercli.data import Dataset
-    from fercli.results import EpochReport
+    from fercli.metadata import TeacherRecord
+    from fercli.results import EpochReport, TrainResult
     from fercli.training.distributed import Group
     from fercli.training.state import TrainingState
 
@@ -122,18 +124,16 @@ def resume(
         FercliError: As `train`.
     """
     record = read_run_record(run.path)
-    if is_finished(run):
-        return TrainResult(**record["result"])
-    if dataset.sha256 != record["dataset"]["sha256"]:
-        message = (
-            f"the run {run.path} was trained on other data (sha256 {record['dataset']['sha256']})"
-        )
+    if is_finished(run) and record.result is not None:
+        return record.result
+    if dataset.sha256 != record.dataset.sha256:
+        message = f"the run {run.path} was trained on other data (sha256 {record.dataset.sha256})"
         raise ModelFileError(message, hint="name the dataset it began with by --data")
-    processes, (_, n_launched) = int(record.get("processes", 1)), read_launch()
+    processes, (_, n_launched) = record.processes, read_launch()
     if processes != n_launched:
         message = f"{run.path} was begun in {processes} processes, and here are {n_launched}"
         raise ConfigError(message, hint="another number would change the result")
-    config = build_config(record["config"])
+    config = build_config(record.config)
     return _train(dataset, config, run, lambda: None, data=data, callbacks=callbacks)
 
 
@@ -205,14 +205,13 @@ def _begin(context: TrainingContext) -> None:
     for path in (*find_checkpoints(context.run.checkpoints), context.run.targets):
         path.unlink(missing_ok=True)
     context.run.path.mkdir(parents=True, exist_ok=True)
-    identities = [teacher.identity for teacher in teachers]
-    context.run.write_record({**build_record(context), "teachers": identities})
+    context.run.write_record(build_record(context, [teacher.identity for teacher in teachers]))
 
 
 def _train_one(
     context: TrainingContext,
     targets: NDArray[np.float32] | None,
-    teachers: list[dict[str, Any]],
+    teachers: Sequence[TeacherRecord],
     *,
     resumed: bool,
 ) -> TrainResult:

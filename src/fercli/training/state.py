@@ -69,7 +69,9 @@ class Progress:
     def from_json(cls, values: dict[str, Any]) -> Progress:
         """Return what `to_json` gave."""
         history = [EpochReport(**row) for row in values["history"]]
-        return cls(**{**values, "history": history})
+        # Checkpoints of 2026-11-23 and before call it so.
+        renamed = {"n_correct" if key == "n_right" else key: value for key, value in values.items()}
+        return cls(**{**renamed, "history": history})
 
 
 @dataclass(kw_only=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fercli.errors import ModelFileError, RunInterruptedError
+from fercli.metadata import read_teachers
 from fercli.model_files import list_selection_splits
 from fercli.runs import read_run_record
 from fercli.storage import load_tensors, save_tensors
@@ -13,9 +14,12 @@ from fercli.training.distillation.teacher import Teacher, ask_teachers, open_nam
 from fercli.training.splits import assign_folds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from fercli.metadata import TeacherRecord
     from fercli.training.context import TrainingContext
 
 __all__ = ["find_targets", "load_targets", "save_targets"]
@@ -25,7 +29,7 @@ _SCHEMA: Final = 1
 
 def find_targets(
     context: TrainingContext, members: list[str]
-) -> tuple[NDArray[np.float32] | None, list[dict[str, Any]]]:
+) -> tuple[NDArray[np.float32] | None, Sequence[TeacherRecord]]:
     """Return what the teachers say of the training images, and who they are.
 
     What the run keeps is read; else they are asked, and their answers kept.
@@ -70,14 +74,19 @@ def find_targets(
 def _check_teachers(context: TrainingContext, teachers: list[Teacher]) -> None:
     """Refuse a teacher that changed since the run began; warn of one that knows the answers."""
     now = [teacher.identity for teacher in teachers]
-    begun_with = read_run_record(context.run.path).get("teachers") or now
+    begun_with = read_run_record(context.run.path).teachers or now
+    if len(begun_with) != len(now):
+        message = (
+            f"{context.run.record} names {len(begun_with)} teachers, and its config {len(now)}"
+        )
+        raise ModelFileError(message)
     names = context.config.distillation.teacher
     for name, teacher, before in zip(names, teachers, begun_with, strict=True):
-        if before["sha256"] != teacher.identity["sha256"]:
+        if before.sha256 != teacher.identity.sha256:
             message = f"the teacher {name} is not the one the run began with"
             raise ModelFileError(message, hint="put the old one back, or train anew")
         metadata = teacher.runtime.metadata
-        same_data = metadata.get("dataset", {}).get("sha256") == context.dataset.sha256
+        same_data = metadata.dataset and metadata.dataset.sha256 == context.dataset.sha256
         chosen_on = list_selection_splits(metadata)
         if same_data and chosen_on != [context.splits.validation_name]:
             words = " and ".join(chosen_on) or "nothing that it tells"
@@ -87,15 +96,18 @@ def _check_teachers(context: TrainingContext, teachers: list[Teacher]) -> None:
             )
 
 
-def save_targets(path: Path, targets: NDArray[np.float32], teachers: list[dict[str, Any]]) -> None:
+def save_targets(
+    path: Path, targets: NDArray[np.float32], teachers: Sequence[TeacherRecord]
+) -> None:
     """Keep answers `[N, K]` and who gave them, for a resumed run to find."""
-    metadata = {"schema": _SCHEMA, "kind": "targets", "teachers": teachers}
+    named = [teacher.to_json() for teacher in teachers]
+    metadata = {"schema": _SCHEMA, "kind": "targets", "teachers": named}
     save_tensors(path, {"targets": targets}, metadata)
 
 
 def load_targets(
     path: Path, shape: tuple[int, int]
-) -> tuple[NDArray[np.float32], list[dict[str, Any]]] | None:
+) -> tuple[NDArray[np.float32], Sequence[TeacherRecord]] | None:
     """Return the answers that a run keeps and who gave them, or None when there are none.
 
     Args:
@@ -113,4 +125,4 @@ def load_targets(
     if not known or targets is None or targets.shape != shape:
         message = f"{path} does not hold a teacher's answers to {shape[0]:,} images"
         raise ModelFileError(message, hint="remove it; the teacher will be asked again")
-    return targets, metadata["teachers"]
+    return targets, read_teachers(metadata, path=path)

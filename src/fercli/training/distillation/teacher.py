@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from fercli.config import TrainConfig
     from fercli.data import Dataset
+    from fercli.metadata import TeacherRecord
 
 __all__ = ["Teacher", "ask_teachers", "list_config_files", "open_named", "open_teachers"]
 
@@ -36,8 +37,8 @@ class Teacher:
     """Ready to run."""
     columns: list[int]
     """Which of its outputs each label of the dataset is."""
-    identity: dict[str, Any]
-    """`model`, `sha256`, `validation` and `chosen_on`, noted in the model that learns from it."""
+    identity: TeacherRecord
+    """What is noted of it in the model that learns from it."""
 
 
 def list_config_files(config: TrainConfig) -> list[Path]:
