@@ -91,6 +91,14 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def sync(session: nox.Session) -> None:
+    """Write what is derived from the code: reference pages, design.md's table, golden files."""
+    session.install(".", *dependencies("test"))
+    session.run("python", "scripts/write_reference.py")
+    session.run("pytest", "tests/contract/test_surface.py", "--update-golden")
+
+
+@nox.session(default=False)
 def build(session: nox.Session) -> None:
     """Build sdist and wheel, check their metadata, then run the demo from the wheel alone."""
     session.install(*dependencies("build"))
@@ -108,13 +116,6 @@ def wheel(session: nox.Session) -> None:
     with session.chdir(session.create_tmp()):
         session.run("fer", "--version")
         session.run("fer", "demo", "--force")
-
-
-@nox.session(default=False)
-def sync(session: nox.Session) -> None:
-    """Write the generated parts of the documentation."""
-    session.install(".")
-    session.run("python", "scripts/sync_docs.py")
 
 
 @nox.session(default=False)

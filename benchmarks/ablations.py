@@ -71,7 +71,6 @@ ROWS: Final[dict[str, dict[str, dict[str, object]]]] = {
         "nothing": {},
         "label smoothing off": {"label_smoothing": 0.0},
         "averaged weights (ema 0.99)": {"average": "ema", "average_decay": 0.99},
-        "lookahead": {"average": "lookahead"},
         "learned stem": {"stem": "learned"},
         "one-cycle": {"schedule": "onecycle", "warmup": 0.3},
         "cosine": {"schedule": "cosine"},

@@ -78,7 +78,7 @@ def time_steps(
         mark()
         take_step(state, pixels, split.labels[batch], config.precision, criterion)
         if state.average is not None:
-            update_average(state.average, state.network, config.optimization, 5, 10)
+            update_average(state.average, state.network, config.optimization, 5)
 
     state.network.register_forward_hook(mark)
     state.optimizer.register_step_pre_hook(mark)

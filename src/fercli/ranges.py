@@ -6,14 +6,7 @@ import difflib
 import math
 from collections.abc import Iterable
 
-__all__ = [
-    "find_below",
-    "find_excess",
-    "find_not_above",
-    "find_outside",
-    "find_unknown_choice",
-    "suggest",
-]
+__all__ = ["describe_range", "find_unknown_choice", "is_within", "suggest"]
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -31,23 +24,35 @@ def find_unknown_choice(name: str, value: str, choices: Iterable[str]) -> list[s
     return [f"unknown {name} {value!r}: choose from {known}{suggest(value, choices)}"]
 
 
-def find_outside(name: str, value: float, low: float, high: float) -> list[str]:
-    """Return a sentence when `value` is outside [low, high] or not a number, else nothing."""
-    return [] if low <= value <= high else [f"{name} must be between {low} and {high}, not {value}"]
+def describe_range(
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> str:
+    """Return a range in words: `between 1 and 9`, `above 0 and at most 1`, `at least 0`.
+
+    Args:
+        low: Smallest value.
+        high: Largest value.
+        above: What a value must be greater than.
+        below: What a value must be less than.
+    """
+    if low is not None and high is not None:
+        return f"between {low} and {high}"
+    bounds = {"at least": low, "above": above, "at most": high, "below": below}
+    return " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
 
 
-def find_below(name: str, value: float, low: float) -> list[str]:
-    """Return a sentence when `value` is below `low` or not finite, else nothing."""
-    good = low <= value < math.inf
-    return [] if good else [f"{name} must be at least {low}, not {value}"]
-
-
-def find_excess(name: str, value: float, high: float) -> list[str]:
-    """Return a sentence when `value` is above `high` or not a number, else nothing."""
-    return [] if value <= high else [f"{name} must be at most {high}, not {value}"]
-
-
-def find_not_above(name: str, value: float, low: float) -> list[str]:
-    """Return a sentence when `value` is at or below `low` or not finite, else nothing."""
-    good = low < value < math.inf
-    return [] if good else [f"{name} must be above {low}, not {value}"]
+def is_within(
+    value: float,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> bool:
+    """Return whether a value is finite and within the bounds; see `describe_range`."""
+    # Even the widest `above` and `below` are false of infinities and of nan.
+    return low <= value <= high and above < value < below

@@ -9,8 +9,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from fercli.config import DEFAULTS
 from fercli.errors import ConfigError
 from fercli.ranges import find_unknown_choice
 from fercli.settings import build_config, flatten_config
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.metadata import RunRecord
 
-__all__ = ["RECIPES", "find_recipe", "write_command"]
+__all__ = ["RECIPES", "find_recipe", "list_changes", "write_command"]
 
 _TYPED: Final = ("recipe", "seed", "device", "precision")
 """What a command always says, since the machine would choose otherwise."""
@@ -101,8 +102,8 @@ _BEST: Final[Mapping[str, object]] = {
     "erasing": 0.5,
     "sizes_px": (48,),
 }
-"""For a GPU: `standard` at a third more width, for longer, with more that keeps it from learning
-images by heart. Not yet trained to its end; what is known of its parts stands in the log."""
+"""For a GPU: `standard` at a third more width, for longer, with more regularization. Not yet
+trained to its end; what is known of its parts stands in the log."""
 
 _TINY: Final[Mapping[str, object]] = {
     **_STANDARD,
@@ -119,8 +120,8 @@ _TINY: Final[Mapping[str, object]] = {
     "erasing": 0.0,
     "sizes_px": (48,),
 }
-"""59,767 parameters, for where every byte counts; meant to learn from a teacher. So small a network
-does not learn images by heart, so little is done against that."""
+"""59,767 parameters, for where every byte counts; meant to learn from a teacher. Too small to
+overfit, hence little regularization."""
 
 RECIPES: Final[Mapping[str, TrainConfig]] = {
     name: build_config({"recipe": name, **values})
@@ -147,6 +148,13 @@ def find_recipe(name: str) -> TrainConfig:
     return RECIPES[name]
 
 
+def list_changes(name: str) -> dict[str, Any]:
+    """Return the fields that a recipe sets to other than their default."""
+    defaults, flat = flatten_config(DEFAULTS), flatten_config(RECIPES[name])
+    del flat["recipe"]
+    return {field: value for field, value in flat.items() if value != defaults[field]}
+
+
 def write_command(record: RunRecord, *, public: bool = False) -> str:
     """Return the command that repeats a training.
 
@@ -157,7 +165,7 @@ def write_command(record: RunRecord, *, public: bool = False) -> str:
             lay on this machine.
 
     Raises:
-        ConfigError: The run was configured in a way that this fercli does not know.
+        ConfigError: The run cannot be repeated: this fercli lacks a setting or the recipe of it.
     """
     # A field that is younger than the run did nothing then, which is its default.
     config = flatten_config(build_config(record.config))

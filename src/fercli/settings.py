@@ -7,23 +7,38 @@ no dotted path. A nested override language was considered and rejected: nobody c
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-from fercli.config import (
-    DEFAULTS,
-    AugmentConfig,
-    DistillationConfig,
-    LossConfig,
-    NetworkConfig,
-    OptimizerConfig,
-    TrainConfig,
-    TransferConfig,
-)
+from fercli.config import DEFAULTS, Option, TrainConfig, list_options
 from fercli.errors import ConfigError
 from fercli.ranges import suggest
 
-__all__ = ["build_config", "flatten_config", "parse_setting"]
+__all__ = [
+    "GROUPS",
+    "OPTIONS",
+    "build_config",
+    "describe_kind",
+    "flatten_config",
+    "parse_setting",
+    "read_environment",
+]
+
+GROUPS: Final[dict[str, type[Any]]] = {
+    name: kind
+    for name, kind in get_type_hints(TrainConfig).items()
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind)
+}
+"""The dataclasses that a training's configuration is made of, by their field."""
+_KINDS: Final[tuple[type[Any], ...]] = (TrainConfig, *GROUPS.values())
+OPTIONS: Final[dict[str, Option]] = {one.name: one for kind in _KINDS for one in list_options(kind)}
+"""Every option of a training by name."""
+_REMOVED_FIELDS: Final[dict[str, object]] = {"views": 1}
+"""Fields that older versions had, and the value at which each changed nothing."""
+_REMOVED_VALUES: Final[dict[str, tuple[object, ...]]] = {"average": ("lookahead",)}
+"""Values that fields had in older versions."""
 
 
 def flatten_config(config: TrainConfig) -> dict[str, Any]:
@@ -44,7 +59,8 @@ def build_config(values: Mapping[str, object], *, base: TrainConfig = DEFAULTS) 
     """Return `base` with the fields of `values` replaced.
 
     Args:
-        values: Flat; sequences stand for tuples, whole numbers for floats.
+        values: Flat; sequences stand for tuples, whole numbers for floats. A field that an older
+            version had is skipped where it changed nothing.
         base: What the fields not named are taken from.
 
     Raises:
@@ -54,14 +70,14 @@ def build_config(values: Mapping[str, object], *, base: TrainConfig = DEFAULTS) 
     problems: list[str] = []
     for name, value in values.items():
         if name not in flat:
-            problems.append(_unknown_key(name, flat))
+            problems += _find_unknown(name, value)
             continue
         try:
             flat[name] = _convert(name, value)
         except ConfigError as error:
             problems.extend(error.problems)
     parts: dict[str, Any] = {}
-    for name, kind in _GROUPS.items():
+    for name, kind in GROUPS.items():
         own = {item.name: flat.pop(item.name) for item in dataclasses.fields(kind)}
         try:
             parts[name] = kind(**own)
@@ -88,33 +104,44 @@ def parse_setting(text: str) -> tuple[str, object]:
     if not equals:
         message = f"--set takes key=value, not {text!r}"
         raise ConfigError(message)
-    if name not in _TYPES:
-        raise ConfigError(_unknown_key(name, _TYPES))
+    if name not in OPTIONS:
+        raise ConfigError(*_find_unknown(name, value.strip()))
     if name == "recipe":
         message = "a recipe is named by --recipe, not by --set"
         raise ConfigError(message)
     return name, _parse(name, value.strip())
 
 
-_GROUPS: Final[dict[str, type[Any]]] = {
-    "model": NetworkConfig,
-    "augment": AugmentConfig,
-    "optimization": OptimizerConfig,
-    "loss": LossConfig,
-    "transfer": TransferConfig,
-    "distillation": DistillationConfig,
-}
-_TYPES: Final[dict[str, Any]] = {
-    name: kind
-    for group in (TrainConfig, *_GROUPS.values())
-    for name, kind in get_type_hints(group).items()
-    if name not in _GROUPS
-}
+def read_environment() -> dict[str, object]:
+    """Return the fields that environment variables set, such as `FERCLI_DEVICE`.
+
+    Raises:
+        ConfigError: A value does not read as its type.
+    """
+    return {
+        name: _parse(name, os.environ[one.declared["env"]])
+        for name, one in OPTIONS.items()
+        if os.environ.get(one.declared.get("env", ""))
+    }
+
+
+def describe_kind(kind: object) -> str:
+    """Return what a value of a field's type is, in words."""
+    names: dict[object, str] = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a word",
+        Path | None: "a file",
+        tuple[str, ...]: "words with commas between them",
+        tuple[int, ...]: "whole numbers like 64,128",
+    }
+    return names[kind]
 
 
 def _parse(name: str, text: str) -> object:
     """Read a value typed on the command line as the type of its field."""
-    kind = _TYPES[name]
+    kind = OPTIONS[name].kind
     if kind is bool:
         if text.lower() in {"true", "yes", "on", "1"}:
             return True
@@ -130,13 +157,15 @@ def _parse(name: str, text: str) -> object:
             return tuple(element(part) for part in text.split(",")) if text else ()
         return int(text) if kind is int else float(text)
     except ValueError:
-        message = f"{name} must be {_describe(kind)}, not {text!r}"
+        message = f"{name} must be {describe_kind(kind)}, not {text!r}"
         raise ConfigError(message) from None
 
 
 def _convert(name: str, value: object) -> object:
     """Return a typed value (from TOML, JSON or the command line) as its field's type."""
-    kind = _TYPES[name]
+    kind = OPTIONS[name].kind
+    if value in _REMOVED_VALUES.get(name, ()):
+        raise ConfigError(_describe_removed(name, value))
     if get_origin(kind) is tuple and isinstance(value, (list, tuple)):
         (element, _) = get_args(kind)
         if all(type(part) is element for part in value):
@@ -148,20 +177,20 @@ def _convert(name: str, value: object) -> object:
         return float(value)  # type: ignore[arg-type]  # narrowed by the exact types above
     elif type(value) is kind:
         return value
-    message = f"{name} must be {_describe(kind)}, not {value!r}"
+    message = f"{name} must be {describe_kind(kind)}, not {value!r}"
     raise ConfigError(message)
 
 
-def _describe(kind: object) -> str:
-    names: dict[object, str] = {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        str: "a word",
-        tuple[str, ...]: "words with commas between them",
-    }
-    return names.get(kind, "whole numbers like 64,128")
+def _find_unknown(name: str, value: object) -> list[str]:
+    """Return why a key is none, or nothing of one that once was and changed nothing."""
+    if name in _REMOVED_FIELDS:
+        return [] if value == _REMOVED_FIELDS[name] else [_describe_removed(name, value)]
+    known = [one.name for one in OPTIONS.values() if not one.is_internal]
+    return [f"unknown key {name!r}{suggest(name, known)}"]
 
 
-def _unknown_key(name: str, known: Mapping[str, object]) -> str:
-    return f"unknown key {name!r}{suggest(name, known)}"
+def _describe_removed(name: str, value: object) -> str:
+    return (
+        f"{name}={value} was removed: a run that has it can be evaluated, exported and compared, "
+        "not resumed or repeated"
+    )

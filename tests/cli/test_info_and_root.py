@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from typer.testing import Result
 
 import fercli
@@ -19,8 +20,12 @@ Run = Callable[..., Result]
 RunJson = Callable[..., dict[str, Any]]
 
 
-def test_version(run: Run) -> None:
-    assert run("--version").stdout == f"fer {fercli.__version__}\n"
+@pytest.mark.parametrize("words", ["", "train", "data", "data prepare", "models", "models list"])
+def test_version_and_help_at_every_level(run: Run, words: str) -> None:
+    for flag in ("--version", "-V"):
+        assert run(*words.split(), flag).stdout == f"fer {fercli.__version__}\n"
+    for flag in ("--help", "-h"):
+        assert run(*words.split(), flag).stdout.startswith(f"Usage: fer {words}".strip())
 
 
 def test_no_words_show_the_help(run: Run) -> None:

@@ -195,6 +195,41 @@ def test_a_run_is_repeated_on_its_own_data(run: Run, dataset_path: Path) -> None
     assert "learned from other data" in elsewhere.stderr
 
 
+@pytest.fixture
+def older_run(trained: RunFolder, dataset_path: Path, tmp_path: Path) -> RunFolder:
+    """A finished run of an older version, with a field and a value that were removed since."""
+    old = RunFolder(tmp_path / "runs" / "old")
+    shutil.copytree(trained.path, old.path)
+    record = json.loads(old.record.read_text())
+    record["config"] |= {"views": 2, "average": "lookahead"}
+    record["dataset"]["data"] = str(dataset_path)
+    old.record.write_text(json.dumps(record))
+    return old
+
+
+def test_a_run_with_removed_options_is_read(
+    run: Run, older_run: RunFolder, trained: RunFolder, dataset_path: Path, face_files: Path
+) -> None:
+    path = older_run.path
+    assert run("predict", face_files, "--model", path).exit_code == 0
+    assert run("evaluate", path, "--data", dataset_path).exit_code == 0
+    assert run("info", path, "--card", "CARD.md").exit_code == 0
+    compared = run("compare", path, trained.path, "--data", dataset_path)
+    assert compared.exit_code == 0
+    assert "lookahead" in compared.stdout
+
+
+def test_a_run_with_removed_options_is_not_repeated(run: Run, older_run: RunFolder) -> None:
+    repeated = run("train", "--config", older_run.record, "--output", "again")
+    older_run.model.unlink()
+    resumed = run("train", "--resume", older_run.path)
+
+    for refused in (repeated, resumed):
+        assert refused.exit_code == 2
+        assert "views=2 was removed" in refused.stderr
+        assert "average=lookahead was removed" in refused.stderr
+
+
 def test_too_few_images_are_refused(run: Run, faces: Dataset) -> None:
     for label in ("calm", "tense"):
         Path(f"own/{label}").mkdir(parents=True)

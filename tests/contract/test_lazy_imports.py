@@ -67,6 +67,18 @@ def test_help_imports_neither_numpy_nor_rich() -> None:
     assert not modules & {"numpy", "PIL", "rich", "click"}
 
 
+@pytest.mark.parametrize("words", ["train --network", "evaluate", "predict --model"])
+def test_completion_imports_nothing_heavy(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_FER_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"fer {words} ")
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) + 1))
+
+    ended, modules = list_modules()
+
+    assert ended == 0
+    assert not modules & HEAVY
+
+
 def test_data_prepare_imports_no_torch(tmp_path: Path) -> None:
     status, modules = list_modules(
         "data", "prepare", "synthetic:100", "--output", tmp_path / "drawn.safetensors"

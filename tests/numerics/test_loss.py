@@ -143,17 +143,6 @@ def test_oversampling_shows_every_label_alike(tiny_config: TrainConfig) -> None:
     assert not torch.equal(drawn, torch.cat(sample_batches(labels, config, 1)))
 
 
-def test_views_repeat_every_image_of_a_step(tiny_config: TrainConfig) -> None:
-    labels = torch.zeros(50, dtype=torch.int64)
-    once = sample_batches(labels, build_config({"batch_size": 20}, base=tiny_config), 3)
-    config = build_config({"batch_size": 20, "views": 3}, base=tiny_config)
-
-    thrice = sample_batches(labels, config, 3)
-
-    assert [len(batch) for batch in thrice] == [3 * len(batch) for batch in once]
-    assert all(torch.equal(b[::3], a) for a, b in zip(once, thrice, strict=True))
-
-
 def test_mixup_keeps_an_image_its_own_label() -> None:
     labels = torch.tensor([0, 1, 2])
     share = sample_lambda(0.4, seed=1, epoch=2, step=3)

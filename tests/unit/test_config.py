@@ -1,20 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import is_dataclass
-from typing import Any
+from dataclasses import dataclass, is_dataclass
+from typing import Any, get_args
 
 import pytest
 
-from fercli.config import (
-    DEFAULTS,
-    NETWORKS,
-    TrainConfig,
-    is_device_name,
-)
+from fercli.cli._options import build_parameters
+from fercli.config import DEFAULTS, NETWORKS, TrainConfig, is_device_name, list_options
+from fercli.config.options import check_fields, option
 from fercli.errors import ConfigError
 from fercli.recipes import RECIPES, find_recipe
-from fercli.settings import build_config, flatten_config, parse_setting
+from fercli.settings import OPTIONS, build_config, flatten_config, parse_setting
 
 
 def test_field_names_are_unique_across_the_dataclasses() -> None:
@@ -84,8 +81,11 @@ def test_the_seed_recipe_is_the_notebooks() -> None:
         ("seed", 2**31), ("patience", -1), ("network", "vgg"), ("optimizer", "sdg"),
         ("label_smoothing", 1.0), ("balance", "weight"), ("balance_power", 0.0),
         ("balance_power", 1.5), ("focal_gamma", -1.0), ("logit_adjustment", float("inf")),
+        ("widths", (5000,)), ("input_px", 16), ("members", 1), ("folds", 1), ("seed", True),
+        ("rotation_deg", float("nan")), ("weight_decay", float("inf")), ("epochs", 10**400),
+        ("average", "lookahead"), ("views", 3),
         ("mixup", -0.1), ("self_weight", 1.0), ("self_memory", -0.1),
-        ("views", 0), ("plateau_patience", 0), ("channels_last", "yes"),
+        ("plateau_patience", 0), ("channels_last", "yes"),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(name: str, value: object) -> None:
@@ -134,3 +134,66 @@ def test_device_names() -> None:
 def test_every_network_can_be_named() -> None:
     for name in NETWORKS:
         assert build_config({"network": name}).model.network == name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oven:
+    """Options as a reader would declare them."""
+
+    heat: int = option(200, low=50, high=250, flag="--heat", help="Degrees.")
+    fan: str = option("off", choices=("off", "on"), flag="--fan", help="The fan.")
+    trays: tuple[int, ...] = option((1,), low=1, help="Where trays go.")
+    humidity: float = option(0.0, above=0.2, below=1, off=0, help="Steam.")
+    name: str = option("", help="Whose it is.")
+
+
+def test_every_range_and_choice_is_checked_at_once() -> None:
+    wrong = Oven(heat=300, fan="of", trays=(1, 0, -1), humidity=0.2)
+
+    assert check_fields(Oven()) == []
+    assert check_fields(Oven(humidity=0.5, trays=())) == []
+    assert check_fields(wrong) == [
+        "heat must be between 50 and 250, not 300",
+        "unknown fan 'of': choose from off, on; did you mean 'off'?",
+        "trays must be at least 1, not 0",
+        "trays must be at least 1, not -1",
+        "humidity must be 0 or above 0.2 and below 1, not 0.2",
+    ]
+
+
+def test_a_declared_flag_becomes_a_parameter() -> None:
+    heat, fan = build_parameters(list_options(Oven), {"fan"})
+
+    (kind, info) = get_args(heat.annotation)
+    assert (heat.name, heat.default, kind) == ("heat", None, int | None)
+    assert info.help == "Degrees. Default: 200."
+    (_, info) = get_args(fan.annotation)
+    assert (info.metavar, info.help) == ("off|on", "The fan. Default: the recipe's.")
+    assert info.autocompletion() == ("off", "on")
+
+
+def test_every_field_of_a_training_is_declared() -> None:
+    assert set(OPTIONS) == set(flatten_config(DEFAULTS))
+    assert all(one.declared["help"].endswith(".") for one in OPTIONS.values())
+
+
+def test_a_seed_leaves_room_for_members() -> None:
+    with pytest.raises(ConfigError, match="seed must be at most 2147483643"):
+        build_config({"seed": 2**31 - 3, "members": 4})
+
+
+@pytest.mark.parametrize("text", ["views=1", "views=3"])
+def test_a_removed_field_is_not_set(text: str) -> None:
+    with pytest.raises(ConfigError, match="was removed"):
+        parse_setting(text)
+
+
+def test_a_removed_field_that_changed_nothing_is_skipped() -> None:
+    assert build_config({"views": 1, "epochs": 3}) == build_config({"epochs": 3})
+
+
+def test_internal_fields_are_set_and_not_suggested() -> None:
+    assert parse_setting("folds=5") == ("folds", 5)
+    with pytest.raises(ConfigError) as caught:
+        parse_setting("foldz=5")
+    assert "folds" not in caught.value.message

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from types import ModuleType
 
 import typer
 
-from fercli import __version__
 from fercli.cli import (
     check,
     compare,
@@ -21,7 +20,7 @@ from fercli.cli import (
     prepare,
     train,
 )
-from fercli.cli._command import FerGroup, keep_lines
+from fercli.cli._command import FerGroup, VersionOption, keep_lines
 
 __all__ = ["app"]
 
@@ -33,22 +32,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
+    # Commands inherit it.
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001  # Typer calls it with the option's value
-    if wanted:
-        typer.echo(f"fer {__version__}")
-        raise typer.Exit
-
-
-def root(
-    *,
-    version: Annotated[  # the callback does it
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
+def root(*, version: VersionOption = False) -> None:
     """Facial expression recognition: prepare FER2013, train, evaluate, export, predict.
 
     Start with:
@@ -64,23 +53,21 @@ def root(
     """
 
 
+def show_group(*, version: VersionOption = False) -> None:
+    """Stand before the commands of a group, so that it has `-V`, too."""
+
+
+def add_group(name: str, about: str, *modules: ModuleType) -> None:
+    """Add commands that are typed after a common word."""
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+    group.callback(help=about)(show_group)
+    for one in modules:
+        one.add_to(group)
+    app.add_typer(group, name=name)
+
+
 app.callback(help=keep_lines(root.__doc__ or ""))(root)
-data = typer.Typer(
-    help="Get, prepare and check datasets.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-)
-for module in (download, prepare, check):
-    module.add_to(data)
-app.add_typer(data, name="data")
-others = typer.Typer(
-    help="List the models and detectors that can be had, and fetch them.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-)
-models.add_to(others)
-app.add_typer(others, name="models")
+add_group("data", "Get, prepare and check datasets.", download, prepare, check)
+add_group("models", "List the models and detectors that can be had, and fetch them.", models)
 for module in (train, evaluate, compare, export, predict, explain, info, demo):
     module.add_to(app)

@@ -1,6 +1,6 @@
 """How a function becomes a command: common options, errors to statuses, one writer.
 
-Every command gets `--json`, `-q`, `-v` and `--no-color` here, so that none can lack them. A
+Every command gets `--json`, `-q`, `-v`, `--no-color` and `-V` here, so that none can lack them. A
 command takes an `Output` first, raises `FercliError` for what a user can act on, and returns an
 `Outcome`; whatever else escapes is a bug and shows its traceback.
 """
@@ -19,14 +19,28 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from fercli import __version__
 from fercli.cli._exit import ExitStatus
 from fercli.cli._output import Outcome, Output, build_envelope, close_stdout
 from fercli.dependencies import explain_missing
 from fercli.errors import FercliError, RunFailedError
 from fercli.names import safe_name
 
-__all__ = ["FerGroup", "keep_lines", "register"]
+__all__ = ["FerGroup", "VersionOption", "keep_lines", "register"]
 
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  # Typer calls it with the option's value
+    if wanted:
+        typer.echo(f"fer {__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool,
+    typer.Option(
+        "--version", "-V", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+]
 _COMMON: Final = {
     "json_output": Annotated[
         bool, typer.Option("--json", help="Write exactly one JSON object to stdout.")
@@ -39,8 +53,11 @@ _COMMON: Final = {
         ),
     ],
     "no_color": Annotated[bool, typer.Option("--no-color", help="Never use colors (NO_COLOR).")],
+    "version": VersionOption,
 }
-_DEFAULTS: Final = {"json_output": False, "quiet": False, "verbose": 0, "no_color": False}
+_DEFAULTS: Final = {
+    "json_output": False, "quiet": False, "verbose": 0, "no_color": False, "version": False,
+}  # fmt: skip
 
 _UsageError: Final[type[Exception]] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -75,17 +92,20 @@ class FerGroup(TyperGroup):
         sys.exit(status if isinstance(status, int) else 0)
 
 
-def register(app: typer.Typer, name: str, *, group: str = "") -> Callable[..., Any]:
+def register(
+    app: typer.Typer, name: str, *, group: str = "", fields: Sequence[inspect.Parameter] = ()
+) -> Callable[..., Any]:
     """Return a decorator that adds a function to an app as a command.
 
     Args:
         app: Where to.
         name: What is typed.
         group: The words before it, for messages and the envelope.
+        fields: Options that fields of a configuration declare, for the function's `**typed`.
     """
 
     def decorate(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
-        app.command(name)(_wrap(function, f"{group} {name}".strip()))
+        app.command(name)(_wrap(function, f"{group} {name}".strip(), fields))
         return function
 
     return decorate
@@ -96,9 +116,15 @@ def keep_lines(docstring: str) -> str:
     return re.sub(r"^(\w[\w ]*:)$", "\b\n\\1", inspect.cleandoc(docstring), flags=re.MULTILINE)
 
 
-def _wrap(function: Callable[..., Outcome], command: str) -> Callable[..., None]:
+def _wrap(
+    function: Callable[..., Outcome], command: str, fields: Sequence[inspect.Parameter]
+) -> Callable[..., None]:
     signature = inspect.signature(function, eval_str=True)
-    own = [item for item in signature.parameters.values() if item.annotation is not Output]
+    own = [
+        item
+        for item in signature.parameters.values()
+        if item.annotation is not Output and item.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
 
     @functools.wraps(function)
     def run(**values: Any) -> None:  # noqa: ANN401  # the options of any command
@@ -119,7 +145,7 @@ def _wrap(function: Callable[..., Outcome], command: str) -> Callable[..., None]
         inspect.Parameter(key, keyword, annotation=kind, default=_DEFAULTS[key])
         for key, kind in _COMMON.items()
     ]
-    parameters = [item.replace(kind=keyword) for item in own] + extra
+    parameters = [*(item.replace(kind=keyword) for item in own), *fields, *extra]
     # Typer reads both: the signature for defaults, the annotations for types.
     run.__signature__ = signature.replace(  # type: ignore[attr-defined]  # read by inspect
         parameters=parameters, return_annotation=None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from fercli.errors import ConfigError, ModelFileError
 from fercli.fields import parse_json
 from fercli.metadata import RunRecord
 from fercli.recipes import find_recipe
-from fercli.settings import build_config, parse_setting
+from fercli.settings import build_config, parse_setting, read_environment
 
 __all__ = ["merge_config", "read_data"]
 
@@ -46,8 +45,7 @@ def merge_config(
         base = find_recipe(name)
     except ConfigError as error:
         problems.extend(error.problems)
-    device = os.environ.get("FERCLI_DEVICE")
-    values = {**from_file, **({"device": device} if device else {})}
+    values = {**from_file, **read_environment()}
     values.pop("recipe", None)
     for text in settings:
         try:

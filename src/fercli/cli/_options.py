@@ -1,25 +1,83 @@
-"""Options that several commands share, declared once."""
+"""Options that several commands share, and those that fields of the configuration declare."""
 
 from __future__ import annotations
 
-import os
+import inspect
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from fercli.config import DEVICES, is_device_name
+from fercli.cli._completion import complete_model, complete_split
+from fercli.config import DEVICES, Option, is_device_name
 from fercli.errors import ConfigError
+from fercli.settings import OPTIONS, read_environment
 
 __all__ = [
     "DataOption",
     "DeviceOption",
     "ForceOption",
     "ModelArgument",
+    "ModelOption",
     "OutputFolderOption",
     "SplitOption",
+    "build_parameters",
     "choose_device_name",
+    "drop_untyped",
 ]
+
+
+def build_option(one: Option, *, by_recipe: bool = False) -> Any:  # noqa: ANN401  # Typer's is private
+    """Return the option of the command line that a field declares; it has a flag.
+
+    Args:
+        one: The field.
+        by_recipe: Recipes change it, so its default is theirs.
+    """
+    declared = one.declared
+    default = "the recipe's" if by_recipe else one.default
+    if "env" in declared:
+        default = f"{declared['env']}, else {default}"
+    told = "" if default in (None, ()) or one.kind is bool else f" Default: {default}."
+    complete = complete_model if declared.get("metavar") == "MODEL" else lambda: one.values
+    return typer.Option(
+        declared["flag"],
+        metavar=declared.get("metavar") or "|".join(one.values) or None,
+        help=declared["help"] + told,
+        autocompletion=complete if one.values or complete is complete_model else None,
+    )
+
+
+def build_parameters(
+    options: Iterable[Option], by_recipe: Collection[str] = ()
+) -> list[inspect.Parameter]:
+    """Return the parameters of a command that fields declare; they default to None, untyped.
+
+    Args:
+        options: The fields; those without a flag are left out.
+        by_recipe: Names of those that recipes change.
+    """
+    return [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                list[str] | None if one.kind == tuple[str, ...] else one.kind | None,
+                build_option(one, by_recipe=one.name in by_recipe),
+            ],
+        )
+        for one in options
+        if "flag" in one.declared
+    ]
+
+
+def drop_untyped(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were typed, those given several times as tuples."""
+    typed = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return {name: value for name, value in typed.items() if value not in (None, ())}
+
 
 DataOption = Annotated[
     str | None,
@@ -30,14 +88,7 @@ DataOption = Annotated[
         "Default: the prepared dataset in the data home.",
     ),
 ]
-DeviceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        metavar="auto|cpu|cuda|cuda:N|mps",
-        help="Where to compute. Default: FERCLI_DEVICE, else auto, the fastest that is there.",
-    ),
-]
+DeviceOption = Annotated[str | None, build_option(OPTIONS["device"])]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what is already there.")]
 ModelArgument = Annotated[
     str | None,
@@ -45,6 +96,17 @@ ModelArgument = Annotated[
         metavar="[MODEL]",
         help="A run folder, a .safetensors, an .onnx or a bundled model. Default: the newest "
         "finished run under ./runs, else base.",
+        autocompletion=complete_model,
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="A run folder, a .safetensors, an .onnx or a bundled model. Default: the newest "
+        "finished run under ./runs, else base.",
+        autocompletion=complete_model,
     ),
 ]
 OutputFolderOption = Annotated[
@@ -57,6 +119,7 @@ SplitOption = Annotated[
         metavar="SPLIT",
         help="The split to score. Default: the first there is of private, test, public, "
         "validation.",
+        autocompletion=complete_split,
     ),
 ]
 
@@ -67,7 +130,7 @@ def choose_device_name(option: str | None) -> str:
     Raises:
         ConfigError: It is no device's name.
     """
-    name = option or os.environ.get("FERCLI_DEVICE") or "auto"
+    name = option or str({"device": "auto", **read_environment()}["device"])
     if not is_device_name(name):
         message = f"device must be one of {', '.join(DEVICES)}, not {name!r}"
         raise ConfigError(message)

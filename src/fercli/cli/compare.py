@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
+from fercli.cli._completion import complete_model
 from fercli.cli._options import (
     DataOption,
     DeviceOption,
@@ -46,6 +47,7 @@ def compare_command(
         typer.Argument(
             metavar="MODEL...",
             help="Two or more: run folders, .safetensors, .onnx or bundled models.",
+            autocompletion=complete_model,
         ),
     ],
     *,

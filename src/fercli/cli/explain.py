@@ -10,7 +10,7 @@ import typer
 
 from fercli.cli._command import register
 from fercli.cli._exit import ExitStatus
-from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
+from fercli.cli._options import DeviceOption, ForceOption, ModelOption, choose_device_name
 from fercli.cli._output import Outcome, Output
 from fercli.cli._tables import print_pairs, print_table
 from fercli.errors import ConfigError, ImageDecodeError, ImageRefusedError
@@ -45,17 +45,14 @@ def explain_command(
     folder: Annotated[
         Path, typer.Option("--output", metavar="DIR", help="Where the pictures go.")
     ] = Path("explained"),
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="A run folder, a .safetensors, an .onnx or a bundled model. Default: the newest "
-            "finished run under ./runs, else base.",
-        ),
-    ] = None,
+    model: ModelOption = None,
     faces: Annotated[
         str,
-        typer.Option(metavar="|".join(_FACES), help="How the face is found, as predict does."),
+        typer.Option(
+            metavar="|".join(_FACES),
+            help="How the face is found, as predict does.",
+            autocompletion=lambda: _FACES,
+        ),
     ] = "auto",
     label: Annotated[
         list[str] | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
+from fercli.cli._completion import complete_model
 from fercli.cli._options import DataOption, ForceOption
 from fercli.cli._output import Outcome, Output
 from fercli.cli._progress import watch_images
@@ -40,6 +41,7 @@ def export_command(
             metavar="[MODEL]...",
             help="A run folder, a .safetensors, an .onnx or a bundled model; several become one. "
             "Default: the newest finished run under ./runs, else base.",
+            autocompletion=complete_model,
         ),
     ] = None,
     onnx: Annotated[  # noqa: ARG001  # the only format there is; the word is for the reader

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
+from fercli.cli._completion import complete_model
 from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
 from fercli.cli._tables import print_pairs
@@ -36,6 +37,7 @@ def info_command(
             metavar="[MODEL]",
             help="A run folder, a .safetensors, an .onnx or a bundled model. Without it: the "
             "environment.",
+            autocompletion=complete_model,
         ),
     ] = None,
     diagram: Annotated[

@@ -8,20 +8,27 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from fercli.cli._command import register
 from fercli.cli._exit import ExitStatus
-from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
+from fercli.cli._options import (
+    DeviceOption,
+    ForceOption,
+    ModelOption,
+    build_parameters,
+    choose_device_name,
+    drop_untyped,
+)
 from fercli.cli._origin import warn_if_synthetic
 from fercli.cli._output import Outcome, Output
 from fercli.cli._pictures import WantedPictures
 from fercli.cli._prediction_summary import PredictionSummary
 from fercli.cli._progress import Report, watch_images
 from fercli.cli._rows import FORMATS, Target, choose_target, open_rows, print_summary
-from fercli.config import FACES, PredictConfig
+from fercli.config import PredictConfig, list_options
 from fercli.detectors import choose_weights
 from fercli.names import safe_name
 from fercli.results import PredictResult, to_json
@@ -35,14 +42,13 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to"]
 
-_DEFAULTS: Final = PredictConfig()
 _COUNTED_AHEAD: Final = 20_000
 """Files that are listed before the first is read, so that the time left can be told."""
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "predict")(predict_command)
+    register(app, "predict", fields=build_parameters(list_options(PredictConfig)))(predict_command)
 
 
 def predict_command(
@@ -54,28 +60,7 @@ def predict_command(
             metavar="PATH...", help="Files, folders (searched), patterns, or - for paths on stdin."
         ),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="A run folder, .safetensors, .onnx or bundled model. Default: the newest finished "
-            "run under ./runs, else base.",
-        ),
-    ] = None,
-    faces: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(FACES),
-            help="How faces are found. whole: the image is a face. auto: whole up to 96 pixels, "
-            "else haar.",
-        ),
-    ] = _DEFAULTS.faces,
-    detector_weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Weights of yunet. Default: what `fer models fetch yunet` got."
-        ),
-    ] = None,
+    model: ModelOption = None,
     row_format: Annotated[
         str | None,
         typer.Option(
@@ -106,17 +91,9 @@ def predict_command(
         Path | None,
         typer.Option(metavar="FILE.png", help="Write a sheet of the faces with their labels."),
     ] = None,
-    batch_size: Annotated[
-        int, typer.Option(help="Faces per call of the model.")
-    ] = _DEFAULTS.batch_size,
-    min_confidence: Annotated[
-        float, typer.Option(help="Below it the label is `uncertain`; probabilities stay.")
-    ] = _DEFAULTS.min_confidence,
-    max_pixels: Annotated[
-        int, typer.Option(help="Largest image to decode.")
-    ] = _DEFAULTS.max_pixels,
     device: DeviceOption = None,
     force: ForceOption = False,
+    **typed: Any,  # noqa: ANN401  # the options that fields of the configuration declare
 ) -> Outcome:
     """Tell the expression of every face in photos or face crops.
 
@@ -136,19 +113,16 @@ def predict_command(
     """
     from fercli.prediction import find_images, predict_files
 
+    chosen = drop_untyped(typed)
     written = [path for path in (target, target and name_partial(target), montage) if path]
     if not resume:
-        weights = [detector_weights] if detector_weights else []
-        check_apart(written, [*map(Path, paths), *weights])
+        given = chosen.get("detector_weights")
+        check_apart(written, [*map(Path, paths), *([given] if given else [])])
     rows_go = choose_target(row_format, target, json=output.json, resume=resume, force=force)
-    config = PredictConfig(
-        faces=faces,
-        detector_weights=choose_weights(faces, detector_weights),
-        batch_size=batch_size,
-        min_confidence=min_confidence,
-        max_pixels=max_pixels,
-    )
-    pictures = WantedPictures(annotate, sort_into, link, montage, force, resume, max_pixels)
+    # A file that is missing is said before whether it would be used.
+    weights = choose_weights(chosen.get("faces", ""), chosen.get("detector_weights"))
+    config = PredictConfig(**{**chosen, "detector_weights": weights})
+    pictures = WantedPictures(annotate, sort_into, link, montage, force, resume, config.max_pixels)
     sinks = pictures.open_sinks([PurePath(path) for path in paths])
     files = find_images(
         paths,

@@ -1,30 +1,35 @@
-"""`fer train`: train a network on a dataset."""
+"""`fer train`: train a network on a dataset.
+
+Options that stand for a field of the configuration are declared there and arrive as `typed`.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._options import DataOption, DeviceOption, ForceOption
+from fercli.cli._completion import complete_run, complete_setting
+from fercli.cli._options import DataOption, ForceOption, build_parameters, drop_untyped
 from fercli.cli._output import Outcome, Output, follow_main
 from fercli.cli._train_request import TrainRequest
 from fercli.cli._training import resume_run, start_run
-from fercli.config import BALANCES, DEFAULTS, NETWORKS, OPTIMIZERS
+from fercli.config import DEFAULTS
 from fercli.errors import ConfigError
 from fercli.launch import read_launch
-from fercli.recipes import RECIPES
+from fercli.recipes import RECIPES, list_changes
+from fercli.settings import OPTIONS
 
 __all__ = ["add_to"]
 
-_CHANGES = "Default: the recipe's."
+_BY_RECIPE: Final = {field for name in RECIPES for field in list_changes(name)}
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "train")(train_command)
+    register(app, "train", fields=build_parameters(OPTIONS.values(), _BY_RECIPE))(train_command)
 
 
 def train_command(
@@ -36,99 +41,48 @@ def train_command(
         typer.Option(
             metavar="|".join(RECIPES),
             help=f"A named, complete configuration. Default: {DEFAULTS.recipe}.",
+            autocompletion=lambda: list(RECIPES),
         ),
-    ] = None,
-    network: Annotated[
-        str | None, typer.Option(metavar="|".join(NETWORKS), help=f"The network. {_CHANGES}")
-    ] = None,
-    pretrained: Annotated[
-        bool | None,
-        typer.Option(
-            "--pretrained", help="Begin with torchvision's ImageNet weights; fetched once."
-        ),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help=f"Passes over the images. {_CHANGES}")] = None,
-    batch_size: Annotated[int | None, typer.Option(help=f"Images per step. {_CHANGES}")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help=f"Peak learning rate. {_CHANGES}")
-    ] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(metavar="|".join(OPTIMIZERS), help=f"The optimizer. {_CHANGES}")
-    ] = None,
-    weight_decay: Annotated[float | None, typer.Option(help=f"Weight decay. {_CHANGES}")] = None,
-    dropout: Annotated[
-        float | None, typer.Option(help=f"Dropout before the last layer. {_CHANGES}")
-    ] = None,
-    members: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Train so many networks first, and one that learns from them. {_CHANGES}"
-        ),
-    ] = None,
-    teacher: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Learn from a model's answers, too; given again, from the mean of several.",
-        ),
-    ] = None,
-    balance: Annotated[
-        str | None,
-        typer.Option(metavar="|".join(BALANCES), help=f"What is done for rare labels. {_CHANGES}"),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(help=f"Stop after so many epochs without gain; 0 never. {_CHANGES}"),
-    ] = None,
-    validation: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SPLIT|FRACTION",
-            help="What chooses the best epoch. Default: public, else validation, else 0.1 of "
-            "train.",
-        ),
-    ] = None,
-    device: DeviceOption = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|fp32|bf16|fp16", help="Default: auto, what the device is fastest in."
-        ),
-    ] = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(help="Train one network in so many processes, one GPU each. Default: 1."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help=f"Default: {DEFAULTS.seed}.")] = None,
-    run_folder: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="DIR", help="The run folder. Default: runs/<recipe>."),
-    ] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run, exactly.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A TOML file, or a run's run.json.")
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any field of the configuration."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any field of the configuration; see docs/reference/configuration.md.",
+            autocompletion=complete_setting,
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Train one network in N processes, one GPU each. Default: 1."),
+    ] = None,
+    run_folder: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="DIR", help="The run folder. Default: runs/<recipe>."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Continue a run exactly.", autocompletion=complete_run),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be run, and run nothing.")
     ] = False,
     force: ForceOption = False,
+    **typed: Any,  # noqa: ANN401  # the options that fields of the configuration declare
 ) -> Outcome:
     """Train a network and leave a run folder with a model in it.
 
-    The best epoch is chosen on the validation split; the private split is never opened. Ctrl-C
-    saves the state, and --resume goes on with it, on a CPU to the same weights bit for bit.
+    The best epoch is selected on the validation split; the private split is never opened. Ctrl-C
+    saves the state, and --resume continues; on a CPU the final weights are bit-identical.
     Precedence: options, --set, environment, --config, recipe.
 
-    Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 4 the teacher cannot
-    teach, pretrained weights do not fit or a run does not fit its data, 5 no such device, or
-    pretrained weights cannot be had, 8 the run failed (its last good state is named), 130
-    interrupted.
+    Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 4 teacher, pretrained
+    weights or dataset do not match, 5 no such device, or pretrained weights cannot be had, 8 the
+    run failed (its last good state is named), 130 interrupted.
 
     Examples:
       fer train --data synthetic:1000 --recipe fast --epochs 1 --dry-run
@@ -141,30 +95,12 @@ def train_command(
       fer train --network resnet18 --recipe fast --set input_px=96
       fer train --resume runs/standard
     """
-    typed = {
-        "network": network,
-        "pretrained": pretrained,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "optimizer": optimizer,
-        "weight_decay": weight_decay,
-        "dropout": dropout,
-        "members": members,
-        "teacher": tuple(teacher) if teacher else None,
-        "balance": balance,
-        "patience": patience,
-        "validation": validation,
-        "device": device,
-        "precision": precision,
-        "seed": seed,
-    }
     request = TrainRequest(
         data=data,
         recipe=recipe,
         config=config,
         settings=settings or [],
-        options={name: value for name, value in typed.items() if value is not None},
+        options=drop_untyped(typed),
         folder=run_folder,
         processes=processes,
         force=force,

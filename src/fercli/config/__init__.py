@@ -1,8 +1,10 @@
-"""What a training, and a prediction, can be told, as frozen dataclasses that check themselves.
+"""The options of a training, and of a prediction, as frozen dataclasses that check themselves.
 
-Every default lives here, once: recipes state what they change, the command line only what the
-user typed. One dataclass per concern, each in a module of its own, keeps them readable;
-`fercli.settings` sees them as one flat mapping.
+Every option is declared here, once, with its type, default, range or choices, help and flag; the
+command line, `--set`, the checks and the reference page are derived from that (see
+`fercli.config.options`). Recipes state what they change, the command line what the user typed. One
+dataclass per concern, each in a module of its own, keeps them readable; `fercli.settings` sees them
+as one flat mapping.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from fercli.config.limits import MAX_PIXELS
 from fercli.config.loss import BALANCES, LossConfig
 from fercli.config.network import NETWORKS, STEMS, NetworkConfig
 from fercli.config.optimizer import AVERAGES, OPTIMIZERS, SCHEDULES, OptimizerConfig
+from fercli.config.options import Option, list_options
 from fercli.config.predict import FACES, PredictConfig
 from fercli.config.train import (
     DEFAULTS,
@@ -42,9 +45,11 @@ __all__ = [
     "LossConfig",
     "NetworkConfig",
     "OptimizerConfig",
+    "Option",
     "PredictConfig",
     "TrainConfig",
     "TransferConfig",
     "find_batch_misfit",
     "is_device_name",
+    "list_options",
 ]

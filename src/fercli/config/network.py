@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from fercli.config.checks import raise_on
-from fercli.ranges import find_outside, find_unknown_choice
+from fercli.config.options import check_fields, option, raise_on
 
 __all__ = ["DEFAULT_STEM", "NETWORKS", "STEMS", "NetworkConfig"]
 
@@ -28,42 +27,66 @@ DEFAULT_STEM: Final = "learned"
 class NetworkConfig:
     """Which network, and its size."""
 
-    network: str = "cnn"
-    """Name of the architecture: `cnn` (ours, sized by the fields below), `separable` (the same of
-    depthwise separable convolutions, without `flip_equivariant`), `notebook`, or one of
-    torchvision's."""
-    stem_width: int = 32
-    """Channels after the 4x4 stride-2 stem of `cnn`, at least 1."""
-    stem: str = DEFAULT_STEM
-    """`learned`, or `whitened`: computed from the training images and never trained, which saves
-    the costliest part of the backward pass; at most 32 channels, 16 filters of either sign."""
-    flip_equivariant: bool = False
-    """Whether `cnn` shares filters between a face and its mirror image, so that both always get the
-    same answer; half as many weights, the same cost. Its widths must be even."""
-    widths: tuple[int, ...] = (48, 96, 288)
-    """Channels of each stage of `cnn`; every stage halves the map, so 1 to 4 stages."""
-    convolutions: int = 2
-    """3x3 convolutions in each stage of `cnn`, at least 1; those after the second are residual."""
-    norm_scale: bool = True
-    """Whether the batch norms of `cnn` have a trained scale beside their shift; the convolution
-    before could as well learn it (Jordan 2024, arXiv 2404.00498, leaves it out)."""
-    dropout: float = 0.3
-    """Probability of dropping a feature before the last layer, in [0, 1)."""
-    input_px: int = 0
-    """Side that a network of torchvision's enlarges the image to, 32 to 512; 0 leaves it."""
+    network: str = option(
+        "cnn",
+        choices=tuple(NETWORKS),
+        flag="--network",
+        help="The network.",
+        details="`cnn` is ours, sized by the fields below; `separable` is the same of depthwise "
+        "separable convolutions, without `flip_equivariant`; `seed` is the notebook's; the others "
+        "are torchvision's.",
+    )
+    stem_width: int = option(
+        32, low=1, high=4096, help="Channels after the 4x4 stem of `cnn`, whose stride is 2."
+    )
+    stem: str = option(
+        DEFAULT_STEM,
+        choices=STEMS,
+        help="Whether the stem's filters are learned or computed.",
+        details="`whitened` computes them from the training images and never trains them, which "
+        "saves the costliest part of the backward pass; at most 32 channels, 16 filters of either "
+        "sign.",
+    )
+    flip_equivariant: bool = option(
+        default=False,
+        help="Share filters of `cnn` between a face and its mirror image.",
+        details="Both then always get the same prediction, with half as many weights and at the "
+        "same cost. All widths must be even.",
+    )
+    widths: tuple[int, ...] = option(
+        (48, 96, 288),
+        low=1,
+        high=4096,
+        help="Channels of each stage of `cnn`, 1 to 4 stages; every stage halves the map.",
+    )
+    convolutions: int = option(
+        2,
+        low=1,
+        high=64,
+        help="3x3 convolutions in each stage of `cnn`; those after the second are residual.",
+    )
+    norm_scale: bool = option(
+        default=True,
+        help="Train a scale in the batch norms of `cnn`, beside their shift.",
+        details="The convolution before can learn it as well (Jordan 2024, arXiv 2404.00498, "
+        "leaves it out).",
+    )
+    dropout: float = option(
+        0.3, low=0, below=1, flag="--dropout", help="Dropout before the last layer."
+    )
+    input_px: int = option(
+        0,
+        low=32,
+        high=512,
+        off=0,
+        help="Side that a network of torchvision's enlarges the image to; 0 does not.",
+    )
 
     def __post_init__(self) -> None:
-        """Check every range; see `ConfigError.problems`."""
-        problems = [
-            *find_unknown_choice("network", self.network, NETWORKS),
-            *find_unknown_choice("stem", self.stem, STEMS),
-            *find_outside("stem_width", self.stem_width, 1, 4096),
-            *find_outside("convolutions", self.convolutions, 1, 64),
-            *(find_outside("input_px", self.input_px, 32, 512) if self.input_px else []),
-            *find_outside("dropout", self.dropout, 0, 0.99),
-        ]
-        if not 1 <= len(self.widths) <= 4 or not all(1 <= w <= 4096 for w in self.widths):
-            problems.append(f"widths must be 1 to 4 numbers up to 4096, not {list(self.widths)}")
+        """Check every field; see `ConfigError.problems`."""
+        problems = check_fields(self)
+        if not 1 <= len(self.widths) <= 4:
+            problems.append(f"widths must be 1 to 4 numbers, not {list(self.widths)}")
         if self.stem == "whitened" and (self.stem_width > 32 or self.stem_width % 2):
             problems.append(
                 f"a whitened stem takes an even stem_width up to 32, not {self.stem_width}"

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fercli.config.augment import AugmentConfig
-from fercli.config.checks import raise_on
 from fercli.config.distillation import DistillationConfig
 from fercli.config.loss import LossConfig
 from fercli.config.network import DEFAULT_STEM, NETWORKS, TORCHVISION, NetworkConfig
 from fercli.config.optimizer import OptimizerConfig
+from fercli.config.options import check_fields, option, raise_on
 from fercli.config.transfer import TransferConfig
-from fercli.ranges import find_outside, find_unknown_choice
 
 __all__ = [
     "DEFAULTS",
@@ -25,14 +24,24 @@ __all__ = [
 
 PRECISIONS: Final = ("auto", "fp32", "bf16", "fp16")
 DEVICES: Final = ("auto", "cpu", "cuda", "cuda:N", "mps")
+MAX_NOTEBOOK: Final = 2**31 - 1
+"""Largest seed, of the last member of an ensemble too."""
+
+
+MAX_SEED: Final = 2**31 - 1
+"""Largest seed: the generators of NumPy and torch take it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A complete training: the concerns of the other modules, and what surrounds them."""
 
-    recipe: str = "standard"
-    """Name of the recipe it started from; a label, everything it sets stands in the fields."""
+    recipe: str = option(
+        "standard",
+        help="The recipe that it started from.",
+        details="A label: everything that a recipe sets stands in the other fields. It is named by "
+        "`--recipe`.",
+    )
     model: NetworkConfig = field(default_factory=NetworkConfig)
     """The network."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -45,45 +54,87 @@ class TrainConfig:
     """What it begins with."""
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     """The teacher, if there is one."""
-    epochs: int = 60
-    """Passes over the training images, at least 1."""
-    batch_size: int = 256
-    """Images per step, at least 2 (batch norm needs two)."""
-    sizes_px: tuple[int, ...] = (48,)
-    """Side of the images in equal parts of the run, 16 to 48; the last, 48, ends every run."""
-    patience: int = 0
-    """Epochs without a better validation accuracy before the run stops; 0 never stops early."""
-    validation: str = "auto"
-    """Split that chooses the best epoch, or a fraction of train in (0, 0.5]; `auto` is
-    `public`, else `validation`, else a stratified tenth of train."""
-    split_seed: int = 0
-    """Chooses the images of a `validation` fraction, 0 to 2**31 - 1; apart from `seed`, so that
-    trainings with other seeds, members of an ensemble too, are judged on the same images."""
-    seed: int = 0
-    """Source of every other random choice, 0 to 2**31 - 1; member i of an ensemble has seed + i."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
-    precision: str = "auto"
-    """`fp32`, `bf16`, `fp16` or `auto`: bf16 where the device computes faster in it."""
-    channels_last: bool = True
-    """Keep activations in NHWC order, which convolution kernels read faster."""
+    epochs: int = option(
+        60, low=1, high=1_000_000, flag="--epochs", help="Passes over the training images."
+    )
+    batch_size: int = option(
+        256,
+        low=2,
+        high=1_000_000,
+        flag="--batch-size",
+        help="Images per step.",
+        details="Of all processes together; batch norm needs two.",
+    )
+    sizes_px: tuple[int, ...] = option(
+        (48,),
+        low=16,
+        high=48,
+        help="Side of the images in equal parts of the run; the last is 48.",
+    )
+    patience: int = option(
+        0,
+        low=0,
+        high=1_000_000,
+        flag="--patience",
+        help="Stop early after N epochs without improvement; 0 disables it.",
+        details="What should improve is the validation accuracy.",
+    )
+    validation: str = option(
+        "auto",
+        flag="--validation",
+        metavar="SPLIT|FRACTION",
+        suggestions=("auto", "public", "validation"),
+        help="What selects the best epoch: a split, or a fraction of train up to 0.5. auto: "
+        "public, else validation, else 0.1 of train.",
+        details="A fraction is stratified by label.",
+    )
+    split_seed: int = option(
+        0,
+        low=0,
+        high=MAX_SEED,
+        help="Samples the images of a `validation` fraction.",
+        details="It is apart from `seed`, so that trainings with other seeds, members of an "
+        "ensemble too, are validated on the same images.",
+    )
+    seed: int = option(
+        0,
+        low=0,
+        high=MAX_SEED,
+        flag="--seed",
+        help="Source of all other randomness.",
+        details="Member i of an ensemble has seed + i.",
+    )
+    device: str = option(
+        "auto",
+        flag="--device",
+        metavar="|".join(DEVICES),
+        suggestions=tuple(name for name in DEVICES if name != "cuda:N"),
+        env="FERCLI_DEVICE",
+        help="Where to compute; auto: the fastest that is there.",
+    )
+    precision: str = option(
+        "auto",
+        choices=PRECISIONS,
+        flag="--precision",
+        help="What to compute in; auto: bf16 where the device is faster in it, else fp32.",
+    )
+    channels_last: bool = option(
+        default=True,
+        help="Keep activations in NHWC order, which convolution kernels read faster.",
+    )
 
     def __post_init__(self) -> None:
-        """Check every range; see `ConfigError.problems`."""
-        problems = [
-            *find_outside("epochs", self.epochs, 1, 1_000_000),
-            *find_outside("batch_size", self.batch_size, 2, 1_000_000),
-            *find_outside("patience", self.patience, 0, 1_000_000),
-            *find_outside("split_seed", self.split_seed, 0, 2**31 - 1),
-            *find_outside("seed", self.seed, 0, 2**31 - 1 - self.distillation.members),
-            *find_unknown_choice("precision", self.precision, PRECISIONS),
-        ]
+        """Check every field; see `ConfigError.problems`."""
+        problems = check_fields(self)
+        if self.seed <= MAX_SEED < self.seed + self.distillation.members:
+            problems.append(
+                f"seed must be at most {MAX_SEED - self.distillation.members} with "
+                f"{self.distillation.members} members, not {self.seed}"
+            )
         if not is_device_name(self.device):
             problems.append(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}")
-        if not self.sizes_px or not all(16 <= size <= 48 for size in self.sizes_px):
-            problems.append(f"sizes_px must be sides from 16 to 48, not {list(self.sizes_px)}")
-        elif self.sizes_px[-1] != 48:
-            problems.append(f"sizes_px must end at 48, not {self.sizes_px[-1]}")
+        if self.sizes_px[-1:] != (48,):
+            problems.append(f"sizes_px must end at 48, not {list(self.sizes_px)}")
         elif self.model.network == "notebook" and self.sizes_px != (48,):
             problems.append("the notebook network takes 48 pixels only: sizes_px must be 48")
         if self.model.network == "notebook" and self.model.stem != DEFAULT_STEM:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fercli.config.checks import raise_on
-from fercli.ranges import find_outside
+from fercli.config.options import check_fields, option, raise_on
 
 __all__ = ["TransferConfig"]
 
@@ -14,16 +13,25 @@ __all__ = ["TransferConfig"]
 class TransferConfig:
     """Pretrained weights, for the networks of torchvision."""
 
-    pretrained: bool = False
-    """Begin with the weights that torchvision offers, trained on ImageNet; fetched once."""
-    pretrained_weights: str = ""
-    """A file to take them from instead: a `.pth` of torchvision's, or a `.safetensors`."""
-    freeze_epochs: int = 0
-    """Epochs at the start in which only the first and the last layer are trained, at least 0."""
+    pretrained: bool = option(
+        default=False,
+        flag="--pretrained",
+        help="Begin with torchvision's ImageNet weights; fetched once.",
+    )
+    pretrained_weights: str = option(
+        "",
+        help="A file to take them from instead: a `.pth` of torchvision's, or a `.safetensors`.",
+    )
+    freeze_epochs: int = option(
+        0,
+        low=0,
+        high=1_000_000,
+        help="Epochs at the start in which only the first and the last layer are trained.",
+    )
 
     def __post_init__(self) -> None:
-        """Check every range; see `ConfigError.problems`."""
-        problems = find_outside("freeze_epochs", self.freeze_epochs, 0, 1_000_000)
+        """Check every field; see `ConfigError.problems`."""
+        problems = check_fields(self)
         if self.freeze_epochs and not self.is_pretrained:
             problems.append("freeze_epochs keeps pretrained weights: give --pretrained, too")
         raise_on(problems)

@@ -174,8 +174,7 @@ def _step(state: TrainingState, loop: _Loop, batch: Tensor) -> Tensor:
     progress.n_seen += len(batch)
     if state.average is not None:
         done = progress.epoch * loop.n_steps + progress.step
-        total = config.epochs * loop.n_steps
-        update_average(state.average, state.network, config.optimization, done, total)
+        update_average(state.average, state.network, config.optimization, done)
     return torch.stack([loss_sum, right])
 
 

@@ -25,12 +25,11 @@ def count_steps(n_images: int, batch_size: int) -> int:
 def sample_batches(labels: Tensor, config: TrainConfig, epoch: int) -> list[Tensor]:
     """Return the shuffled image numbers of every step of an epoch.
 
-    The steps differ by at most one image, so that no small last batch upsets the batch norms. With
-    several views an image's number stands in its step as often.
+    The steps differ by at most one image, so that no small last batch upsets the batch norms.
 
     Args:
         labels: `[N]` int64 of the training split; looked at for `oversample` only.
-        config: Seed, batch size, balance and views are used.
+        config: Seed, batch size and balance are used.
         epoch: 0-based.
     """
     generator = torch.Generator().manual_seed(config.seed * _EPOCH_STRIDE + epoch)
@@ -40,8 +39,7 @@ def sample_batches(labels: Tensor, config: TrainConfig, epoch: int) -> list[Tens
         order = torch.multinomial(chances, len(labels), replacement=True, generator=generator)
     else:
         order = torch.randperm(len(labels), generator=generator)
-    batches = torch.tensor_split(order, count_steps(len(labels), config.batch_size))
-    return [batch.repeat_interleave(config.augment.views) for batch in batches]
+    return list(torch.tensor_split(order, count_steps(len(labels), config.batch_size)))
 
 
 def sample_first_mirrored(n_images: int, seed: int) -> Tensor:
