@@ -82,7 +82,8 @@ With `--json` a command writes exactly one object to stdout, in success and fail
 ```
 
 `status` is `ok`, `partial` ([exit status](exit-status.md) 7) or `error`; each of `errors` has a
-`code`, a `message` and a `hint`. Numbers have full precision. Keys may be added; a key that is here keeps its
+`code`, a `message` and a `hint`. Numbers have full precision. Keys may be added; a key that is
+here keeps its
 meaning.
 """
 _ROWS_HEAD: Final = """\
@@ -92,7 +93,8 @@ box_height`, and `probabilities` a column `p_<label>` each.
 """
 _MODEL: Final = """\
 `.safetensors`: the weights, and JSON under the metadata key `fercli`. `.onnx`: one file; input
-`images` uint8 `[N, 48, 48]`, output `probabilities` float32 `[N, K]`, and the same JSON in `metadata_props`.
+`images` uint8 `[N, 48, 48]`, output `probabilities` float32 `[N, K]`, and the same JSON in
+`metadata_props`.
 """
 _DATASET: Final = """\
 One `.safetensors`: `images` uint8 `[N, 48, 48]`, `labels` uint8 `[N]`, `splits` uint8 `[N]`,

@@ -26,7 +26,7 @@ CONFIGS = {
         stem_width=8, widths=(16, 32), convolutions=3, dropout=0.0, flip_equivariant=True
     ),
     "separable": NetworkConfig(network="separable", stem_width=8, widths=(16, 32), dropout=0.0),
-    "seed": NetworkConfig(network="seed", dropout=0.0),
+    "notebook": NetworkConfig(network="notebook", dropout=0.0),
     "resnet18": NetworkConfig(network="resnet18", dropout=0.0),
     "vgg11_bn": NetworkConfig(network="vgg11_bn", dropout=0.0),
 }
@@ -38,7 +38,7 @@ def build(name: str, seed: int = 0) -> FaceNetwork:
     return network
 
 
-def test_the_seeds_network_is_the_seeds() -> None:
+def test_the_notebooks_network_is_the_notebooks() -> None:
     network = build_network(find_recipe("notebook").model, 7)
     kernels = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
     dense = [m.in_features for m in network.modules() if isinstance(m, nn.Linear)]
