@@ -26,7 +26,8 @@ def dependencies(group: str) -> tuple[str, ...]:
 def test(session: nox.Session, *arguments: str) -> None:
     """Install the package with its test tools and run pytest."""
     session.install(".[hub]", *dependencies("test"))
-    session.run("pytest", *arguments, *session.posargs, env={"TERM": "dumb"})
+    spread = ("-n", "auto", "--dist", "worksteal")
+    session.run("pytest", *spread, *arguments, *session.posargs, env={"TERM": "dumb"})
 
 
 @nox.session
