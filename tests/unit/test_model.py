@@ -306,3 +306,13 @@ def test_nothing_is_guessed_from_the_working_folder(trained: RunFolder, tmp_path
     # Tests have no bundled models, and ./runs is not looked at.
     with pytest.raises(ModelNotFoundError, match="base"):
         fercli.load()
+
+
+def test_a_read_only_array_is_no_reason_for_a_warning(trained: RunFolder, faces: Dataset) -> None:
+    model = fercli.load(trained.model)
+    crops = faces.images[:3].copy()
+    crops.flags.writeable = False
+
+    # Warnings are errors here.
+    assert len(model.predict(crops)) == 3
+    assert model.explain(crops[0]).label in model.labels

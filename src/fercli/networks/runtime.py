@@ -41,7 +41,8 @@ class TorchRuntime:
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]` for `[N, 48, 48]` uint8."""
         with torch.inference_mode():
-            batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+            # torch warns of arrays that it may not write to, as mapped files and Pillow give.
+            batch = torch.from_numpy(np.require(images, requirements=("C", "W"))).to(self.device)
             logits: Tensor = self.network(to_pixels(batch))
             probabilities = torch.softmax(logits.float() / self.metadata.temperature, dim=1)
         result: NDArray[np.float32] = probabilities.cpu().numpy()
