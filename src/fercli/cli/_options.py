@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from fercli.cli._completion import complete_model, complete_split
 from fercli.config import DEVICES, Option, is_device_name
 from fercli.errors import ConfigError
+from fercli.runs import RUNS
 from fercli.settings import OPTIONS, read_environment
 
 __all__ = [
@@ -24,8 +24,37 @@ __all__ = [
     "SplitOption",
     "build_parameters",
     "choose_device_name",
+    "complete_model",
+    "complete_run",
+    "complete_setting",
+    "complete_split",
     "drop_untyped",
 ]
+
+
+def complete_run() -> list[str]:
+    """Return the runs under `./runs`."""
+    return sorted(str(record.parent) for record in Path(RUNS).glob("*/run.json"))
+
+
+def complete_model() -> list[str]:
+    """Return the bundled models and the runs; a shell completes files where none fits."""
+    from fercli.model_files import list_bundled
+
+    return [*list_bundled(), *complete_run()]
+
+
+def complete_split() -> list[str]:
+    """Return the usual splits; data of one's own may have others."""
+    return ["train", "public", "private", "test", "validation"]
+
+
+def complete_setting(incomplete: str) -> list[str]:
+    """Return the keys of `--set`, each with its `=`, and once one is typed, its values."""
+    name, equals, _ = incomplete.partition("=")
+    if equals and name in OPTIONS:
+        return [f"{name}={value}" for value in OPTIONS[name].values]
+    return [f"{one.name}=" for one in OPTIONS.values() if not one.is_internal]
 
 
 def build_option(one: Option, *, by_recipe: bool = False) -> Any:  # noqa: ANN401  # Typer's is private
@@ -88,8 +117,14 @@ DataOption = Annotated[
         "Default: the prepared dataset in the data home.",
     ),
 ]
+
+
 DeviceOption = Annotated[str | None, build_option(OPTIONS["device"])]
+
+
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite what is already there.")]
+
+
 ModelArgument = Annotated[
     str | None,
     typer.Argument(
@@ -99,6 +134,8 @@ ModelArgument = Annotated[
         autocompletion=complete_model,
     ),
 ]
+
+
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -109,9 +146,13 @@ ModelOption = Annotated[
         autocompletion=complete_model,
     ),
 ]
+
+
 OutputFolderOption = Annotated[
     Path | None, typer.Option("--output", metavar="DIR", help="Write pictures and tables there.")
 ]
+
+
 SplitOption = Annotated[
     str | None,
     typer.Option(

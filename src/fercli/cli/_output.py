@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["Outcome", "Output", "build_envelope", "close_stdout", "follow_main"]
+    from fercli.metadata import ModelMetadata
+
+__all__ = [
+    "Outcome",
+    "Output",
+    "build_envelope",
+    "close_stdout",
+    "follow_main",
+    "warn_if_synthetic",
+]
+
 
 SCHEMA = 1
 
@@ -200,3 +210,14 @@ def close_stdout() -> None:
 def _list_errors(error: FercliError) -> list[dict[str, str]]:
     messages = error.problems if isinstance(error, ConfigError) else (error.message,)
     return [{"code": error.code, "message": text, "hint": error.hint} for text in messages]
+
+
+def warn_if_synthetic(output: Output, metadata: ModelMetadata) -> None:
+    """Warn that a model that is about to be used on real faces has only seen synthetic ones."""
+    from fercli.data.dataset import is_synthetic_source
+
+    if is_synthetic_source(metadata.source):
+        output.warn(
+            f"this model was trained on synthetic faces only ({metadata.source}); its results on "
+            "real faces are meaningless"
+        )

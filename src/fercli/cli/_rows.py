@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from fercli.cli._tables import print_table
+from fercli.cli._display import print_table
 from fercli.errors import ConfigError, OutputExistsError, RunFailedError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice

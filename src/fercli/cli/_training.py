@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from fercli.cli._display import print_pairs, watch_images, watch_training
 from fercli.cli._exit import find_status
 from fercli.cli._output import Outcome, Output
-from fercli.cli._progress import watch_images, watch_training
-from fercli.cli._tables import print_pairs
 from fercli.cli._train_request import choose_config, choose_data, find_changes, resolve_path
 from fercli.config import TrainConfig
 from fercli.errors import ConfigError, PeerLostError

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
+from fercli.cli._display import build_counts_table, print_pairs, print_table, watch_images
 from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
-from fercli.cli._progress import watch_images
-from fercli.cli._tables import build_counts_table, print_pairs, print_table
 from fercli.names import safe_name
 from fercli.results import CheckResult, to_json
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._completion import complete_model
+from fercli.cli._display import print_pairs, print_table, watch_images
 from fercli.cli._options import (
     DataOption,
     DeviceOption,
@@ -17,10 +17,9 @@ from fercli.cli._options import (
     OutputFolderOption,
     SplitOption,
     choose_device_name,
+    complete_model,
 )
 from fercli.cli._output import Outcome, Output
-from fercli.cli._progress import watch_images
-from fercli.cli._tables import print_pairs, print_table
 from fercli.errors import ConfigError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice

@@ -10,10 +10,9 @@ import typer
 
 import fercli
 from fercli.cli._command import register
+from fercli.cli._display import print_pairs, watch_images, watch_training
 from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
 from fercli.cli._output import Outcome, Output
-from fercli.cli._progress import watch_images, watch_training
-from fercli.cli._tables import print_pairs
 from fercli.cli.evaluate import show_evaluation
 
 if TYPE_CHECKING:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from fercli.cli._command import register
+from fercli.cli._display import print_pairs, watch_bytes, watch_images
 from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
-from fercli.cli._prepared import show_prepared, write_prepared
-from fercli.cli._progress import watch_bytes, watch_images
-from fercli.cli._tables import print_pairs
+from fercli.cli.prepare import show_prepared, write_prepared
 from fercli.errors import DataError
 from fercli.results import to_json
 

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from fercli.cli._command import register
+from fercli.cli._display import (
+    build_scores_table,
+    describe_accuracy,
+    print_pairs,
+    print_table,
+    watch_images,
+)
 from fercli.cli._options import (
     DataOption,
     DeviceOption,
@@ -17,15 +24,7 @@ from fercli.cli._options import (
     SplitOption,
     choose_device_name,
 )
-from fercli.cli._origin import warn_if_synthetic
-from fercli.cli._output import Outcome, Output
-from fercli.cli._progress import watch_images
-from fercli.cli._tables import (
-    build_scores_table,
-    describe_accuracy,
-    print_pairs,
-    print_table,
-)
+from fercli.cli._output import Outcome, Output, warn_if_synthetic
 from fercli.errors import ConfigError, VerificationError
 from fercli.results import EvaluationResult
 from fercli.runs import RunFolder

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from fercli.cli._command import register
+from fercli.cli._display import print_pairs, print_table
 from fercli.cli._exit import ExitStatus
 from fercli.cli._options import DeviceOption, ForceOption, ModelOption, choose_device_name
 from fercli.cli._output import Outcome, Output
-from fercli.cli._tables import print_pairs, print_table
 from fercli.errors import ConfigError, ImageDecodeError, ImageRefusedError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._completion import complete_model
-from fercli.cli._options import DataOption, ForceOption
+from fercli.cli._display import print_pairs, watch_images
+from fercli.cli._options import DataOption, ForceOption, complete_model
 from fercli.cli._output import Outcome, Output
-from fercli.cli._progress import watch_images
-from fercli.cli._tables import print_pairs
 from fercli.errors import ConfigError, DatasetNotFoundError
 from fercli.results import to_json
 from fercli.storage import check_apart, check_output

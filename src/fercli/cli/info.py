@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._completion import complete_model
-from fercli.cli._options import ForceOption
+from fercli.cli._display import print_pairs
+from fercli.cli._options import ForceOption, complete_model
 from fercli.cli._output import Outcome, Output
-from fercli.cli._tables import print_pairs
 from fercli.errors import ConfigError, FercliError
 from fercli.storage import check_apart, check_output, write_text
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fercli.cli._command import register
+from fercli.cli._display import print_pairs, print_table, watch_bytes
 from fercli.cli._output import Outcome, Output
-from fercli.cli._progress import watch_bytes
-from fercli.cli._tables import print_pairs, print_table
 from fercli.detectors import DETECTORS, DetectorWeights
 from fercli.errors import ConfigError, DownloadError, OutputExistsError
 from fercli.names import safe_name

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from fercli.cli._command import register
+from fercli.cli._display import Report, watch_images
 from fercli.cli._exit import ExitStatus
 from fercli.cli._options import (
     DeviceOption,
@@ -22,11 +23,8 @@ from fercli.cli._options import (
     choose_device_name,
     drop_untyped,
 )
-from fercli.cli._origin import warn_if_synthetic
-from fercli.cli._output import Outcome, Output
-from fercli.cli._pictures import WantedPictures
-from fercli.cli._prediction_summary import PredictionSummary
-from fercli.cli._progress import Report, watch_images
+from fercli.cli._output import Outcome, Output, warn_if_synthetic
+from fercli.cli._predicted import PredictionSummary, WantedPictures
 from fercli.cli._rows import FORMATS, Target, choose_target, open_rows, print_summary
 from fercli.config import PredictConfig, list_options
 from fercli.detectors import choose_weights

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
+from fercli.cli._display import build_counts_table, print_pairs, print_table, watch_images
 from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
-from fercli.cli._prepared import show_prepared, write_prepared
-from fercli.cli._progress import watch_images
-from fercli.errors import ConfigError
+from fercli.errors import ConfigError, DatasetLayoutError
 from fercli.ranges import find_unknown_choice
-from fercli.results import to_json
+from fercli.results import PrepareResult, to_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fercli.data import Dataset
     from fercli.data.ferplus import Votes
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "show_prepared", "write_prepared"]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -141,3 +143,42 @@ def _read_votes(labels: str, ferplus: Path | None, classes: int, *, soft: bool) 
     if problems:
         raise ConfigError(*problems)
     return None if ferplus is None else read_votes(ferplus)
+
+
+def write_prepared(output: Output, dataset: Dataset, notes: list[str], path: Path) -> PrepareResult:
+    """Write a dataset, and say what a user should know about it.
+
+    Raises:
+        DatasetLayoutError: There is no image in it.
+    """
+    from fercli.data import find_warnings, save_dataset
+
+    if not dataset.n_images:
+        message = f"of {dataset.source} no image is left"
+        raise DatasetLayoutError(message, hint="nothing was written; leave less out")
+    save_dataset(path, dataset)
+    result = PrepareResult(
+        output=str(path),
+        n_images=dataset.n_images,
+        counts=dataset.count(),
+        sha256=dataset.sha256,
+        official=dataset.is_official,
+        dropped=dict(dataset.dropped),
+        warnings=[*notes, *find_warnings(dataset)],
+    )
+    for warning in result.warnings:
+        output.warn(warning)
+    return result
+
+
+def show_prepared(console: Console, result: PrepareResult) -> None:
+    """Show the counts of a dataset, what was left out, and where it is."""
+    print_table(console, build_counts_table(result.counts))
+    pairs = {
+        "images": f"{result.n_images:,}",
+        **{f"left out: {name}": f"{number:,}" for name, number in result.dropped.items()},
+        "complete FER2013": "yes" if result.official else "no",
+        "sha256": result.sha256,
+        "written to": result.output,
+    }
+    print_pairs(console, pairs)

@@ -11,8 +11,14 @@ from typing import Annotated, Any, Final
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._completion import complete_run, complete_setting
-from fercli.cli._options import DataOption, ForceOption, build_parameters, drop_untyped
+from fercli.cli._options import (
+    DataOption,
+    ForceOption,
+    build_parameters,
+    complete_run,
+    complete_setting,
+    drop_untyped,
+)
 from fercli.cli._output import Outcome, Output, follow_main
 from fercli.cli._train_request import TrainRequest
 from fercli.cli._training import resume_run, start_run
