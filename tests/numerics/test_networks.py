@@ -12,7 +12,7 @@ from fercli.config import NETWORKS, NetworkConfig
 from fercli.errors import ConfigError
 from fercli.metadata import ModelMetadata
 from fercli.networks import FaceNetwork, build_network, count_parameters, initialize
-from fercli.networks.fusion import fuse
+from fercli.networks.batch_norm_fusion import fuse
 from fercli.networks.runtime import TorchRuntime, to_pixels
 from fercli.networks.whitening import compute_paired_filters
 from fercli.recipes import find_recipe

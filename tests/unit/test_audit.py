@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fercli.audit import check_dataset, summarize, write_findings
-from fercli.audit.near import find_near_twins
+from fercli.audit.near_duplicates import find_near_duplicates
 from fercli.data import Dataset, build_dataset, build_synthetic
 from fercli.data.dataset import take_images
 from fercli.data.drop import drop_images, parse_drops
@@ -96,7 +96,7 @@ def test_near_twins_are_found_through_light_and_mirrors(faces: Dataset) -> None:
     flat[1, 0, 0] = 10
     together = np.concatenate([images, brighter[None], mirrored[None].astype(np.uint8), flat])
 
-    found = find_near_twins(together, lambda _done, _total: None)
+    found = find_near_duplicates(together, lambda _done, _total: None)
 
     pairs = list(zip(found.first.tolist(), found.second.tolist(), found.mirrored, strict=True))
     assert pairs == [(3, 60, False), (7, 61, True)]
@@ -104,7 +104,7 @@ def test_near_twins_are_found_through_light_and_mirrors(faces: Dataset) -> None:
 
 
 def test_nothing_is_near_in_nothing() -> None:
-    found = find_near_twins(np.empty((0, 48, 48), dtype=np.uint8), lambda _done, _total: None)
+    found = find_near_duplicates(np.empty((0, 48, 48), dtype=np.uint8), lambda _done, _total: None)
 
     assert len(found.first) == 0
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fercli.audit.near import NearTwins, find_near_twins
+from fercli.audit.near_duplicates import NearDuplicates, find_near_duplicates
 from fercli.data.drop import find_conflicts, find_constants
-from fercli.data.duplicates import group_twins
+from fercli.data.duplicates import group_duplicates
 from fercli.data.ferplus import NOT_A_FACE, UNKNOWN, find_majority, join_votes
 from fercli.emotions import FERPLUS_LABELS
 from fercli.results import CheckResult, DuplicateCounts, FerPlusReport, NearCounts
@@ -42,7 +42,7 @@ class Audit:
     """[N], whether an image with the same pixels has another label."""
     constant: NDArray[np.bool_]
     """[N], whether all pixels of an image are the same."""
-    near: NearTwins | None
+    near: NearDuplicates | None
     """Pairs of different images that show nearly the same, if they were looked for."""
     votes: NDArray[np.int16] | None
     """[N, 10], the columns of FER+, if its votes were given."""
@@ -68,7 +68,7 @@ def check_dataset(
     """
     joined = None if votes is None else join_votes(votes, dataset)
     images = np.asarray(dataset.images)
-    groups = group_twins(images)
+    groups = group_duplicates(images)
     return Audit(
         dataset=dataset,
         groups=groups,
@@ -116,11 +116,11 @@ def _find_near(
     images: NDArray[np.uint8],
     groups: NDArray[np.intp],
     on_progress: Callable[[int, int | None], None],
-) -> NearTwins:
+) -> NearDuplicates:
     """Compare images that differ; one of each group stands for all."""
     distinct = np.flatnonzero(groups == np.arange(len(groups)))
-    found = find_near_twins(images[distinct], on_progress)
-    return NearTwins(
+    found = find_near_duplicates(images[distinct], on_progress)
+    return NearDuplicates(
         distinct[found.first], distinct[found.second], found.correlation, found.mirrored
     )
 
@@ -139,7 +139,7 @@ def _count_duplicates(dataset: Dataset, groups: NDArray[np.intp]) -> DuplicateCo
     )
 
 
-def _count_near(dataset: Dataset, groups: NDArray[np.intp], near: NearTwins) -> NearCounts:
+def _count_near(dataset: Dataset, groups: NDArray[np.intp], near: NearDuplicates) -> NearCounts:
     """Count pairs, and images of b with one in a; exact copies of either count with it."""
     left = np.concatenate([near.first, near.second])
     right = np.concatenate([near.second, near.first])

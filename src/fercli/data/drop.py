@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fercli.data.dataset import Dataset, take_images
-from fercli.data.duplicates import group_twins
+from fercli.data.duplicates import group_duplicates
 from fercli.errors import ConfigError
 from fercli.ranges import find_unknown_choice
 
@@ -47,7 +47,7 @@ def drop_images(dataset: Dataset, reasons: Sequence[str]) -> Dataset:
             stand there with another label. `leaks`: of train, and the same pixels stand in another
             split too. `duplicates`: copies within a split but the first.
     """
-    groups = group_twins(np.asarray(dataset.images))
+    groups = group_duplicates(np.asarray(dataset.images))
     found = {
         "constant": find_constants(dataset.images),
         "conflicts": find_conflicts(groups, dataset.labels),
@@ -71,7 +71,7 @@ def find_constants(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def find_conflicts(groups: NDArray[np.intp], labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return `[N]` bool: whether an image's group (of `group_twins`) has more than one label."""
+    """Return `[N]` bool: whether an image's group (of `group_duplicates`) has more than one label."""
     lowest = np.full(len(groups), 255, dtype=np.uint8)
     highest = np.zeros(len(groups), dtype=np.uint8)
     np.minimum.at(lowest, groups, labels)

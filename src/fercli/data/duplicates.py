@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["digest_images", "group_twins", "save_digests"]
+__all__ = ["digest_images", "group_duplicates", "save_digests"]
 
 
 def digest_images(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -39,7 +39,7 @@ def save_digests(path: Path, images: NDArray[np.uint8], dataset_sha256: str) -> 
     save_tensors(path, {"digests": np.unique(digest_images(images))}, metadata)
 
 
-def group_twins(images: NDArray[np.uint8]) -> NDArray[np.intp]:
+def group_duplicates(images: NDArray[np.uint8]) -> NDArray[np.intp]:
     """Return for each of images `[N, H, W]` the position of the first with the same pixels."""
     _, first, inverse = np.unique(digest_images(images), return_index=True, return_inverse=True)
     groups: NDArray[np.intp] = first[inverse]

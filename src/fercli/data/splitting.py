@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.data.duplicates import group_twins
+from fercli.data.duplicates import group_duplicates
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ def sample_splits(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArr
         labels: `[N]`; images of the same pixels go where the first of them is drawn.
     """
     generator = np.random.default_rng(_SEED)
-    groups = group_twins(images)
+    groups = group_duplicates(images)
     drawn = np.zeros(len(images), dtype=np.uint8)
     firsts = np.flatnonzero(groups == np.arange(len(groups)))
     for label in np.unique(labels):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fercli.evaluation.card import build_card, describe_training
 from fercli.evaluation.compare import (
     COMPARISON_FILES,
     Candidate,
@@ -16,6 +15,7 @@ from fercli.evaluation.diagram import plot_network
 from fercli.evaluation.evaluate import Evaluation, describe_scores, evaluate, record_scores
 from fercli.evaluation.explain import Explanation, explain
 from fercli.evaluation.files import FILES, write_files
+from fercli.evaluation.model_card import build_card, describe_training
 from fercli.evaluation.protocol import HELD_OUT, SELECTION, TRAINING, UNKNOWN, choose_split
 from fercli.evaluation.robustness import CORRUPTIONS, corrupt, measure_robustness
 

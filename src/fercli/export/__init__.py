@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fercli.export.choose import export_any, find_judging_split
+from fercli.export.ensemble import LabeledImages, join_models
 from fercli.export.export import (
     TOLERANCE,
     ParityImages,
@@ -10,7 +11,6 @@ from fercli.export.export import (
     export_model,
     export_quantized,
 )
-from fercli.export.join import LabeledImages, join_models
 from fercli.export.quantize import QuantizationImages
 
 __all__ = [

@@ -14,8 +14,8 @@ import numpy as np
 
 from fercli.data import build_synthetic, map_labels
 from fercli.errors import ConfigError, DatasetNotFoundError
+from fercli.export.ensemble import LabeledImages, join_models
 from fercli.export.export import ParityImages, export_model, export_quantized
-from fercli.export.join import LabeledImages, join_models
 from fercli.export.quantize import QuantizationImages
 from fercli.model_files import ModelFile, read_metadata
 

@@ -18,7 +18,7 @@ from fercli.export.quantize import QuantizationImages, quantize
 from fercli.inference import predict_in_batches
 from fercli.inference.onnx import OnnxRuntime
 from fercli.model_files import ModelFile, load_network
-from fercli.networks.fusion import fuse
+from fercli.networks.batch_norm_fusion import fuse
 from fercli.networks.runtime import TorchRuntime
 from fercli.results import ExportResult
 from fercli.runs import RunFolder, read_scores

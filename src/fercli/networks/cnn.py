@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fercli.networks.batch_norm_fusion import can_swap, fold_norm
 from fercli.networks.flip_equivariant import PairedConv2d, fold_pairs, pool_pairs, unfold_pairs
-from fercli.networks.fusion import can_swap, fold_norm
 from fercli.networks.whitening import compute_filters, compute_paired_filters
 
 if TYPE_CHECKING:

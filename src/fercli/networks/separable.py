@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fercli.networks.batch_norm_fusion import can_swap, fold_norm
 from fercli.networks.cnn import RegularizedCNN
-from fercli.networks.fusion import can_swap, fold_norm
 
 if TYPE_CHECKING:
     from fercli.config import NetworkConfig

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fercli.training.state import Progress, TrainingState
     from fercli.training.step import LabeledImages
 
-__all__ = ["choose_size", "run_epochs"]
+__all__ = ["choose_size", "run_epochs", "should_stop_early"]
 
 _SAVE_EVERY_S: Final = 120.0
 """Seconds between saves within an epoch: the most that a power cut can cost."""
@@ -112,6 +112,11 @@ def choose_size(config: TrainConfig, epoch: int) -> int:
     return config.sizes_px[epoch * len(config.sizes_px) // config.epochs]
 
 
+def should_stop_early(progress: Progress, config: TrainConfig) -> bool:
+    """Return whether `patience` epochs have passed without a better validation accuracy."""
+    return 0 < config.patience <= progress.epoch - progress.best_epoch
+
+
 def _run_epoch(state: TrainingState, loop: _Loop) -> int:
     """Run what is left of an epoch; return the signal that stopped it, or 0."""
     progress, config, callbacks = state.progress, loop.config, loop.callbacks
@@ -134,7 +139,9 @@ def _run_epoch(state: TrainingState, loop: _Loop) -> int:
         last = progress.step == loop.n_steps
         due = progress.step % stride == 0 or last
         save_due = time.perf_counter() - saved_at > _SAVE_EVERY_S
-        stopped_by, save_due = _agree(state, callbacks.should_stop(), save_due=save_due, due=due)
+        stopped_by, save_due = _agree_across_processes(
+            state, callbacks.should_stop(), save_due=save_due, due=due
+        )
         if due or stopped_by or save_due:
             loss_sum, n_correct = state.group.all_reduce_sum(sums).tolist()
             progress.loss_sum, progress.n_correct = loss_sum, round(n_correct)
@@ -178,7 +185,9 @@ def _step(state: TrainingState, loop: _Loop, batch: Tensor) -> Tensor:
     return torch.stack([loss_sum, right])
 
 
-def _agree(state: TrainingState, stopped_by: int, *, save_due: bool, due: bool) -> tuple[int, bool]:
+def _agree_across_processes(
+    state: TrainingState, stopped_by: int, *, save_due: bool, due: bool
+) -> tuple[int, bool]:
     """Return what a group stops and saves for: together, or some would wait for ever."""
     if state.group.size == 1:
         return stopped_by, save_due
@@ -225,8 +234,7 @@ def _end_epoch(state: TrainingState, loop: _Loop) -> None:
     progress.history.append(report)
     progress.epoch += 1
     progress.start_epoch()
-    out_of_patience = config.patience and progress.epoch - progress.best_epoch >= config.patience
-    progress.finished = progress.epoch >= config.epochs or bool(out_of_patience)
+    progress.finished = progress.epoch >= config.epochs or should_stop_early(progress, config)
     loop.callbacks.on_epoch(report)
 
 

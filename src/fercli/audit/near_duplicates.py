@@ -19,7 +19,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LEAST_CORRELATION", "NearTwins", "find_near_twins"]
+__all__ = ["LEAST_CORRELATION", "NearDuplicates", "find_near_duplicates"]
 
 LEAST_CORRELATION: Final = 0.96
 """From which on two images count as nearly the same."""
@@ -30,7 +30,7 @@ _LEAST_SPREAD: Final = 1.0
 
 
 @dataclass(frozen=True)
-class NearTwins:
+class NearDuplicates:
     """P pairs of different images that show nearly the same."""
 
     first: NDArray[np.intp]
@@ -43,9 +43,9 @@ class NearTwins:
     """[P], whether the second is like the first's mirror image."""
 
 
-def find_near_twins(
+def find_near_duplicates(
     images: NDArray[np.uint8], on_progress: Callable[[int, int | None], None]
-) -> NearTwins:
+) -> NearDuplicates:
     """Compare each image with each.
 
     Args:
@@ -68,7 +68,7 @@ def find_near_twins(
         on_progress(min(start + _BLOCK, n_images), n_images)
     if not parts:
         empty = np.empty(0, dtype=np.intp)
-        return NearTwins(empty, empty, np.empty(0, dtype=np.float32), np.empty(0, dtype=bool))
+        return NearDuplicates(empty, empty, np.empty(0, dtype=np.float32), np.empty(0, dtype=bool))
     return _keep_best(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -89,11 +89,11 @@ def _keep_best(
     second: NDArray[np.intp],
     correlation: NDArray[np.float32],
     mirrored: NDArray[np.bool_],
-) -> NearTwins:
+) -> NearDuplicates:
     """Return pairs in order; a symmetric face found both ways counts once, as it fits better."""
     order = np.lexsort((-correlation, second, first))
     first, second = first[order], second[order]
     fresh = np.ones(len(order), dtype=bool)
     fresh[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
     order = order[fresh]
-    return NearTwins(first[fresh], second[fresh], correlation[order], mirrored[order])
+    return NearDuplicates(first[fresh], second[fresh], correlation[order], mirrored[order])
