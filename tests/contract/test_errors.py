@@ -53,4 +53,4 @@ def test_each_status_is_documented() -> None:
     page = EXIT_STATUS_PAGE.read_text(encoding="utf-8")
 
     for status in ExitStatus:
-        assert re.search(rf"^\| {int(status)} \|", page, re.MULTILINE), status
+        assert re.search(rf"^\| `{int(status)}` \|", page, re.MULTILINE), status

@@ -84,7 +84,7 @@ def test_a_first_copy_that_leaked_leaves_no_second(messy: Dataset) -> None:
     assert dropped.dropped == {"leaks": 4, "duplicates": 0}
 
 
-def test_near_twins_are_found_through_light_and_mirrors(faces: Dataset) -> None:
+def test_near_duplicates_are_found_through_light_and_mirrors(faces: Dataset) -> None:
     generator = np.random.default_rng(0)
     plain = np.array(faces.images[:60])
     # Textures of their own: synthetic faces resemble each other more than photographs do.

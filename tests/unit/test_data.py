@@ -208,7 +208,7 @@ def test_synthetic_is_seeded_and_grows() -> None:
         "train": 240, "public": 30, "private": 30,
     }  # fmt: skip
     assert small.is_synthetic
-    assert "drawn" in find_warnings(small)[0]
+    assert "synthetic" in find_warnings(small)[0]
     assert len(np.unique(small.images.reshape(300, -1), axis=0)) == 300
 
 

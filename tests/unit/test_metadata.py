@@ -299,7 +299,7 @@ def test_a_network_is_stored_as_it_is_configured() -> None:
 
     assert json.dumps(stored.to_json()) == json.dumps(dataclasses.asdict(config))
     assert stored.build_config(PATH) == config
-    changed = NetworkRecord.from_json(stored.to_json(), path=PATH).replace(name="seed")
+    changed = NetworkRecord.from_json(stored.to_json(), path=PATH).replace(name="notebook")
     assert changed.to_json() == {**stored.to_json(), "network": "notebook"}
     with pytest.raises(ModelFileError, match="does not know the network's 'depth'"):
         stored.replace(settings={"depth": 3}).build_config(PATH)
@@ -318,3 +318,18 @@ def test_scores_read_alone() -> None:
     assert ScoreRecord.from_json(score, path=PATH).accuracy == score["accuracy"]
     with pytest.raises(ModelFileError, match="two numbers"):
         ScoreRecord.from_json({**score, "accuracy_ci95": [0.5]}, path=PATH)
+
+
+def test_former_names_are_read_as_todays() -> None:
+    run = load("run")
+    run["config"] |= {"network": "seed", "recipe": "seed"}
+    model = load("model")
+    model["network"]["network"] = "seed"
+
+    record = RunRecord.from_json(run, path=PATH)
+    metadata = ModelMetadata.from_json(model, path=PATH)
+
+    assert (record.config["network"], record.config["recipe"]) == ("notebook", "notebook")
+    assert metadata.network.name == "notebook"
+    assert record.to_json() == run
+    assert metadata.to_json() == model

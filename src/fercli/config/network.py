@@ -29,7 +29,7 @@ class NetworkConfig:
 
     network: str = option(
         "cnn",
-        choices=tuple(NETWORKS),
+        choices=NETWORKS,
         flag="--network",
         help="The network.",
         details="`cnn` is ours, sized by the fields below; `separable` is the same of depthwise "

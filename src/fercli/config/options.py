@@ -9,7 +9,7 @@ would be a heavy import for what `dataclasses` and 100 lines do.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar, Unpack, get_type_hints
 
@@ -41,7 +41,7 @@ class Declaration(TypedDict, total=False):
     """What a value must be less than."""
     off: float
     """The one value outside the range that is allowed; it switches something off."""
-    choices: tuple[str, ...]
+    choices: Collection[str]
     """The only words allowed."""
     suggestions: tuple[str, ...]
     """Words that a shell completes where others are allowed, too."""
@@ -76,7 +76,7 @@ class Option:
     @property
     def values(self) -> tuple[str, ...]:
         """The words that a shell completes."""
-        return self.declared.get("choices", ()) or self.declared.get("suggestions", ())
+        return tuple(self.declared.get("choices", ())) or self.declared.get("suggestions", ())
 
     @property
     def range(self) -> str:

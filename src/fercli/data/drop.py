@@ -71,7 +71,7 @@ def find_constants(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def find_conflicts(groups: NDArray[np.intp], labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return `[N]` bool: whether an image's group (of `group_duplicates`) has more than one label."""
+    """Return `[N]` bool: whether a group of duplicates has more than one label."""
     lowest = np.full(len(groups), 255, dtype=np.uint8)
     highest = np.zeros(len(groups), dtype=np.uint8)
     np.minimum.at(lowest, groups, labels)
