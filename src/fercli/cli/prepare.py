@@ -93,7 +93,7 @@ def prepare_command(
       fer data prepare archive.zip --output faces.safetensors
       fer data prepare fer2013.csv --drop leaks,duplicates --output clean.safetensors
       fer data prepare fer2013.csv --labels ferplus --ferplus fer2013new.csv --soft
-      fer data prepare synthetic:1000 --output drawn.safetensors --json
+      fer data prepare synthetic:1000 --output synthetic.safetensors --json
     """
     from fercli.data import check_source, list_source_files, load_source
     from fercli.data.drop import drop_images, parse_drops
