@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from fercli.runs import RunFolder
 
 __all__ = ["explain_failures"]
+
+_OUT_OF_MEMORY: Final = (
+    "not enough memory",
+    "allocate memory",
+    "out of memory",
+    "_STATUS_ALLOC_FAILED",
+)
+"""Words of plain RuntimeErrors: the CPU's allocator's, which differ by system, those of CUDA's
+driver and of MPS, and those of cuDNN, cuBLAS and the like."""
 
 
 @contextmanager
@@ -42,8 +51,7 @@ def explain_failures(run: RunFolder, config: TrainConfig) -> Iterator[None]:
 def _is_out_of_memory(reason: RuntimeError | MemoryError) -> bool:
     if isinstance(reason, torch.OutOfMemoryError | MemoryError):
         return True
-    # The CPU's allocator raises a plain RuntimeError, in words that differ by system.
-    return any(words in str(reason) for words in ("not enough memory", "allocate memory"))
+    return any(words in str(reason) for words in _OUT_OF_MEMORY)
 
 
 def _name_last_state(run: RunFolder, advice: str) -> str:
