@@ -21,6 +21,7 @@ from fercli.images import load_image
 from fercli.inference.onnx import OnnxRuntime
 from fercli.prediction import FilePrediction, predict_files
 from fercli.prediction.outputs import OutputFolder, Sorter
+from fercli.prediction.predict import describe_faces
 from fercli.results import PredictionRow
 from fercli.storage import open_partial
 
@@ -156,6 +157,19 @@ def test_uncertain(run: Run, trained: RunFolder, face_files: Path) -> None:
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert {row["label"] for row in rows} == {"uncertain"}
     assert all(row["probabilities"] for row in rows)
+
+
+def test_a_confidence_at_the_threshold_keeps_its_label() -> None:
+    row = np.array([[0.25, 0.6, 0.15]], dtype=np.float32)
+    confidence = float(row[0, 1])
+    labels = ("angry", "happy", "sad")
+
+    (at,) = describe_faces(row, labels, confidence)
+    (above,) = describe_faces(row, labels, float(np.nextafter(confidence, 1)))
+
+    assert at[:2] == ("happy", confidence)
+    assert above[:2] == ("uncertain", confidence)
+    assert above[2] == dict(zip(labels, map(float, row[0]), strict=True))
 
 
 def test_refusals(run: Run, trained: RunFolder, face_files: Path, tmp_path: Path) -> None:

@@ -38,6 +38,20 @@ def test_labels_that_are_neither_true_nor_said_have_no_score() -> None:
     assert scores.macro_f1 == pytest.approx((4 / 5 + 2 / 3) / 2)
 
 
+def test_a_label_counts_whether_it_occurs_once_or_is_only_said() -> None:
+    # Label 0 occurs once and is missed, 4 once and is found, 5 is said once and never true.
+    labels = np.array([3, 3, 3, 4, 0], dtype=np.uint8)
+    probabilities = np.eye(7, dtype=np.float32)[[3, 3, 5, 4, 3]]
+
+    scores = compute_scores(probabilities, labels, LABELS)
+
+    assert scores.macro_f1 == pytest.approx((0 + 2 / 3 + 1 + 0) / 4)
+    assert scores.macro_precision == pytest.approx((0 + 2 / 3 + 1 + 0) / 4)
+    assert scores.macro_recall == pytest.approx((0 + 2 / 3 + 1 + 0) / 4)
+    assert scores.balanced_accuracy == pytest.approx((0 + 2 / 3 + 1) / 3)
+    assert scores.weighted_f1 == pytest.approx((0 + 3 * 2 / 3 + 1) / 5)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_agree_with_brute_force(seed: int) -> None:
     probabilities, labels = draw(200, seed)

@@ -175,6 +175,34 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
             load_image(tmp_path / name)
 
 
+def test_a_file_over_one_gib_is_refused_unread(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+
+    def read(_descriptor: int, size: int) -> bytes:
+        asked.append(size)
+        return b""
+
+    # Holes: neither file takes space on the disk.
+    for name, size in (("over.png", 2**30 + 1), ("at.png", 2**30)):
+        with (tmp_path / name).open("wb") as stream:
+            stream.truncate(size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", read)
+        with pytest.raises(ImageRefusedError) as refusal:
+            load_image(tmp_path / "over.png")
+        asked_over = list(asked)
+        with pytest.raises(ImageDecodeError) as other:
+            load_image(tmp_path / "at.png")
+
+    assert refusal.value.message == "larger than 1073741824 bytes"
+    assert asked_over == []
+    assert asked[0] == 2**30
+    assert not isinstance(other.value, ImageRefusedError)
+
+
 def test_crops(gray: Any) -> None:
     assert to_face_crop(gray) is gray
     assert to_face_crop(np.zeros((1, 1), dtype=np.uint8)).shape == (48, 48)

@@ -12,6 +12,7 @@ from fercli.storage import (
     check_output,
     digest_tensors,
     load_tensors,
+    map_tensors,
     open_atomically,
     save_tensors,
     write_json,
@@ -136,3 +137,35 @@ def test_tensors_that_numpy_has_no_type_for_are_refused(tmp_path: Path, kind: st
 
     with pytest.raises(ModelFileError, match=f"unexpected type {kind}"):
         load_tensors(path, ModelFileError)
+
+
+def test_mapped_tensors_are_of_the_types_that_are_stored(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    stored: dict[str, Any] = {
+        "bytes": np.arange(5, dtype=np.uint8),
+        "rows": np.array([[7, -8]], dtype=np.int32),
+        "shares": np.array([0.25, 0.75], dtype=np.float32),
+    }
+    save_tensors(path, stored, {"kind": "test"})
+
+    mapped = map_tensors(path, ModelFileError)
+
+    assert {name: array.dtype for name, array in mapped.items()} == {
+        name: array.dtype for name, array in stored.items()
+    }
+    for name, array in stored.items():
+        assert np.array_equal(mapped[name], array)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [(np.float64, "F64"), (np.int64, "I64"), (np.uint16, "U16"), (np.bool_, "BOOL")],
+)
+def test_a_mapped_tensor_of_another_type_is_refused(tmp_path: Path, dtype: Any, kind: str) -> None:
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, {"labels": np.zeros(4, dtype=dtype)}, {"kind": "test"})
+
+    with pytest.raises(ModelFileError) as refusal:
+        map_tensors(path, ModelFileError)
+
+    assert refusal.value.message == f"{path}: tensor 'labels' has the unexpected type {kind}"
