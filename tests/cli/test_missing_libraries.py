@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import Result
+
+import fercli
+from fercli.dependencies import explain_missing
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
+    from fercli.runs import RunFolder
+
+Run = Callable[..., Result]
+RunJson = Callable[..., dict[str, Any]]
+Hide = Callable[[str], None]
+
+
+@pytest.fixture
+def hide(monkeypatch: pytest.MonkeyPatch) -> Hide:
+    """Make a library look as if it was not installed; others that are loaded keep it."""
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, _path: Sequence[str] | None, _target: object) -> ModuleSpec | None:
+            if name.partition(".")[0] in hidden:
+                message = f"No module named {name!r}"
+                raise ModuleNotFoundError(message, name=name)
+            return None
+
+    hidden: set[str] = set()
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+
+    def call(library: str) -> None:
+        hidden.add(library)
+        for name in list(sys.modules):
+            if name.partition(".")[0] == library:
+                monkeypatch.delitem(sys.modules, name)
+
+    return call
+
+
+def test_photos_without_opencv(run: Run, trained: RunFolder, photo: Path, hide: Hide) -> None:
+    hide("cv2")
+
+    result = run("predict", photo, "--model", trained.onnx, "--output", "rows.csv")
+
+    assert result.exit_code == 5
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-2:] == [
+        "error: OpenCV cannot be imported (No module named 'cv2')",
+        "hint: pip install 'opencv-python-headless<5'; face crops need none: --faces whole",
+    ]
+    assert not Path("rows.csv").exists()
+    assert run("predict", photo, "--model", trained.onnx, "--faces", "whole").exit_code == 0
+
+
+def test_faces_need_no_opencv(run: Run, trained: RunFolder, face_files: Path, hide: Hide) -> None:
+    hide("cv2")
+
+    assert run("predict", face_files, "--model", trained.onnx).exit_code == 0
+
+
+def test_parquet_without_pyarrow(
+    run: Run, trained: RunFolder, face_files: Path, hide: Hide
+) -> None:
+    hide("pyarrow")
+
+    result = run("predict", face_files, "--model", trained.onnx, "--output", "rows.parquet")
+
+    assert result.exit_code == 5
+    assert result.stderr.splitlines()[-2:] == [
+        "error: pyarrow, which writes Parquet, cannot be imported (No module named 'pyarrow')",
+        "hint: pip install 'fercli[parquet]'",
+    ]
+    assert list(Path().glob("rows*")) == []
+
+
+@pytest.mark.parametrize(
+    ("library", "consequence", "hint"),
+    [
+        ("matplotlib", ", so pictures cannot be drawn", "pip install matplotlib"),
+        ("sklearn", "", "pip install scikit-learn"),
+    ],
+)
+def test_scores_without_a_library(
+    run: Run, trained: RunFolder, hide: Hide, library: str, consequence: str, hint: str
+) -> None:
+    hide(library)
+
+    result = run("evaluate", trained.onnx, "--data", "synthetic:100", "--output", "scores")
+
+    assert result.exit_code == 5
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-2:] == [
+        f"error: {library} cannot be imported (No module named {library!r}){consequence}",
+        f"hint: {hint}",
+    ]
+    assert not Path("scores").exists()
+
+
+def test_images_without_pillow(
+    run_json: RunJson, trained: RunFolder, face_files: Path, hide: Hide
+) -> None:
+    hide("PIL")
+
+    envelope = run_json("predict", face_files, "--model", trained.onnx, status=5)
+
+    (error,) = envelope["errors"]
+    assert error == {
+        "code": "dependency-missing",
+        "message": "PIL cannot be imported (No module named 'PIL')",
+        "hint": "pip install pillow",
+    }
+
+
+def test_hints_name_packages_that_fercli_asks_for() -> None:
+    root = Path(fercli.__file__).parent
+    project = tomllib.loads((root.parents[1] / "pyproject.toml").read_text())["project"]
+    packages = {re.split(r"[<>=~]", text)[0] for text in project["dependencies"]}
+    packages |= {f"fercli[{extra}]" for extra in project["optional-dependencies"]}
+    modules = ("PIL", "cv2", "huggingface_hub", "pyarrow", "sklearn", "numpy", "pandas", "scipy")
+    hints = [explain_missing(name, ImportError(name)).hint for name in modules]
+
+    texts = [*hints, *(path.read_text(encoding="utf-8") for path in root.rglob("*.py"))]
+
+    named = [words for text in texts for words in re.findall(r"pip install ([^\"{;,\n]+)", text)]
+    asked = {re.split(r"[<>=~]", word.strip("'`"))[0] for words in named for word in words.split()}
+    assert len(named) > len(hints) + 4
+    assert asked - packages == set()
+
+
+def test_info_names_what_is_missing(
+    run: Run, run_json: RunJson, hide: Hide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(name: str) -> str:
+        if name in {"opencv-python-headless", "pillow"}:
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr("importlib.metadata.version", find)
+    for library in ("torch", "onnxruntime"):
+        hide(library)
+
+    data = run_json("info")["data"]
+    shown = run("info")
+
+    assert data["problems"] == [
+        "pillow is not installed",
+        "opencv-python-headless is not installed",
+        "torch cannot be imported (No module named 'torch'): no training",
+        (
+            "onnxruntime cannot be imported (No module named 'onnxruntime'): no ONNX models "
+            "(pip install onnxruntime)"
+        ),
+    ]
+    assert data["versions"]["pillow"] is None
+    assert data["versions"]["numpy"] == version("numpy")
+    assert data["providers"] == []
+    assert [device["device"] for device in data["devices"]] == ["cpu"]
+    assert shown.exit_code == 0
+    assert shown.stderr.splitlines() == [f"warning: {text}" for text in data["problems"]]
+
+
+def test_info_names_a_torchvision_that_does_not_fit(run_json: RunJson, hide: Hide) -> None:
+    hide("torchvision")
+
+    problems = run_json("info")["data"]["problems"]
+
+    assert problems == [
+        "torchvision does not fit this torch (No module named 'torchvision'): install both together"
+    ]
