@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from typer.testing import Result
 
 from fercli.config import NetworkConfig
+from fercli.data import build_dataset, build_synthetic, save_dataset
 from fercli.emotions import LABELS
 from fercli.model_files import load_network, save_model
 from fercli.runs import RunFolder
@@ -98,12 +100,45 @@ def test_require(run: Run, trained: RunFolder, dataset_path: Path) -> None:
     assert run(*words, "--require", "loss=2").exit_code == 2
 
 
-def test_missing_models_and_splits(run: Run, trained: RunFolder, dataset_path: Path) -> None:
+def test_missing_models_and_data(run: Run, trained: RunFolder) -> None:
     assert run("evaluate").exit_code == 4
     assert run("evaluate", "nothing.onnx").exit_code == 4
     assert run("evaluate", trained.onnx).exit_code == 3
-    result = run("evaluate", trained.onnx, "--data", dataset_path, "--split", "validation")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+@pytest.mark.parametrize(
+    ("kept", "split", "sentence"),
+    [
+        ("train public private", "validation", "no complete validation split; it has {}"),
+        ("train public", "test", "no complete test split; it has {}"),
+        ("train", None, "no split to score on; it has {}"),
+        ("", None, "no split to score on; it has no images"),
+    ],
+    ids=["unknown", "half", "only-train", "empty"],
+)
+def test_a_wrong_split_names_those_that_there_are(
+    run: Run, trained: RunFolder, command: str, kept: str, split: str | None, sentence: str
+) -> None:
+    drawn = build_synthetic(60)
+    rows = np.isin(drawn.splits, [drawn.split_names.index(name) for name in kept.split()])
+    names = ("images", "labels", "splits", "source_row")
+    dataset = build_dataset(
+        {name: getattr(drawn, name)[rows] for name in names},
+        label_names=drawn.label_names, split_names=drawn.split_names, source="mine",
+    )  # fmt: skip
+    save_dataset(Path("mine.safetensors"), dataset)
+    models = [trained.onnx] if command == "evaluate" else [trained.onnx, trained.model]
+    asked = ["--split", split] if split else []
+
+    result = run(command, *models, "--data", "mine.safetensors", *asked)
+
     assert result.exit_code == 3
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-2:] == [
+        f"error: the dataset mine has {sentence.format(', '.join(kept.split()))}",
+        "hint: choose one of these with --split",
+    ]
 
 
 def test_test_means_public_and_private_together(

@@ -167,6 +167,62 @@ def test_precedence(run_json: RunJson, dataset_path: Path, monkeypatch: pytest.M
     assert (config["erasing"], config["device"]) == (0.5, "cpu")
 
 
+NO_CONFIG = "cannot be read as a configuration"
+NO_RUN = "is not the run.json of a run"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("missing.toml", None, "missing.toml: No such file or directory"),
+        ("missing.json", None, "missing.json: No such file or directory"),
+        (".", None, ".: Is a directory"),
+        ("folder.json/", None, "folder.json: Is a directory"),
+        (
+            "my.toml",
+            b"epochs = = 3\n",
+            f"my.toml {NO_CONFIG} (Invalid value (at line 1, column 10))",
+        ),
+        ("torn.json", b"", f"torn.json {NO_CONFIG} (Expecting value: line 1 column 1 (char 0))"),
+        (
+            "odd.json",
+            b'{"epochs": 3}',
+            f"odd.json {NO_RUN} (odd.json: it is not a run of fercli's)",
+        ),
+        (
+            "my.toml",
+            b"\xff",
+            (
+                f"my.toml {NO_CONFIG} ('utf-8' codec can't decode byte 0xff in position 0: "
+                "invalid start byte)"
+            ),
+        ),
+        (
+            "list.json",
+            b"[3]",
+            f"list.json {NO_RUN} (list.json: what it says of itself must be an object, not a list)",
+        ),
+    ],
+)
+def test_a_config_that_cannot_be_read_says_why(
+    run: Run, run_json: RunJson, name: str, content: bytes | None, sentence: str
+) -> None:
+    if content is not None:
+        Path(name).write_bytes(content)
+    elif name.endswith("/"):
+        Path(name).mkdir()
+    words = ["train", "--data", "synthetic:100", "--config", name, "--output", "new"]
+
+    result = run(*words)
+    (error,) = run_json(*words, status=2)["errors"]
+
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == f"error: {sentence}\n"
+    assert error == {"code": "config", "message": sentence, "hint": ""}
+    assert not Path("new").exists()
+
+
 def test_a_key_in_two_tables_is_refused(run: Run, dataset_path: Path) -> None:
     Path("my.toml").write_text("[a]\nepochs = 3\n[b]\nepochs = 4\n")
 
