@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
 from fercli.errors import RunFailedError
 from fercli.runs import RunFolder
 from fercli.storage import read_tensor_header
 
+Run = Callable[..., Result]
 Start = Callable[..., subprocess.Popen[str]]
 
 KILLS = 24
@@ -29,6 +33,56 @@ TRAIN = [
 
 def digest(run: RunFolder) -> str:
     return str(read_tensor_header(run.model, RunFailedError)["sha256"])
+
+
+STRUCK = """
+import os, signal, sys
+from pathlib import Path
+from fercli.data import load_data
+from fercli.runs import RunFolder
+from fercli.settings import build_config
+from fercli.training import Callbacks, train
+
+steps = 0
+
+def strike():
+    global steps
+    steps += 1
+    if steps == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+config = build_config({"recipe": "fast", "epochs": 3, "batch_size": 24, "widths": (8,),
+                       "stem_width": 4, "sizes_px": (48,), "dropout": 0.3, "device": "cpu"})
+callbacks = Callbacks(should_stop=strike)
+train(load_data("synthetic:120"), config, RunFolder(Path("cut")), data="synthetic:120",
+      callbacks=callbacks)
+"""
+"""Trains, and kills itself after so many steps: four of them are an epoch."""
+
+
+def test_killed_in_an_epoch_a_run_goes_on_from_the_one_before(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Exports take seconds, and nothing here looks at them.
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    cut = RunFolder(Path("cut"))
+    struck = subprocess.run(
+        [sys.executable, "-c", STRUCK, "6"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    had_model = cut.model.exists()
+
+    resumed = run("train", "--resume", "cut")
+    whole = run("train", "--config", cut.record, "--output", "whole")
+
+    assert struck.returncode == -signal.SIGKILL, struck.stderr
+    assert not had_model
+    assert resumed.exit_code == whole.exit_code == 0
+    assert "resumed from step-000000004.safetensors: 1 epochs, 0 steps\n" in resumed.stderr
+    assert digest(cut) == digest(RunFolder(Path("whole")))
+    assert cut.metrics.read_text().count("\n") == 3 + 1
 
 
 @pytest.mark.slow
