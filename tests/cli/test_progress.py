@@ -131,11 +131,13 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     clock: list[float], read_lines: Callable[[], list[str]]
 ) -> None:
     with watch_images(Output(command="predict"), "reading") as report:
+        clock[0] += 14.5
         report(1, 3000)
-        clock[0] += 15.5
+        clock[0] += 1
         report(1500, 3000)
+        clock[0] += 14.5
         report(1600, 3000)
-        clock[0] += 15.5
+        clock[0] += 1
         report(2500, None)
 
     assert read_lines() == [
