@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fercli.cli._display import watch_bytes, watch_images, watch_training
 from fercli.cli._output import Output
-from fercli.cli._progress import watch_bytes, watch_images, watch_training
 from fercli.results import EpochReport
 from fercli.training import StepReport
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -152,8 +153,26 @@ def open_rows(target: Target, labels: tuple[str, ...], *, shown: bool) -> Iterat
             done = _find_written(target, stream, labels) if target.resume else set()
             if not target.resume:
                 stream.truncate(0)
-            with _open_format(target.kind, stream, labels) as (write, flush):
-                yield Rows(write, flush, done)
+            kept = stream.tell()
+            counted = itertools.count()
+            try:
+                with _open_format(target.kind, stream, labels) as (write, flush):
+                    yield Rows(_count_calls(write, counted), flush, done)
+            except BaseException:
+                if next(counted) == 0:
+                    # A header without a row is nothing that anybody would go on with.
+                    stream.truncate(kept)
+                raise
+
+
+def _count_calls(write: Write, counted: Iterator[int]) -> Write:
+    """Return a function that writes a row and counts it."""
+
+    def write_and_count(row: PredictionRow) -> None:
+        next(counted)
+        write(row)
+
+    return write_and_count
 
 
 @contextlib.contextmanager
