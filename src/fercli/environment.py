@@ -73,6 +73,8 @@ def _find_devices(problems: list[str]) -> list[dict[str, Any]]:
         devices.append({"device": "mps", "name": "Apple GPU"})
     try:
         import torchvision  # noqa: F401  # whether it can be imported is the question
+    except ModuleNotFoundError as reason:
+        problems.append(f"torchvision cannot be imported ({reason}): no networks of it")
     except (ImportError, RuntimeError, OSError) as reason:
         text = " ".join(str(reason).split())
         problems.append(f"torchvision does not fit this torch ({text}): install both together")

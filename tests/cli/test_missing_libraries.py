@@ -172,11 +172,11 @@ def test_info_names_what_is_missing(
     assert shown.stderr.splitlines() == [f"warning: {text}" for text in data["problems"]]
 
 
-def test_info_names_a_torchvision_that_does_not_fit(run_json: RunJson, hide: Hide) -> None:
+def test_info_names_a_torchvision_that_is_missing(run_json: RunJson, hide: Hide) -> None:
     hide("torchvision")
 
     problems = run_json("info")["data"]["problems"]
 
     assert problems == [
-        "torchvision does not fit this torch (No module named 'torchvision'): install both together"
+        "torchvision cannot be imported (No module named 'torchvision'): no networks of it"
     ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.evaluation.report import build_report
+from fercli.evaluation.report import build_report, import_jinja2
 from fercli.metrics import change_temperature
 from fercli.plots import (
     plot_confusion_matrix,
@@ -67,6 +67,8 @@ def write_files(evaluation: Evaluation, folder: Path) -> EvaluationResult:
     """
     files = {kind: folder / name for kind, name in FILES.items()}
     check_apart(files.values(), evaluation.sources)
+    # Before the first file: a page of older numbers must not stay beside new ones.
+    import_jinja2()
     drawn = _plot_all(evaluation)
     for kind, figure in drawn.items():
         save_figure(figure, files[kind])

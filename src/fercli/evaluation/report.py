@@ -12,13 +12,14 @@ from fercli.runs import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     import numpy as np
     from numpy.typing import NDArray
 
     from fercli.evaluation.evaluate import Evaluation
 
-__all__ = ["build_report", "render"]
+__all__ = ["build_report", "import_jinja2", "render"]
 
 _TEMPLATE: Final = Path(__file__).with_name("report.html")
 _CAPTIONS: Final = {
@@ -79,6 +80,20 @@ def _list_mistakes(evaluation: Evaluation, mistakes: NDArray[np.intp]) -> list[d
     ]
 
 
+def import_jinja2() -> ModuleType:
+    """Return jinja2.
+
+    Raises:
+        DependencyMissingError: It cannot be imported.
+    """
+    try:
+        import jinja2
+    except ImportError as reason:
+        message = f"jinja2 cannot be imported ({reason}), so the page cannot be written"
+        raise DependencyMissingError(message, hint="pip install jinja2") from reason
+    return jinja2
+
+
 def render(path: Path, *, escape: bool, **values: Any) -> str:  # noqa: ANN401  # a template's
     """Return a template filled in.
 
@@ -90,13 +105,9 @@ def render(path: Path, *, escape: bool, **values: Any) -> str:  # noqa: ANN401  
     Raises:
         DependencyMissingError: jinja2 cannot be imported.
     """
-    try:
-        import jinja2
-    except ImportError as reason:
-        message = f"jinja2 cannot be imported ({reason}), so the page cannot be written"
-        raise DependencyMissingError(message, hint="pip install jinja2") from reason
+    jinja2 = import_jinja2()
     environment = jinja2.Environment(
-        autoescape=escape,  # noqa: S701  # Markdown has an escape of its own
+        autoescape=escape,  # Markdown has an escape of its own
         finalize=None if escape else _escape_markdown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -105,7 +116,8 @@ def render(path: Path, *, escape: bool, **values: Any) -> str:  # noqa: ANN401  
     )
     environment.filters["percent"] = lambda share: f"{share:.2%}"
     environment.filters["thousands"] = lambda count: f"{count:,}"
-    return environment.from_string(path.read_text(encoding="utf-8")).render(values)
+    page: str = environment.from_string(path.read_text(encoding="utf-8")).render(values)
+    return page
 
 
 def _escape_markdown(value: object) -> object:
