@@ -126,7 +126,7 @@ def test_images_without_pillow(
 
 def test_hints_name_packages_that_fercli_asks_for() -> None:
     root = Path(fercli.__file__).parent
-    project = tomllib.loads((root.parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     packages = {re.split(r"[<>=~]", text)[0] for text in project["dependencies"]}
     packages |= {f"fercli[{extra}]" for extra in project["optional-dependencies"]}
     modules = ("PIL", "cv2", "huggingface_hub", "pyarrow", "sklearn", "numpy", "pandas", "scipy")
