@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fercli.config import DEFAULTS, TrainConfig, find_batch_misfit
 from fercli.errors import ConfigError, FercliError, ModelFileError
@@ -15,9 +15,6 @@ from fercli.fields import parse_json
 from fercli.metadata import RunRecord
 from fercli.recipes import find_recipe
 from fercli.settings import build_config, parse_setting, read_environment
-
-if TYPE_CHECKING:
-    from fercli.config import TrainConfig
 
 __all__ = [
     "TrainRequest",
@@ -67,7 +64,7 @@ def find_changes(request: TrainRequest, own: dict[str, Any], processes: int) -> 
 
 
 def choose_config(request: TrainRequest) -> TrainConfig:
-    """Return the configuration that was request for, its files named for good."""
+    """Return the configuration that was asked for, its files named for good."""
     try:
         chosen = merge_config(request.config, request.recipe, request.settings, request.options)
     except ConfigError as error:

@@ -63,7 +63,7 @@ def start_run(output: Output, request: TrainRequest, *, dry_run: bool) -> Outcom
 
 
 def resume_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
-    """Go on with a run; what is request again must be what it was begun with."""
+    """Go on with a run; what is asked again must be what it was begun with."""
     record = read_run_record(path)
     folder = RunFolder(path)
     config = build_config(record.config)

@@ -50,7 +50,7 @@ _KNOWN_ORDERS: Final = {
 
 @dataclass(frozen=True)
 class InputLayout:
-    """How a external model takes its images."""
+    """How an external model takes its images."""
 
     height: int
     """Pixels."""
@@ -88,7 +88,7 @@ def parse_labels(text: str) -> tuple[str, ...]:
 
 
 class ExternalRuntime:
-    """A external ONNX classifier, ready to run.
+    """An external ONNX classifier, ready to run.
 
     Args:
         path: The model file.

@@ -39,7 +39,7 @@ UNCERTAIN: Final = "uncertain"
 _CHUNK_BYTES: Final = 1 << 20
 """A chunk ends with the file that fills it: about 500 face crops, or one photo."""
 _SAMPLED: Final = 8
-"""The size of every so manieth file of a chunk is looked up, and counts for all of them."""
+"""Of so many files of a chunk the size of the first is looked up, and counts for each."""
 
 
 @dataclass(frozen=True)

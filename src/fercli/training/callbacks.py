@@ -1,4 +1,4 @@
-"""Who is told about a training: a callbacks, a log for people, a table for programs."""
+"""Who is told about a training: callbacks, a log for people, a table for programs."""
 
 from __future__ import annotations
 
