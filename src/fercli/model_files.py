@@ -35,6 +35,7 @@ __all__ = [
     "load_network",
     "open_runtime",
     "read_metadata",
+    "resolve_model_name",
     "save_model",
 ]
 
@@ -146,6 +147,11 @@ def find_weights_file(model: ModelFile) -> ModelFile:
         return model
     weights = RunFolder(model.run).model
     return replace(model, path=weights) if weights.exists() else model
+
+
+def resolve_model_name(name: str) -> str:
+    """Return how a model is named from any folder: a bundled name, or an absolute path."""
+    return name if name in list_bundled() else str(Path(name).resolve())
 
 
 def list_bundled() -> list[str]:

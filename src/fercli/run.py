@@ -12,6 +12,7 @@ from fercli.data import Dataset, load_data
 from fercli.dependencies import import_pandas
 from fercli.errors import DatasetNotFoundError
 from fercli.model import Model, load, to_dataset
+from fercli.model_files import resolve_model_name
 from fercli.recipes import find_recipe, write_command
 from fercli.results import to_json
 from fercli.results.html import format_html
@@ -288,10 +289,7 @@ def _name_data(data: Source, dataset: Dataset) -> str | None:
 
 
 def _name_teachers(teachers: Any) -> tuple[str, ...]:  # noqa: ANN401  # one or many of several kinds
-    """Return teachers as a configuration names them: absolute paths and bundled names."""
-    from fercli.model_files import list_bundled
-
+    """Return teachers as a configuration names them."""
     many = [teachers] if isinstance(teachers, str | os.PathLike | Model) else list(teachers)
     names = [one.name if isinstance(one, Model) else os.fspath(one) for one in many]
-    bundled = list_bundled()
-    return tuple(name if name in bundled else str(Path(name).resolve()) for name in names)
+    return tuple(map(resolve_model_name, names))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,12 @@ class TrainRequest:
 
 def find_changes(request: TrainRequest, own: dict[str, Any], processes: int) -> list[str]:
     """Return the names of what would change a run that is gone on with."""
+    from fercli.model_files import resolve_model_name
+
     never = {"recipe": request.recipe, "config": request.config, "output": request.folder}
     fields = {**dict(map(parse_setting, request.settings)), **request.options}
     if fields.get("teacher"):
-        fields["teacher"] = _resolve_teachers(fields["teacher"])
+        fields["teacher"] = tuple(map(resolve_model_name, fields["teacher"]))
     if fields.get("pretrained_weights"):
         fields["pretrained_weights"] = resolve_path(str(fields["pretrained_weights"]))
     refused = [name for name, value in never.items() if value is not None]
@@ -65,6 +66,8 @@ def find_changes(request: TrainRequest, own: dict[str, Any], processes: int) -> 
 
 def choose_config(request: TrainRequest) -> TrainConfig:
     """Return the configuration that was asked for, its files named for good."""
+    from fercli.model_files import resolve_model_name
+
     try:
         chosen = merge_config(request.config, request.recipe, request.settings, request.options)
     except ConfigError as error:
@@ -73,7 +76,7 @@ def choose_config(request: TrainRequest) -> TrainConfig:
         problems = dict.fromkeys((*error.problems, *misfits))
         raise ConfigError(*problems, hint=error.hint) from None
     lasting = {
-        "teacher": _resolve_teachers(chosen.distillation.teacher),
+        "teacher": tuple(map(resolve_model_name, chosen.distillation.teacher)),
         "pretrained_weights": resolve_path(chosen.transfer.pretrained_weights) or "",
     }
     return build_config(lasting, base=chosen)
@@ -112,14 +115,6 @@ def _find_misfits(data: str | None, settings: list[str], options: dict[str, Any]
     except FercliError:
         return []
     return find_batch_misfit(batch_size, n_images)
-
-
-def _resolve_teachers(teachers: Sequence[str]) -> tuple[str, ...]:
-    """Return teachers as they will still be right from another folder; bundled names stay."""
-    from fercli.model_files import list_bundled
-
-    bundled = list_bundled()
-    return tuple(one if one in bundled else str(Path(one).resolve()) for one in teachers)
 
 
 def resolve_path(data: str | None) -> str | None:

@@ -42,7 +42,7 @@ class Callbacks:
     on_note: Callable[[str], None] = lambda _text: None
     """Called with a sentence for the user."""
     should_stop: Callable[[], int] = lambda: 0
-    """TrainRequest after every step; a signal's number stops the run, its state saved."""
+    """Asked after every step; a signal's number stops the run, its state saved."""
 
 
 class RunLog:
