@@ -166,23 +166,26 @@ def open_partial(path: Path) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = name_partial(path)
-    with open_locked(partial, output=path) as stream:
-        try:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-            if os.name != "nt":
-                # Under the lock, so that who waits for it finds the whole file.
-                partial.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                stream.flush()
-            if os.name != "nt" and not os.fstat(stream.fileno()).st_size:
-                partial.unlink(missing_ok=True)
-            raise
+    with open_locked(partial, output=path) as stream, contextlib.ExitStack() as unless_whole:
+        unless_whole.callback(_keep_partial, partial, stream)
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+        if os.name != "nt":
+            # Under the lock, so that who waits for it finds the whole file.
+            partial.replace(path)
+        unless_whole.pop_all()
     if os.name == "nt":
         partial.replace(path)
     _sync_folder(path.parent)
+
+
+def _keep_partial(partial: Path, stream: BinaryIO) -> None:
+    """Leave what was written in the file, and no file where nothing was."""
+    with contextlib.suppress(OSError):
+        stream.flush()
+    if os.name != "nt" and not os.fstat(stream.fileno()).st_size:
+        partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -154,25 +153,22 @@ def open_rows(target: Target, labels: tuple[str, ...], *, shown: bool) -> Iterat
             if not target.resume:
                 stream.truncate(0)
             kept = stream.tell()
-            counted = itertools.count()
-            try:
+            with contextlib.ExitStack() as unless_rows:
+                # A header without a row is nothing that anybody would go on with.
+                unless_rows.callback(stream.truncate, kept)
                 with _open_format(target.kind, stream, labels) as (write, flush):
-                    yield Rows(_count_calls(write, counted), flush, done)
-            except BaseException:
-                if next(counted) == 0:
-                    # A header without a row is nothing that anybody would go on with.
-                    stream.truncate(kept)
-                raise
+                    yield Rows(_call_first(unless_rows.pop_all, write), flush, done)
+                unless_rows.pop_all()
 
 
-def _count_calls(write: Write, counted: Iterator[int]) -> Write:
-    """Return a function that writes a row and counts it."""
+def _call_first(settle: Callable[[], object], write: Write) -> Write:
+    """Return a function that writes a row, and calls `settle` before it does."""
 
-    def write_and_count(row: PredictionRow) -> None:
-        next(counted)
+    def settle_and_write(row: PredictionRow) -> None:
+        settle()
         write(row)
 
-    return write_and_count
+    return settle_and_write
 
 
 @contextlib.contextmanager
