@@ -36,11 +36,11 @@ from fercli.model_files import (
     find_weights_file,
     open_runtime,
 )
-from fercli.prediction import find_images, open_writer, predict_files
+from fercli.prediction import find_images, predict_files
 from fercli.prediction.predict import describe_faces
-from fercli.prediction.writers import flatten_row, import_pyarrow, list_columns
+from fercli.prediction.writers import append_rows, flatten_row, import_pyarrow, list_columns
 from fercli.results.html import format_html
-from fercli.storage import check_output, open_partial, wrap_text
+from fercli.storage import check_output, open_partial
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -159,13 +159,12 @@ class RowStream(Iterator["PredictionRow"]):
             raise ValueError(message)
         if kind == "parquet":
             import_pyarrow()
-        with open_partial(target) as stream, contextlib.ExitStack() as stack:
+        with open_partial(target) as stream:
             check_output(target, force=overwrite)
             stream.truncate(0)
-            out: Any = stream if kind == "parquet" else stack.enter_context(wrap_text(stream))
-            write = stack.enter_context(open_writer(kind, out, self.labels))
-            for row in self:
-                write(row)
+            with append_rows(kind, stream, self.labels) as (write, _):
+                for row in self:
+                    write(row)
 
 
 def load(model: str | PathLike[str] | Model | None = None, *, device: str = "auto") -> Model:

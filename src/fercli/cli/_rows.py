@@ -15,7 +15,7 @@ from fercli.errors import ConfigError, OutputExistsError, RunFailedError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.results import PredictionRow
-from fercli.storage import check_output, name_partial, open_partial, wrap_text
+from fercli.storage import check_output, name_partial, open_partial
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -138,7 +138,7 @@ def open_rows(target: Target, labels: tuple[str, ...], *, shown: bool) -> Iterat
     if target.kind == "table":
         yield Rows(_Lines(labels).write if shown else lambda _row: None)
         return
-    from fercli.prediction.writers import import_pyarrow, open_writer
+    from fercli.prediction.writers import append_rows, import_pyarrow, open_writer
 
     if target.path is None:
         with open_writer(target.kind, sys.stdout, labels) as write:
@@ -156,7 +156,7 @@ def open_rows(target: Target, labels: tuple[str, ...], *, shown: bool) -> Iterat
             with contextlib.ExitStack() as unless_rows:
                 # A header without a row is nothing that anybody would go on with.
                 unless_rows.callback(stream.truncate, kept)
-                with _open_format(target.kind, stream, labels) as (write, flush):
+                with append_rows(target.kind, stream, labels) as (write, flush):
                     yield Rows(_call_first(unless_rows.pop_all, write), flush, done)
                 unless_rows.pop_all()
 
@@ -169,22 +169,6 @@ def _call_first(settle: Callable[[], object], write: Write) -> Write:
         write(row)
 
     return settle_and_write
-
-
-@contextlib.contextmanager
-def _open_format(
-    kind: str, stream: BinaryIO, labels: tuple[str, ...]
-) -> Iterator[tuple[Write, Callable[[], None]]]:
-    """Yield what writes a row behind what a stream holds, and what hands rows to the file."""
-    from fercli.prediction.writers import open_writer
-
-    if kind == "parquet":
-        with open_writer(kind, stream, labels) as write:
-            yield write, lambda: None
-        return
-    header = stream.tell() == 0
-    with wrap_text(stream) as text, open_writer(kind, text, labels, header=header) as write:
-        yield write, text.flush
 
 
 @contextlib.contextmanager

@@ -11,15 +11,17 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 
 from fercli.errors import DataError, DependencyMissingError
 from fercli.results import PredictionRow
+from fercli.storage import wrap_text
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = [
+    "append_rows",
     "are_rows",
     "flatten_row",
     "import_pyarrow",
@@ -59,6 +61,29 @@ def open_writer(
     else:
         # Escapes keep names with line breaks, or bytes that are not UTF-8, on their line.
         yield lambda row: _write_json_line(stream, row)
+
+
+@contextlib.contextmanager
+def append_rows(
+    kind: str, stream: BinaryIO, labels: Sequence[str]
+) -> Iterator[tuple[Write, Callable[[], None]]]:
+    """Yield what writes a row behind what a file holds, and what hands the rows to the file.
+
+    Args:
+        kind: `jsonl`, `csv` or `parquet`.
+        stream: The file, open at its end; a CSV without anything begins with its header.
+        labels: The model's labels.
+
+    Raises:
+        DependencyMissingError: Parquet without pyarrow.
+    """
+    if kind == "parquet":
+        with open_writer(kind, stream, labels) as write:
+            yield write, lambda: None
+        return
+    header = stream.tell() == 0
+    with wrap_text(stream) as text, open_writer(kind, text, labels, header=header) as write:
+        yield write, text.flush
 
 
 def are_rows(head: bytes) -> bool:
