@@ -29,6 +29,7 @@ from fercli.storage import read_tensor_header
 from fercli.training import Callbacks, resume, train
 from fercli.training.augment import augment, erase, flip, jitter_tones, resize, warp
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
+from fercli.training.checks import resolve_config
 from fercli.training.loop import choose_size
 from fercli.training.sampling import (
     count_steps,
@@ -470,6 +471,25 @@ def test_a_run_that_is_being_written_is_left_alone(
             train(faces, tiny_config, run, overwrite=True)
 
     assert find_checkpoints(run.checkpoints)
+
+
+def test_resume_refuses_a_run_that_was_replaced_since_it_was_read(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(RunInterruptedError):
+        train(faces, tiny_config, run, callbacks=Callbacks(should_stop=_stop_after(15)))
+
+    def replace_meanwhile(config: TrainConfig) -> TrainConfig:
+        monkeypatch.undo()
+        train(faces, replace(tiny_config, seed=5), run, overwrite=True)
+        return resolve_config(config)
+
+    monkeypatch.setattr("fercli.training.run.resolve_config", replace_meanwhile)
+    with pytest.raises(OutputBusyError, match="was written by another process meanwhile"):
+        resume(faces, run)
+
+    assert load_network(run.model)[1].seed == 5
 
 
 def test_a_teacher_inside_the_run_that_it_would_replace_is_refused(

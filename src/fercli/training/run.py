@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fercli.errors import ConfigError, FercliError, ModelFileError, RunInterruptedError
+from fercli.errors import (
+    ConfigError,
+    FercliError,
+    ModelFileError,
+    OutputBusyError,
+    RunInterruptedError,
+)
 from fercli.launch import read_launch
 from fercli.locks import lock_folder
 from fercli.networks.devices import name_device
@@ -120,7 +126,7 @@ def resume(
     Raises:
         ModelFileError: There is no run, it was begun with other data, or its teacher has changed.
         ConfigError: It was begun in another number of processes.
-        OutputBusyError: Another training writes into the folder.
+        OutputBusyError: Another training writes into the folder, or has since this one looked.
         FercliError: As `train`.
     """
     record = read_run_record(run.path)
@@ -133,8 +139,15 @@ def resume(
     if processes != n_launched:
         message = f"{run.path} was begun in {processes} processes, and here are {n_launched}"
         raise ConfigError(message, hint="another number would change the result")
+
+    def prepare() -> None:
+        # The folder was free to others until now: who replaced the run trained another one.
+        if read_run_record(run.path) != record:
+            message = f"{run.path} was written by another process meanwhile"
+            raise OutputBusyError(message, hint="look at it with fer info, then resume it again")
+
     config = build_config(record.config)
-    return _train(dataset, config, run, lambda: None, data=data, callbacks=callbacks)
+    return _train(dataset, config, run, prepare, data=data, callbacks=callbacks)
 
 
 def _train(
