@@ -54,6 +54,24 @@ def test_round_trip(faces: Dataset, tmp_path: Path) -> None:
     opened.check_digest()
 
 
+def test_a_notebook_shows_counts_and_no_markup_of_the_data() -> None:
+    arrays: dict[str, Any] = {
+        "images": np.zeros((3, 48, 48), np.uint8),
+        "labels": np.array([0, 1, 1], np.uint8),
+        "splits": np.zeros(3, np.uint8),
+        "source_row": np.arange(3, dtype=np.int32),
+    }
+    faces = build_dataset(
+        arrays, label_names=("<b>", "calm"), split_names=("train",), source="<script>"
+    )
+
+    shown = faces._repr_html_()
+
+    assert "<td>train</td><td>1</td><td>2</td>" in shown
+    assert "<script>" not in shown
+    assert "<th>&lt;b&gt;</th>" in shown
+
+
 def test_images_are_mapped_not_read(dataset_path: Path) -> None:
     opened = open_dataset(dataset_path)
 

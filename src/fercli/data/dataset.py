@@ -10,7 +10,6 @@ Shape legend: N images, K labels.
 from __future__ import annotations
 
 import dataclasses
-import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import numpy as np
 from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import DatasetLayoutError, DatasetNotFoundError
 from fercli.fields import JsonObject
+from fercli.results.html import format_html_table
 from fercli.storage import (
     check_apart,
     check_output,
@@ -193,15 +193,12 @@ class Dataset:
 
     def _repr_html_(self) -> str:
         names = self.label_names
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in ("split", *names))
-        rows = "".join(
-            f"<tr><td>{html.escape(split)}</td>"
-            + "".join(f"<td>{labels[name]:,}</td>" for name in names)
-            + "</tr>"
+        rows = (
+            [split, *(f"{labels[name]:,}" for name in names)]
             for split, labels in self.count().items()
         )
         title = f"dataset {self.source}, {self.n_images:,} faces"
-        return f"<b>{html.escape(title)}</b><table><tr>{head}</tr>{rows}</table>"
+        return format_html_table(title, ["split", *names], rows)
 
     def check_digest(self) -> None:
         """Read everything and compare it with the stored digest.
