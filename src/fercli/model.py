@@ -10,6 +10,7 @@ Shape legend: N images of H x W pixels, F faces, K labels.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import os
@@ -473,9 +474,9 @@ class Model:
         if not boxes:
             message = f"{detector} finds no face"
             raise ImageDecodeError(message, hint='faces="whole" takes the image as one face')
-        weights = find_weights_file(self.file)
-        runtime = open_runtime(weights) if weights != self.file else self.open()
-        return explain(runtime, cut_face(decoded, boxes[0], detector), tuple(labels))
+        return explain(
+            self._with_gradients.open(), cut_face(decoded, boxes[0], detector), tuple(labels)
+        )
 
     def export(
         self,
@@ -516,6 +517,12 @@ class Model:
             dataset = None
         weights = find_weights_file(self.file)
         return export_any([weights], target, dataset, half=fp16, int8=int8)
+
+    @functools.cached_property
+    def _with_gradients(self) -> Model:
+        """The trained weights, of which there are gradients, where this is a run's ONNX form."""
+        weights = find_weights_file(self.file)
+        return self if weights == self.file else Model(weights, device=self._wanted_device)
 
     def _describe(
         self,

@@ -20,9 +20,12 @@ import fercli
 import fercli.model
 import fercli.run
 from fercli.errors import ConfigError, ImageDecodeError, ModelNotFoundError
+from fercli.model_files import open_runtime
 
 if TYPE_CHECKING:
     from fercli.data import Dataset
+    from fercli.inference.runtime import Runtime
+    from fercli.model_files import ModelFile
     from fercli.runs import RunFolder
 
 
@@ -284,6 +287,23 @@ def test_a_model_evaluates_explains_and_exports(
     assert (tmp_path / "scores" / "report.html").exists()
     with pytest.raises(fercli.OutputExistsError):
         evaluation.save("scores")
+
+
+def test_weights_are_opened_once_for_all_explanations(
+    trained: RunFolder, faces: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    def open_and_note(file: ModelFile, *, device: str) -> Runtime:
+        opened.append((file.path.name, device))
+        return open_runtime(file, device=device)
+
+    monkeypatch.setattr("fercli.model.open_runtime", open_and_note)
+    model = fercli.load(trained.path, device="cpu")
+    for image in faces.images[:2]:
+        assert model.explain(image).grad_cam
+
+    assert opened == [("model.onnx", "cpu"), ("model.safetensors", "cpu")]
 
 
 def test_models_are_compared_by_name_or_as_they_are(
