@@ -139,6 +139,8 @@ def describe_option(one: Option, *, trained: bool = True) -> str:
         facts = [join(declared["choices"])]
     elif one.range:
         facts.append(("each " if isinstance(one.default, tuple) else "") + one.range)
+    if declared.get("unit") == "s":
+        facts.append("in seconds")
     facts.append(f"default {show(one.default)}")
     if "flag" in declared:
         facts.append(f"option `{declared['flag']}`")

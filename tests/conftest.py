@@ -193,6 +193,33 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def make_clip(photo: Path) -> Callable[..., Path]:
+    """Write a video of ten frames a second; each letter is a frame.
+
+    `f` has the astronaut's face on the left, `r` on the right, `b` has both, `-` has none.
+    """
+    import cv2
+    import numpy as np
+
+    rgb = np.asarray(Image.open(photo).resize((240, 240)))
+    face = np.ascontiguousarray(rgb[:, 40:200, ::-1])
+
+    def make(path: Path, letters: str, codec: str = "VP80") -> Path:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 10, (400, 240))
+        for letter in letters:
+            frame = np.zeros((240, 400, 3), dtype=np.uint8)
+            if letter in "fb":
+                frame[:, :160] = face
+            if letter in "rb":
+                frame[:, 240:] = face
+            writer.write(frame)
+        writer.release()
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def yunet_weights() -> Path:
     """Weights of YuNet, where the machine has them."""
     path = os.environ.get("FERCLI_YUNET")

@@ -39,7 +39,7 @@ from fercli.model_files import (
 )
 from fercli.prediction import find_images, predict_files
 from fercli.prediction.predict import describe_faces
-from fercli.prediction.writers import append_rows, flatten_row, import_pyarrow, list_columns
+from fercli.prediction.writers import RowLayout, append_rows, import_pyarrow
 from fercli.results.html import format_html
 from fercli.storage import check_output, open_partial
 
@@ -118,12 +118,17 @@ class RowStream(Iterator["PredictionRow"]):
 
     Args:
         rows: Yields them; closed with the stream.
-        labels: The K labels of the model.
+        layout: Which columns they have.
     """
 
-    def __init__(self, rows: Iterator[PredictionRow], labels: tuple[str, ...]) -> None:
+    def __init__(self, rows: Iterator[PredictionRow], layout: RowLayout) -> None:
         self._rows = rows
-        self.labels = labels
+        self._layout = layout
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The K labels of the model."""
+        return self._layout.labels
 
     def __next__(self) -> PredictionRow:
         """Return the next row."""
@@ -136,8 +141,8 @@ class RowStream(Iterator["PredictionRow"]):
             DependencyMissingError: pandas cannot be imported.
         """
         pandas = import_pandas()
-        rows = [flatten_row(row, self.labels) for row in self]
-        frame: DataFrame = pandas.DataFrame(rows, columns=list_columns(self.labels))
+        rows = [self._layout.flatten(row) for row in self]
+        frame: DataFrame = pandas.DataFrame(rows, columns=self._layout.columns)
         return frame
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
@@ -163,7 +168,7 @@ class RowStream(Iterator["PredictionRow"]):
         with open_partial(target) as stream:
             check_output(target, force=overwrite)
             stream.truncate(0)
-            with append_rows(kind, stream, self.labels) as (write, _):
+            with append_rows(kind, stream, self._layout) as (write, _):
                 for row in self:
                     write(row)
 
@@ -343,7 +348,7 @@ class Model:
         found.extend(self._describe(waiting, config))
         return found
 
-    def predict_files(
+    def predict_files(  # noqa: PLR0913  # the options of the command
         self,
         paths: str | PathLike[str] | Iterable[str | PathLike[str]],
         *,
@@ -352,10 +357,15 @@ class Model:
         detector_weights: str | PathLike[str] | None = None,
         batch_size: int = 64,
         max_pixels: int | None = None,
+        every_s: float = 0.2,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        smooth_s: float = 0.0,
     ) -> RowStream:
-        """Return a stream of rows, one per face or per file without one, as `fer predict` gives.
+        """Return a stream of rows, one per face or per image without one, as `fer predict` gives.
 
-        Files are read ahead in threads; a file that cannot be used is a row with its reason.
+        Files are read ahead in threads; a file that cannot be used is a row with its reason. Of a
+        video each sampled frame gives rows, with its number, its time and the tracks of its faces.
 
         >>> import fercli
         >>> for row in fercli.load("model.onnx").predict_files("face.png"):
@@ -369,6 +379,11 @@ class Model:
             detector_weights: As `predict`.
             batch_size: Faces per call of the model.
             max_pixels: Largest image that is decoded, width times height; None for the default.
+            every_s: Seconds between the frames of a video that are looked at; 0 for all of them.
+            start_s: Where to begin in a video, in seconds.
+            end_s: Where to end; None for its end.
+            smooth_s: Time constant in seconds by which each track's probabilities are averaged,
+                in columns of their own; 0 for none.
 
         Raises:
             InputNotFoundError: A path is missing, or nothing was found.
@@ -380,7 +395,8 @@ class Model:
         limit = {} if max_pixels is None else {"max_pixels": max_pixels}
         config = PredictConfig(
             faces=faces, detector_weights=choose_weights(faces, weights), batch_size=batch_size,
-            min_confidence=min_confidence, **limit,
+            min_confidence=min_confidence, every_s=every_s, start_s=start_s, end_s=end_s,
+            smooth_s=smooth_s, **limit,
         )  # fmt: skip
         files = find_images([os.fspath(path) for path in given])
         on_cpu = self.file.is_onnx and self._wanted_device in {"auto", "cpu"}
@@ -388,7 +404,7 @@ class Model:
         runtime = open_runtime(self.file, n_threads=1) if on_cpu else self.open()
         predictions = predict_files(runtime, files, config, parallel=on_cpu)
         rows = (row for prediction in predictions for row in prediction.rows)
-        return RowStream(rows, runtime.labels)
+        return RowStream(rows, RowLayout(runtime.labels, smooth=bool(config.smooth_s)))
 
     def predict_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[F, K]` of face crops as the network sees them.

@@ -130,6 +130,7 @@ def describe_kind(kind: object) -> str:
     names: dict[object, str] = {
         int: "a whole number",
         float: "a number",
+        float | None: "a number",
         bool: "true or false",
         str: "a word",
         Path | None: "a file",

@@ -98,8 +98,17 @@ def write_votes(path: Path, table_rows: list[tuple[object, object, str]]) -> Non
 
 
 @pytest.fixture
-def named_models(trained: RunFolder, make_external: Callable[..., object], tmp_path: Path) -> Path:
-    """Runs and models under the names that examples use."""
+def clip(make_clip: Callable[..., Path], tmp_path: Path) -> Path:
+    """A video under the name that examples use."""
+    return make_clip(tmp_path / "clip.mp4", "ffb", "mp4v")
+
+
+@pytest.fixture
+def named_models(
+    trained: RunFolder, make_external: Callable[..., object], clip: Path, tmp_path: Path
+) -> Path:
+    """Runs and models under the names that examples use; beside them the video."""
+    assert clip.parent == tmp_path
     for name in ("fast", "standard", "ensemble"):
         shutil.copytree(trained.path, tmp_path / "runs" / name)
     for name in ("model", "face"):
@@ -197,6 +206,9 @@ def test_programs_run(
     (workplace / "home").mkdir()
     shutil.copy(dataset_path, workplace / "home" / "fer2013.safetensors")
     shutil.copy(workplace / "one.png", workplace / "crop.png")
+    if not page.name.startswith("library"):
+        # The pages after it go on with the run that it trains.
+        shutil.copytree(workplace / "runs" / "fast", workplace / "runs" / "mine")
     names: dict[str, object] = {}
 
     for program in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):

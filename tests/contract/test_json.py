@@ -71,7 +71,7 @@ def test_predict(run_json: RunJson, trained: RunFolder, face_files: Path) -> Non
     } <= set(data)  # fmt: skip
     assert set(data["rows"][0]) == {
         "path", "status", "reason", "face", "box", "confidence", "label", "probabilities",
-        "image_width", "image_height", "detector", "frames",
+        "image_width", "image_height", "detector", "frames", "frame", "time_s", "track",
     }  # fmt: skip
 
 

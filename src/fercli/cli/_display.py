@@ -22,11 +22,13 @@ __all__ = [
     "Report",
     "build_counts_table",
     "build_scores_table",
+    "count",
     "describe_accuracy",
     "print_pairs",
     "print_table",
     "watch_bytes",
     "watch_images",
+    "watch_seconds",
     "watch_training",
 ]
 
@@ -86,6 +88,11 @@ def build_scores_table(scores: Scores, title: str) -> Table:
     return table
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 file`, `1,000 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def describe_accuracy(scores: Scores) -> str:
     """Return the accuracy with its interval and n, for people."""
     low, high = scores.accuracy_ci95
@@ -101,6 +108,11 @@ Report = Callable[[int, int | None], None]
 def watch_images(output: Output, description: str) -> contextlib.AbstractContextManager[Report]:
     """Yield a function to call with images done and, where known, images in all."""
     return _watch(output, description, "images", 1)
+
+
+def watch_seconds(output: Output, description: str) -> contextlib.AbstractContextManager[Report]:
+    """Yield a function to call with seconds done and, where known, seconds in all."""
+    return _watch(output, description, "seconds of video", 1)
 
 
 def watch_bytes(output: Output, description: str) -> contextlib.AbstractContextManager[Report]:

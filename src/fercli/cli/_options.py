@@ -29,6 +29,7 @@ __all__ = [
     "complete_setting",
     "complete_split",
     "drop_untyped",
+    "parse_seconds",
 ]
 
 
@@ -65,6 +66,7 @@ def build_option(one: Option, *, by_recipe: bool = False) -> Any:  # noqa: ANN40
         by_recipe: Recipes change it, so its default is theirs.
     """
     declared = one.declared
+    is_time = declared.get("unit") == "s"
     default = "the recipe's" if by_recipe else one.default
     if "env" in declared:
         default = f"{declared['env']}, else {default}"
@@ -72,10 +74,28 @@ def build_option(one: Option, *, by_recipe: bool = False) -> Any:  # noqa: ANN40
     complete = complete_model if declared.get("metavar") == "MODEL" else lambda: one.values
     return typer.Option(
         declared["flag"],
-        metavar=declared.get("metavar") or "|".join(one.values) or None,
+        metavar=declared.get("metavar") or "|".join(one.values) or ("TIME" if is_time else None),
+        parser=parse_seconds if is_time else None,
         help=declared["help"] + told,
         autocompletion=complete if one.values or complete is complete_model else None,
     )
+
+
+def parse_seconds(text: str) -> float:
+    """Return a time as it is typed, `0.2`, `0.2s`, `200ms` or `1:23.5`, in seconds."""
+    word = text.strip().lower()
+    factor = 1.0
+    if word.endswith("ms"):
+        word, factor = word.removesuffix("ms"), 0.001
+    *before, last = word.removesuffix("s").split(":")
+    try:
+        seconds = float(last) * factor
+        for power, part in enumerate(reversed(before), start=1):
+            seconds += int(part) * 60**power
+    except ValueError:
+        message = f"{text!r} is no time; write seconds (0.2, 0.2s, 200ms) or 1:23.5"
+        raise typer.BadParameter(message) from None
+    return seconds
 
 
 def build_parameters(

@@ -34,6 +34,8 @@ class PredictionSummary:
     rows: list[PredictionRow] | None
     """Takes the rows, if they go nowhere else."""
     n_inputs: int = 0
+    n_frames: int = 0
+    n_images: int = 0
     n_resumed: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     faces: Counter[str] = field(default_factory=Counter)
@@ -65,8 +67,10 @@ class PredictionSummary:
                 yield path
 
     def add(self, prediction: FilePrediction, rows: Rows) -> None:
-        """Count one file and write its rows."""
-        self.n_inputs += 1
+        """Count one image or frame and write its rows."""
+        self.n_inputs += prediction.is_first
+        self.n_frames += prediction.frame is not None
+        self.n_images += 1
         for row in prediction.rows:
             self.statuses[row.status] += 1
             if row.label is not None:
@@ -94,11 +98,12 @@ class PredictionSummary:
         statuses = self.statuses
         return PredictResult(
             n_inputs=self.n_inputs,
+            n_frames=self.n_frames,
             n_faces=statuses["ok"],
             n_no_face=statuses["no_face"],
             n_skipped=statuses["unreadable"] + statuses["refused"],
             n_resumed=self.n_resumed,
-            images_per_s=self.n_inputs / duration_s,
+            images_per_s=self.n_images / duration_s,
             output=str(output) if output else None,
             model=model,
             # The model's order, then what is no label of it.

@@ -20,6 +20,8 @@ from fercli.storage import check_output, name_partial, open_partial
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fercli.prediction.writers import RowLayout
+
 __all__ = ["FORMATS", "Rows", "Target", "choose_target", "open_rows", "print_summary"]
 
 FORMATS: Final = ("table", "jsonl", "csv", "parquet")
@@ -121,12 +123,12 @@ def _find_file_problems(
 
 
 @contextlib.contextmanager
-def open_rows(target: Target, labels: tuple[str, ...], *, shown: bool) -> Iterator[Rows]:
+def open_rows(target: Target, layout: RowLayout, *, shown: bool) -> Iterator[Rows]:
     """Open a target for rows.
 
     Args:
         target: Where to.
-        labels: The model's.
+        layout: Which columns rows have.
         shown: Whether a table's rows are printed as they come; else somebody else keeps them.
 
     Raises:
@@ -136,12 +138,12 @@ def open_rows(target: Target, labels: tuple[str, ...], *, shown: bool) -> Iterat
         OutputExistsError: Another process has written it since.
     """
     if target.kind == "table":
-        yield Rows(_Lines(labels).write if shown else lambda _row: None)
+        yield Rows(_Lines(layout.labels).write if shown else lambda _row: None)
         return
     from fercli.prediction.writers import append_rows, import_pyarrow, open_writer
 
     if target.path is None:
-        with open_writer(target.kind, sys.stdout, labels) as write:
+        with open_writer(target.kind, sys.stdout, layout) as write:
             yield Rows(_flush_each(write))
     else:
         if target.kind == "parquet":
@@ -149,14 +151,14 @@ def open_rows(target: Target, labels: tuple[str, ...], *, shown: bool) -> Iterat
         with _name_kept_rows(name_partial(target.path)), open_partial(target.path) as stream:
             # Another command may have written it since the options were looked at.
             target.check()
-            done = _find_written(target, stream, labels) if target.resume else set()
+            done = _find_written(target, stream, layout) if target.resume else set()
             if not target.resume:
                 stream.truncate(0)
             kept = stream.tell()
             with contextlib.ExitStack() as unless_rows:
                 # A header without a row is nothing that anybody would go on with.
                 unless_rows.callback(stream.truncate, kept)
-                with append_rows(target.kind, stream, labels) as (write, flush):
+                with append_rows(target.kind, stream, layout) as (write, flush):
                     yield Rows(_call_first(unless_rows.pop_all, write), flush, done)
                 unless_rows.pop_all()
 
@@ -215,6 +217,8 @@ class _Lines:
     def write(self, row: PredictionRow) -> None:
         """Print a row at once, so that a reader of the pipe need not wait."""
         name = safe_name(row.path)
+        if row.time_s is not None:
+            name = f"{name} at {row.time_s:.2f} s"
         if row.probabilities is None:
             line = f"{row.status:<{self._width}}  {name}: {safe_name(row.reason or '')}"
         else:
@@ -255,7 +259,7 @@ def _flush_each(write: Write) -> Write:
     return write_and_flush
 
 
-def _find_written(target: Target, stream: BinaryIO, labels: tuple[str, ...]) -> set[str]:
+def _find_written(target: Target, stream: BinaryIO, layout: RowLayout) -> set[str]:
     """Return which inputs have their rows, and put the stream where the next rows go."""
     from fercli.prediction.writers import read_written
 
@@ -267,7 +271,7 @@ def _find_written(target: Target, stream: BinaryIO, labels: tuple[str, ...]) -> 
         with path.open("rb") as source:
             shutil.copyfileobj(source, stream)
         stream.flush()
-    done, end = read_written(partial, target.kind, labels, finished=finished)
+    done, end = read_written(partial, target.kind, layout, finished=finished)
     stream.truncate(end)
     stream.seek(end)
     return done

@@ -1,4 +1,4 @@
-"""`fer predict`: expressions of faces in image files."""
+"""`fer predict`: expressions of faces in photos and videos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import Report, watch_images
+from fercli.cli._display import count, watch_images, watch_seconds
 from fercli.cli._exit import ExitStatus
 from fercli.cli._options import (
     DeviceOption,
@@ -33,10 +33,18 @@ from fercli.results import PredictResult, to_json
 from fercli.storage import check_apart, name_partial
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from rich.console import Console
 
     from fercli.inference import Runtime
+    from fercli.prediction import FilePrediction
     from fercli.prediction.sinks import Sink
+    from fercli.prediction.writers import RowLayout
+
+    OnPrediction = Callable[[FilePrediction, PredictionSummary, int | None], None]
+    Follow = Callable[[Output], AbstractContextManager[OnPrediction]]
 
 __all__ = ["add_to"]
 
@@ -55,7 +63,8 @@ def predict_command(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...", help="Files, folders (searched), patterns, or - for paths on stdin."
+            metavar="PATH...",
+            help="Photos, videos, folders (searched), patterns, or - for paths on stdin.",
         ),
     ],
     model: ModelOption = None,
@@ -93,11 +102,12 @@ def predict_command(
     force: ForceOption = False,
     **typed: Any,  # noqa: ANN401  # the options that fields of the configuration declare
 ) -> Outcome:
-    """Tell the expression of every face in photos or face crops.
+    """Tell the expression of every face in photos, videos or face crops.
 
     Images of up to 96 pixels are taken as one face; in others faces are looked for. Each face is a
     row: file, label, confidence, probabilities, box. A photo without a face is a row, and a file
-    that cannot be read is a row with its reason. An ONNX model runs without torch.
+    that cannot be read is a row with its reason. Of a video, each sampled frame gives rows with its
+    time, and each face the number of its track. An ONNX model runs without torch.
 
     Exit status: 0 done, 2 bad options, 3 a path is missing or nothing was found, 4 model missing
     or refused, 5 no such device, 7 some files could not be read.
@@ -107,9 +117,12 @@ def predict_command(
       fer predict faces/ photo.jpg --model runs/fast --format csv > rows.csv
       fer predict faces/ --annotate framed/ --montage sheet.png --force
       fer predict faces/ --sort-into sorted/ --link --force
+      fer predict clip.mp4 --every 0.5s --smooth 1s --output clip.csv
       ls *.png | fer predict - --model model.onnx --output rows.jsonl
     """
+    from fercli.images import is_video
     from fercli.prediction import find_images, predict_files
+    from fercli.prediction.writers import RowLayout
 
     chosen = drop_untyped(typed)
     written = [path for path in (target, target and name_partial(target), montage) if path]
@@ -133,11 +146,13 @@ def predict_command(
     summary = PredictionSummary(
         runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None
     )
+    layout = RowLayout(runtime.labels, smooth=bool(config.smooth_s))
     left, total = (files, None) if "-" in paths else _look_ahead(files)
+    follow = _follow_clip if total == 1 and is_video(Path(paths[0])) else _follow_files
     started = perf_counter()
     with (
-        open_rows(rows_go, runtime.labels, shown=not output.json) as rows,
-        _watch(output, rows_go) as on_progress,
+        open_rows(rows_go, layout, shown=not output.json) as rows,
+        _watch(output, rows_go, follow) as on_progress,
         contextlib.closing(
             predict_files(runtime, summary.pass_over(left, rows.done), config, parallel=parallel)
         ) as predictions,
@@ -149,14 +164,14 @@ def predict_command(
                 rows.flush()
             for sink in sinks:
                 summary.keep(sink, prediction)
-            on_progress(summary.n_done, total)
+            on_progress(prediction, summary, total)
     for sink in sinks:
         sink.close()
     if summary.n_unwritten:
         more = f", nor of {summary.n_unwritten - 1:,} others" if summary.n_unwritten > 1 else ""
         output.warn(f"no picture or copy of {summary.unwritten}{more}")
     result = summary.conclude(perf_counter() - started, output=target, model=title)
-    return _conclude(output, result, rows_go, sinks)
+    return _conclude(output, result, layout, rows_go, sinks)
 
 
 def _open_model(
@@ -184,21 +199,43 @@ def _look_ahead(files: Iterator[Path]) -> tuple[Iterable[Path], int | None]:
 
 
 @contextlib.contextmanager
-def _watch(output: Output, target: Target) -> Iterator[Report]:
+def _watch(output: Output, target: Target, follow: Follow) -> Iterator[OnPrediction]:
     """Show progress, unless the rows themselves run over the same terminal."""
     if target.path is None and not output.json and sys.stdout.isatty():
-        yield lambda _done, _total: None
+        yield lambda *_: None
         return
+    with follow(output) as on_prediction:
+        yield on_prediction
+
+
+@contextlib.contextmanager
+def _follow_files(output: Output) -> Iterator[OnPrediction]:
+    """Count files."""
     with watch_images(output, "predicting") as report:
-        yield report
+        yield lambda _prediction, summary, total: report(summary.n_done, total)
 
 
-def _conclude(output: Output, result: PredictResult, target: Target, sinks: list[Sink]) -> Outcome:
+@contextlib.contextmanager
+def _follow_clip(output: Output) -> Iterator[OnPrediction]:
+    """Count the seconds of one video, which say more than that it is one file."""
+    with watch_seconds(output, "predicting") as report:
+
+        def on_prediction(prediction: FilePrediction, *_: object) -> None:
+            if (frame := prediction.frame) is not None:
+                report(int(frame.time_s), int(frame.duration_s) if frame.duration_s else None)
+
+        yield on_prediction
+
+
+def _conclude(
+    output: Output, result: PredictResult, layout: RowLayout, target: Target, sinks: list[Sink]
+) -> Outcome:
     passed = f"{result.n_resumed:,} had their rows, " if result.n_resumed else ""
+    frames = f" ({count(result.n_frames, 'frame')})" if result.n_frames else ""
     output.note(
-        f"{result.n_inputs:,} files: {passed}{result.n_faces:,} faces, "
+        f"{count(result.n_inputs, 'file')}{frames}: {passed}{count(result.n_faces, 'face')}, "
         f"{result.n_no_face:,} without a face, {result.n_skipped:,} skipped, "
-        f"{result.images_per_s:,.0f} files/s"
+        f"{result.images_per_s:,.0f} {'images' if result.n_frames else 'files'}/s"
     )
     for sink in sinks:
         output.note(sink.describe())
@@ -206,13 +243,15 @@ def _conclude(output: Output, result: PredictResult, target: Target, sinks: list
         output.note("if these are pictures of one face each: --faces whole takes them as they are")
     errors = []
     if result.n_skipped:
-        message = f"{result.n_skipped} of {result.n_inputs} files could not be read"
+        message = f"{result.n_skipped} of {count(result.n_inputs, 'file')} could not be read"
         hint = "each has its row with the reason"
         output.warn(f"{message}; {hint}")
         errors = [{"code": "skipped", "message": message, "hint": hint}]
     data = to_json(result)
     if result.rows is None:
         del data["rows"]
+    else:
+        data["rows"] = [layout.select(row) for row in result.rows]
 
     def show(console: Console) -> None:
         if result.output:

@@ -49,6 +49,8 @@ class Declaration(TypedDict, total=False):
     """Its option on the command line; without one it is reached by `--set`."""
     metavar: str
     """How the help names a value; the choices without it."""
+    unit: str
+    """`s`: seconds, which the command line takes as `0.2`, `0.2s`, `200ms` and `1:23.5`, too."""
     env: str
     """The environment variable that sets it."""
     internal: bool
@@ -114,7 +116,7 @@ def check_fields(config: DataclassInstance) -> list[str]:
         problems += [
             f"{item.name} must be {_describe_range(declared)}, not {number}"
             for number in (value if isinstance(value, tuple) else (value,))
-            if not _is_allowed(number, declared)
+            if number is not None and not _is_allowed(number, declared)
         ]
     return problems
 

@@ -17,7 +17,10 @@ FACES: Final = ("auto", "whole", "haar", "yunet")
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """How faces are found in a file, and what is said of them."""
+    """How faces are found in a file, and what is said of them.
+
+    Times are in seconds; see `images.video.sample_frames` and `prediction.tracking.Tracker`.
+    """
 
     faces: str = option(
         "auto",
@@ -49,9 +52,33 @@ class PredictConfig:
         help="Largest image to decode, in pixels.",
     )
 
+    every_s: float = option(
+        0.2,
+        low=0,
+        flag="--every",
+        unit="s",
+        help="Videos: time between the frames that are looked at; 0 for every frame.",
+    )
+    start_s: float = option(
+        0.0, low=0, flag="--start", unit="s", help="Videos: where to begin, as 83 or 1:23."
+    )
+    end_s: float | None = option(
+        None, above=0, flag="--end", unit="s", help="Videos: where to end. Default: their end."
+    )
+    smooth_s: float = option(
+        0.0,
+        low=0,
+        flag="--smooth",
+        unit="s",
+        help="Videos: average each track's probabilities with this time constant, in columns of "
+        "their own. 0: none.",
+    )
+
     def __post_init__(self) -> None:
         """Check every field; see `ConfigError.problems`."""
         problems = check_fields(self)
         if self.detector_weights is not None and self.faces != "yunet":
             problems.append("only yunet takes weights: give --faces yunet with them")
+        if self.end_s is not None and self.end_s <= self.start_s:
+            problems.append(f"end_s must be after start_s ({self.start_s:g}), not {self.end_s:g}")
         raise_on(problems)

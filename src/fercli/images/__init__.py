@@ -9,6 +9,7 @@ from fercli.images.crop import SIDE_PX, load_face_crop, to_face_crop
 from fercli.images.decode import SUFFIXES, DecodedImage, convert_image, load_image
 from fercli.images.detection import WHOLE_UP_TO_PX, Face, FaceFinder, cut_face
 from fercli.images.memory import MEMORY
+from fercli.images.video import VideoFrame, is_video, sample_frames
 
 __all__ = [
     "MEMORY",
@@ -18,9 +19,12 @@ __all__ = [
     "DecodedImage",
     "Face",
     "FaceFinder",
+    "VideoFrame",
     "convert_image",
     "cut_face",
+    "is_video",
     "load_face_crop",
     "load_image",
+    "sample_frames",
     "to_face_crop",
 ]

@@ -12,6 +12,7 @@ Shape legend: H, W are the height and width of the upright image in pixels.
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from fercli.images.decode import DecodedImage
 
-__all__ = ["WHOLE_UP_TO_PX", "Face", "FaceFinder", "cut_face"]
+__all__ = ["WHOLE_UP_TO_PX", "Face", "FaceFinder", "cut_face", "import_cv2"]
 
 _OPENING: Final = threading.Lock()
 WHOLE_UP_TO_PX: Final = 96
@@ -177,7 +178,7 @@ class _Haar:
     """The cascade's own window."""
 
     def __init__(self) -> None:
-        cv2 = _import_cv2()
+        cv2 = import_cv2()
         if not hasattr(cv2, "CascadeClassifier"):
             message = f"OpenCV {cv2.__version__} has no cascades"
             hint = "pip install 'opencv-python-headless<5', or give --faces yunet"
@@ -220,7 +221,7 @@ class _Yunet:
         if weights is None:
             message = "yunet needs its weights"
             raise ModelNotFoundError(message, hint="fer models fetch yunet")
-        cv2 = _import_cv2()
+        cv2 = import_cv2()
         self._cv2 = cv2
         try:
             self._network: Any = cv2.FaceDetectorYN.create(
@@ -249,7 +250,15 @@ class _Yunet:
         return [_enlarge(box, scale, image) for box in boxes[is_box]]
 
 
-def _import_cv2() -> Any:  # noqa: ANN401  # untyped library
+def import_cv2() -> Any:  # noqa: ANN401  # untyped library
+    """Return OpenCV, computing on one thread and not writing to stderr by itself.
+
+    Raises:
+        DependencyMissingError: It cannot be imported.
+    """
+    # What its video library says of damaged files; a row says it, too.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     try:
         import cv2
     except ImportError as reason:

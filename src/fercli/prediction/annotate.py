@@ -47,10 +47,10 @@ class Annotator:
         self._n_pictures = 0
 
     def add(self, prediction: FilePrediction) -> None:
-        """Draw one image; one that was not read is left out."""
+        """Draw one image; one that was not read, and a video, is left out."""
         from PIL import Image, ImageDraw
 
-        if prediction.rows[0].status not in {"ok", "no_face"}:
+        if prediction.frame is not None or prediction.rows[0].status not in {"ok", "no_face"}:
             return
         try:
             image = load_image(prediction.path, max_pixels=self._max_pixels, color=True)

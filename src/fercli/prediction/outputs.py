@@ -146,9 +146,9 @@ class Sorter:
         self._n_files = 0
 
     def add(self, prediction: FilePrediction) -> None:
-        """Sort one input."""
+        """Sort one image; a video, which has many faces, stays where it is."""
         first = prediction.rows[0]
-        if first.status not in {"ok", "no_face"}:
+        if prediction.frame is not None or first.status not in {"ok", "no_face"}:
             return
         below = _name_folder(first.label or first.status)
         if self._link:

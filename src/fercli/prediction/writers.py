@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -21,68 +23,114 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = [
+    "RowLayout",
     "append_rows",
     "are_rows",
-    "flatten_row",
     "import_pyarrow",
     "key_path",
-    "list_columns",
     "open_writer",
     "read_written",
 ]
 
 _BOX: Final = ("box_x", "box_y", "box_width", "box_height")
+_PREFIXES: Final = {"probabilities": "p_", "smooth_probabilities": "s_"}
 _ROWS_AT_ONCE: Final = 8192
 """Rows in a row group of Parquet, which is what is held of a file."""
+
+_SMOOTH: Final = ("smooth_label", "smooth_confidence", "smooth_probabilities")
 
 Write = Callable[[PredictionRow], None]
 
 
+@dataclass(frozen=True)
+class RowLayout:
+    """Which columns rows have, in every format."""
+
+    labels: tuple[str, ...]
+    """The K labels of the model, one column `p_<label>` each."""
+    smooth: bool = False
+    """Whether there are smoothed answers, `s_<label>` among them."""
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The columns of a table of rows."""
+        columns: list[str] = []
+        for name in self._fields:
+            if name == "box":
+                columns.extend(_BOX)
+            elif name in _PREFIXES:
+                columns.extend(f"{_PREFIXES[name]}{label}" for label in self.labels)
+            else:
+                columns.append(name)
+        return columns
+
+    @cached_property
+    def _fields(self) -> list[str]:
+        every = PredictionRow.__dataclass_fields__
+        return [name for name in every if self.smooth or name not in _SMOOTH]
+
+    def flatten(self, row: PredictionRow) -> dict[str, Any]:
+        """Return a row as a table has it: a value per column, None where there is none."""
+        values = self.select(row)
+        values.update(zip(_BOX, values.pop("box") or (None,) * len(_BOX), strict=True))
+        for name, prefix in _PREFIXES.items():
+            if name in values:
+                given = values.pop(name) or {}
+                values.update({f"{prefix}{label}": given.get(label) for label in self.labels})
+        # A name that is not UTF-8 would end the writing.
+        values["path"] = key_path(values["path"])
+        return values
+
+    def select(self, row: PredictionRow) -> dict[str, Any]:
+        """Return a row's fields by name, those of smoothing where they are wanted."""
+        return {name: getattr(row, name) for name in self._fields}
+
+
 @contextlib.contextmanager
 def open_writer(
-    kind: str, stream: IO[Any], labels: Sequence[str], *, header: bool = True
+    kind: str, stream: IO[Any], layout: RowLayout, *, header: bool = True
 ) -> Iterator[Write]:
     """Yield a function that writes a row to a stream.
 
     Args:
         kind: `jsonl`, `csv` or `parquet`.
         stream: Text, opened with `newline=""`; binary for `parquet`.
-        labels: The model's labels, one column `p_<label>` each.
+        layout: Which columns there are.
         header: Whether a CSV begins with its header; it is written at once.
 
     Raises:
         DependencyMissingError: Parquet without pyarrow.
     """
     if kind == "parquet":
-        with _open_parquet(stream, labels) as write:
+        with _open_parquet(stream, layout) as write:
             yield write
     elif kind == "csv":
-        yield _start_csv(stream, labels, header=header)
+        yield _start_csv(stream, layout, header=header)
     else:
         # Escapes keep names with line breaks, or bytes that are not UTF-8, on their line.
-        yield lambda row: _write_json_line(stream, row)
+        yield lambda row: _write_json_line(stream, layout.select(row))
 
 
 @contextlib.contextmanager
 def append_rows(
-    kind: str, stream: BinaryIO, labels: Sequence[str]
+    kind: str, stream: BinaryIO, layout: RowLayout
 ) -> Iterator[tuple[Write, Callable[[], None]]]:
     """Yield what writes a row behind what a file holds, and what hands the rows to the file.
 
     Args:
         kind: `jsonl`, `csv` or `parquet`.
         stream: The file, open at its end; a CSV without anything begins with its header.
-        labels: The model's labels.
+        layout: Which columns there are.
 
     Raises:
         DependencyMissingError: Parquet without pyarrow.
     """
     if kind == "parquet":
-        with open_writer(kind, stream, labels) as write:
+        with open_writer(kind, stream, layout) as write:
             yield write, lambda: None
         return
     header = stream.tell() == 0
-    with wrap_text(stream) as text, open_writer(kind, text, labels, header=header) as write:
+    with wrap_text(stream) as text, open_writer(kind, text, layout, header=header) as write:
         yield write, text.flush
 
 
@@ -97,14 +145,14 @@ def key_path(path: str) -> str:
 
 
 def read_written(
-    path: Path, kind: str, labels: Sequence[str], *, finished: bool
+    path: Path, kind: str, layout: RowLayout, *, finished: bool
 ) -> tuple[set[str], int]:
     """Return which inputs have all their rows in a file, and how many bytes those rows take.
 
     Args:
         path: Rows that `open_writer` wrote, of `jsonl` or `csv`; a torn last line is overlooked.
         kind: Which of them.
-        labels: The model's labels.
+        layout: Which columns there should be.
         finished: Whether the file was finished; else the last input may have had more faces, and
             its rows do not count.
 
@@ -112,14 +160,15 @@ def read_written(
         Paths, as `key_path` gives them, and the position where rows go on.
 
     Raises:
-        DataError: There is something else in the file, or rows of a model with other labels.
+        DataError: There is something else in the file, or rows of a model with other labels,
+            or with other columns.
     """
     read = _read_csv if kind == "csv" else _read_json_lines
     done: set[str] = set()
     latest: str | None = None
     start = end = 0
     with path.open("rb") as stream:
-        for name, next_end in read(path, stream, labels):
+        for name, next_end in read(path, stream, layout):
             if name != latest:
                 if latest is not None:
                     done.add(latest)
@@ -147,38 +196,37 @@ def import_pyarrow() -> ModuleType:
     return module
 
 
-def _write_json_line(stream: IO[str], row: PredictionRow) -> None:
-    stream.write(json.dumps(vars(row), ensure_ascii=True) + "\n")
+def _write_json_line(stream: IO[str], values: dict[str, Any]) -> None:
+    stream.write(json.dumps(values, ensure_ascii=True) + "\n")
 
 
-def _start_csv(stream: IO[str], labels: Sequence[str], *, header: bool) -> Write:
-    writer = csv.DictWriter(stream, list_columns(labels), lineterminator="\n")
+def _start_csv(stream: IO[str], layout: RowLayout, *, header: bool) -> Write:
+    writer = csv.DictWriter(stream, layout.columns, lineterminator="\n")
     if header:
         writer.writeheader()
     # The library quotes a lone carriage return from Python 3.13 on only.
-    quoting = csv.DictWriter(
-        stream, list_columns(labels), lineterminator="\n", quoting=csv.QUOTE_ALL
-    )
+    quoting = csv.DictWriter(stream, layout.columns, lineterminator="\n", quoting=csv.QUOTE_ALL)
 
     def write(row: PredictionRow) -> None:
-        (quoting if "\r" in row.path else writer).writerow(flatten_row(row, labels))
+        (quoting if "\r" in row.path else writer).writerow(layout.flatten(row))
 
     return write
 
 
 @contextlib.contextmanager
-def _open_parquet(stream: IO[Any], labels: Sequence[str]) -> Iterator[Write]:
+def _open_parquet(stream: IO[Any], layout: RowLayout) -> Iterator[Write]:
     arrow = import_pyarrow()
-    types = {"face": arrow.int32(), "frames": arrow.int32(), "confidence": arrow.float64()}
-    types |= dict.fromkeys((*_BOX, "image_width", "image_height"), arrow.int32())
-    types |= {f"p_{label}": arrow.float64() for label in labels}
-    columns = [(name, types.get(name, arrow.string())) for name in list_columns(labels)]
+    whole = ("face", "frames", "frame", "track", *_BOX, "image_width", "image_height")
+    types = dict.fromkeys(whole, arrow.int32())
+    real = [f"{prefix}{label}" for prefix in _PREFIXES.values() for label in layout.labels]
+    types |= dict.fromkeys(("confidence", "smooth_confidence", "time_s", *real), arrow.float64())
+    columns = [(name, types.get(name, arrow.string())) for name in layout.columns]
     schema = arrow.schema(columns)
     held: list[dict[str, Any]] = []
     with arrow.parquet.ParquetWriter(stream, schema) as writer:
 
         def write(row: PredictionRow) -> None:
-            held.append(flatten_row(row, labels))
+            held.append(layout.flatten(row))
             if len(held) >= _ROWS_AT_ONCE:
                 flush()
 
@@ -191,41 +239,15 @@ def _open_parquet(stream: IO[Any], labels: Sequence[str]) -> Iterator[Write]:
             flush()
 
 
-def list_columns(labels: Sequence[str]) -> list[str]:
-    """Return the columns of a CSV, for a model's labels."""
-    columns: list[str] = []
-    for name in PredictionRow.__dataclass_fields__:
-        if name == "box":
-            columns.extend(_BOX)
-        elif name == "probabilities":
-            columns.extend(f"p_{label}" for label in labels)
-        else:
-            columns.append(name)
-    return columns
-
-
-def flatten_row(row: PredictionRow, labels: Sequence[str]) -> dict[str, Any]:
-    """Return a row as a CSV has it: a value per column, None where there is none."""
-    values = dict(vars(row))
-    box = values.pop("box") or (None,) * 4
-    probabilities = values.pop("probabilities") or {}
-    values.update(zip(_BOX, box, strict=True))
-    values.update({f"p_{label}": probabilities.get(label) for label in labels})
-    # A name that is not UTF-8 would end the writing.
-    values["path"] = key_path(values["path"])
-    return values
-
-
-def _read_json_lines(
-    path: Path, stream: IO[bytes], labels: Sequence[str]
-) -> Iterator[tuple[str, int]]:
+def _read_json_lines(path: Path, stream: IO[bytes], layout: RowLayout) -> Iterator[tuple[str, int]]:
     """Yield the path of each row, and where the row ends."""
     end = 0
     for number, line in enumerate(_whole_lines(stream), start=1):
         try:
             row = json.loads(line)
             name, probabilities = row["path"], row["probabilities"]
-            known = probabilities is None or list(probabilities) == list(labels)
+            known = probabilities is None or list(probabilities) == list(layout.labels)
+            known = known and ("smooth_label" in row) == layout.smooth
         except (ValueError, KeyError, TypeError, RecursionError) as reason:
             raise _refuse(path, number) from reason
         if not known or not isinstance(name, str):
@@ -234,9 +256,9 @@ def _read_json_lines(
         yield key_path(name), end
 
 
-def _read_csv(path: Path, stream: IO[bytes], labels: Sequence[str]) -> Iterator[tuple[str, int]]:
+def _read_csv(path: Path, stream: IO[bytes], layout: RowLayout) -> Iterator[tuple[str, int]]:
     """Yield the path of each record, and where the record ends."""
-    columns = list_columns(labels)
+    columns = layout.columns
     end = 0
 
     def decode() -> Iterator[str]:
@@ -264,5 +286,7 @@ def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 def _refuse(path: Path, number: int) -> DataError:
-    message = f"line {number} of {path} is no row of a model with these labels"
+    message = (
+        f"line {number} of {path} is no row of a model with these labels, or has other columns"
+    )
     return DataError(message, hint="without --resume, and with --force, it is written anew")

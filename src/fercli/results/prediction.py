@@ -34,7 +34,19 @@ class PredictionRow:
     detector: str | None = None
     """How the face was found; `whole` takes the image as one face."""
     frames: int | None = None
-    """Frames in the file; the first is used."""
+    """Frames in an image file; the first is used."""
+    frame: int | None = None
+    """Of a video: the number of the frame in the file, from 0."""
+    time_s: float | None = None
+    """Of a video: when the frame is shown, by the container."""
+    track: int | None = None
+    """Of a video: the same number while a face overlaps the one before; not who it is."""
+    smooth_label: str | None = None
+    """With smoothing: as `label`, of the smoothed probabilities."""
+    smooth_confidence: float | None = None
+    """With smoothing: the highest smoothed probability."""
+    smooth_probabilities: dict[str, float] | None = None
+    """With smoothing: the average over the track up to this frame, per label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +55,18 @@ class PredictResult:
 
     n_inputs: int
     """Files looked at."""
+    n_frames: int = 0
+    """Frames of videos among them that were looked at."""
     n_faces: int
-    """Faces with probabilities."""
+    """Faces with probabilities, each frame's of its own."""
     n_no_face: int
-    """Files without a face."""
+    """Images and frames without a face."""
     n_skipped: int
     """Files that could not be used."""
     n_resumed: int = 0
     """Files that had their rows already, beside those looked at."""
     images_per_s: float
-    """Files over the whole time, reading included."""
+    """Images and frames over the whole time, reading included."""
     output: str | None
     """Where rows were written, if to a file."""
     model: str

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import fercli
+
+if TYPE_CHECKING:
+    from typer.testing import Result
+
+    from fercli.runs import RunFolder
+
+Run = Callable[..., "Result"]
+
+
+@pytest.fixture
+def clip(make_clip: Callable[..., Path], tmp_path: Path) -> Path:
+    return make_clip(tmp_path / "clip.webm", "fff-bb")
+
+
+@pytest.fixture
+def model(trained: RunFolder) -> str:
+    return str(trained.onnx)
+
+
+def read_lines(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_each_sampled_frame_has_its_rows(run: Run, clip: Path, model: str) -> None:
+    result = run(
+        "predict", clip, "--model", model, "--every", "0", "--format", "jsonl", "--smooth", "1s"
+    )
+
+    rows = read_lines(result)
+    assert result.exit_code == 0, result.output
+    assert [(row["frame"], row["status"]) for row in rows] == [
+        (0, "ok"), (1, "ok"), (2, "ok"), (3, "no_face"), (4, "ok"), (4, "ok"), (5, "ok"), (5, "ok"),
+    ]  # fmt: skip
+    assert [row["time_s"] for row in rows[:4]] == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert [row["track"] for row in rows[:4]] == [0, 0, 0, None]
+    assert {row["track"] for row in rows[4:6]} == {0, 1} == {row["track"] for row in rows[6:]}
+    assert rows[0]["smooth_probabilities"] == rows[0]["probabilities"]
+    assert rows[3]["smooth_probabilities"] is None
+    assert rows[0]["image_width"], rows[0]["image_height"] == (400, 240)
+    assert "1 file (6 frames): 7 faces, 1 without a face" in result.stderr
+
+
+def test_a_part_of_a_video(run: Run, clip: Path, model: str) -> None:
+    words = ("predict", clip, "--model", model, "--every", "200ms", "--format", "jsonl")
+
+    rows = read_lines(run(*words, "--start", "0:00.1", "--end", "0.35s"))
+
+    assert [row["frame"] for row in rows] == [1, 3]
+    assert "smooth_label" not in rows[0]
+
+
+def test_a_part_without_frames_says_so(run: Run, clip: Path, model: str) -> None:
+    result = run("predict", clip, "--model", model, "--start", "1:00", "--format", "jsonl")
+
+    [row] = read_lines(result)
+    assert result.exit_code == 7
+    assert (row["status"], row["reason"]) == ("unreadable", "it has no frame from 60 s")
+
+
+def test_a_broken_video_gives_its_rows_and_the_reason(
+    run: Run, make_clip: Callable[..., Path], model: str, tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "broken.avi", "fr" * 3, "MJPG")
+    content = clip.read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
+
+    result = run("predict", clip, "--model", model, "--every", "0", "--format", "jsonl")
+
+    *rows, last = read_lines(result)
+    assert result.exit_code == 7
+    assert rows[0]["status"] == "ok"
+    assert last["status"] == "unreadable"
+    assert last["time_s"] is None
+    assert "it breaks off after" in last["reason"]
+    assert "1 of 1 file could not be read" in result.stderr
+
+
+def test_photos_and_videos_of_one_folder_keep_their_order(
+    run: Run, clip: Path, model: str, face_files: Path, tmp_path: Path
+) -> None:
+    shutil.copy(clip, face_files / "face-2.mp4")
+
+    result = run("predict", face_files, "--model", model, "--output", "rows.csv", "--smooth", "1")
+
+    rows = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
+    assert result.exit_code == 0, result.output
+    names = [Path(row["path"]).name for row in rows]
+    assert names == sorted(names)
+    assert names.count("face-2.mp4") == 4
+    photo, frame = rows[0], next(row for row in rows if row["path"].endswith("mp4"))
+    assert (photo["frame"], photo["time_s"], photo["s_happy"]) == ("", "", "")
+    assert (frame["frame"], frame["time_s"], frame["track"]) == ("0", "0.0", "0")
+    assert frame["s_happy"] == frame["p_happy"]
+
+
+def test_resumed_rows_are_those_of_one_go(
+    run: Run, clip: Path, model: str, face_files: Path, tmp_path: Path
+) -> None:
+    shutil.copy(clip, face_files / "face-9.mkv")
+    words = ("predict", face_files, "--model", model, "--output", "rows.jsonl")
+    run(*words)
+    whole = (tmp_path / "rows.jsonl").read_text()
+    lines = whole.splitlines(keepends=True)
+    (tmp_path / "rows.jsonl").rename(tmp_path / "rows.jsonl.partial")
+    (tmp_path / "rows.jsonl.partial").write_text("".join(lines[:-2]))
+
+    result = run(*words, "--resume")
+
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "rows.jsonl").read_text() == whole
+
+
+def test_rows_with_other_columns_are_not_gone_on_with(run: Run, clip: Path, model: str) -> None:
+    words = ("predict", clip, "--model", model, "--output", "rows.jsonl")
+    run(*words)
+
+    result = run(*words, "--resume", "--smooth", "1")
+
+    assert result.exit_code == 3
+    assert "line 1 of rows.jsonl.partial is no row" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--every", "soon"), "'soon' is no time; write seconds (0.2, 0.2s, 200ms) or 1:23.5"),
+        (("--every", "-1"), "every_s must be at least 0, not -1.0"),
+        (("--start", "5", "--end", "4"), "end_s must be after start_s (5), not 4"),
+        (("--smooth", "nan"), "smooth_s must be at least 0, not nan"),
+    ],
+)
+def test_odd_times_are_refused(
+    run: Run, clip: Path, model: str, words: tuple[str, ...], sentence: str
+) -> None:
+    result = run("predict", clip, "--model", model, *words)
+
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_pictures_are_made_of_photos_alone(
+    run: Run, clip: Path, model: str, photo: Path, tmp_path: Path
+) -> None:
+    result = run(
+        "predict", clip, photo, "--model", model, "--annotate", "framed", "--sort-into", "sorted"
+    )
+
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in (tmp_path / "framed").rglob("*.*")] == ["astronaut.png"]
+    assert [path.name for path in (tmp_path / "sorted").rglob("*.*")] == ["astronaut.png"]
+
+
+def test_python_streams_the_same_rows(clip: Path, model: str) -> None:
+    table = fercli.load(model).predict_files(clip, every_s=0.1, smooth_s=0.5).to_frame()
+
+    assert table.time_s.unique() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert list(table.columns[-9:-7]) == ["smooth_label", "smooth_confidence"]
+    assert table.track.dropna().unique().tolist() == [0, 1]
