@@ -28,10 +28,11 @@ from fercli.dependencies import import_pandas
 from fercli.detectors import choose_weights
 from fercli.errors import DatasetNotFoundError, ImageDecodeError, ImageNotFoundError
 from fercli.images import DecodedImage, FaceFinder, convert_image, cut_face, load_image
-from fercli.inference.runtime import predict_in_batches
+from fercli.inference.runtime import LABEL_SETS, choose_labels, predict_in_batches
 from fercli.model_files import (
-    DEFAULT_BUNDLED,
+    FOR_PHOTOS,
     ModelFile,
+    choose_bundled,
     describe_model,
     find_model,
     find_weights_file,
@@ -173,7 +174,12 @@ class RowStream(Iterator["PredictionRow"]):
                     write(row)
 
 
-def load(model: str | PathLike[str] | Model | None = None, *, device: str = "auto") -> Model:
+def load(
+    model: str | PathLike[str] | Model | None = None,
+    *,
+    device: str = "auto",
+    labels_of: Literal["fer2013"] | None = None,
+) -> Model:
     """Return a model ready to use.
 
     >>> import fercli
@@ -183,18 +189,24 @@ def load(model: str | PathLike[str] | Model | None = None, *, device: str = "aut
 
     Args:
         model: A run (or its folder), a `.safetensors`, an `.onnx` or the name of a bundled model;
-            None stands for the bundled default. Nothing is guessed from the working folder.
+            None stands for `plus`, which reads photos. Nothing is guessed from the working folder.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        labels_of: `fer2013` keeps a model that has more labels, FER+'s eight, to FER2013's seven:
+            contempt leaves its probability to them in proportion.
 
     Raises:
         ModelNotFoundError: There is no such model.
         ModelFileError: It is damaged, or not a model of fercli's.
         DeviceUnavailableError: It cannot run there.
+        ValueError: `labels_of` is none of what it may be.
     """
+    if labels_of is not None:
+        _check_choice("labels_of", labels_of, tuple(LABEL_SETS))
     if isinstance(model, Model):
-        return model
-    name = DEFAULT_BUNDLED if model is None else os.fspath(model)
-    loaded = Model(find_model(name, prefer_onnx=device in {"auto", "cpu"}), device=device)
+        return model if labels_of is None else Model(model.file, device=device, labels_of=labels_of)
+    name = choose_bundled(for_photos=True) or FOR_PHOTOS if model is None else os.fspath(model)
+    file = find_model(name, prefer_onnx=device in {"auto", "cpu"})
+    loaded = Model(file, device=device, labels_of=labels_of)
     # What is wrong with it is said now, not at the first prediction.
     loaded.open()
     return loaded
@@ -206,11 +218,15 @@ class Model:
     Args:
         file: What `find_model` found.
         device: Where it runs.
+        labels_of: As `load`.
     """
 
-    def __init__(self, file: ModelFile, *, device: str = "auto") -> None:
+    def __init__(
+        self, file: ModelFile, *, device: str = "auto", labels_of: str | None = None
+    ) -> None:
         self.file = file
         self._wanted_device = device
+        self._labels_of = labels_of
         self._lock = threading.Lock()
         self._opened: tuple[int, Runtime] | None = None
 
@@ -224,11 +240,15 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs: where the file is, not what runs it."""
-        return {"file": self.file.resolve(), "device": self._wanted_device}
+        return {
+            "file": self.file.resolve(),
+            "device": self._wanted_device,
+            "labels_of": self._labels_of,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over where the file is; it is opened when it is needed."""
-        self.__init__(state["file"], device=state["device"])  # type: ignore[misc]  # as it was made
+        self.__init__(**state)  # type: ignore[misc]  # as it was made
 
     def open(self) -> Runtime:
         """Return what runs the model, opened once in each process.
@@ -244,9 +264,13 @@ class Model:
                 if self._opened is None or self._opened[0] != os.getpid():
                     if self._opened is not None and not self.file.is_onnx:
                         _calm_torch_after_fork()
-                    runtime = open_runtime(self.file, device=self._wanted_device)
+                    runtime = self._open_file()
                     self._opened = (os.getpid(), runtime)
         return self._opened[1]
+
+    def _open_file(self, n_threads: int = 0) -> Runtime:
+        runtime = open_runtime(self.file, device=self._wanted_device, n_threads=n_threads)
+        return choose_labels(runtime, self._labels_of)
 
     @property
     def name(self) -> str:
@@ -401,7 +425,7 @@ class Model:
         files = find_images([os.fspath(path) for path in given])
         on_cpu = self.file.is_onnx and self._wanted_device in {"auto", "cpu"}
         # Called in the threads that read, each call on one core.
-        runtime = open_runtime(self.file, n_threads=1) if on_cpu else self.open()
+        runtime = self._open_file(n_threads=1) if on_cpu else self.open()
         predictions = predict_files(runtime, files, config, parallel=on_cpu)
         rows = (row for prediction in predictions for row in prediction.rows)
         return RowStream(rows, RowLayout(runtime.labels, smooth=bool(config.smooth_s)))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from fercli.networks import FaceNetwork
 
 __all__ = [
-    "DEFAULT_BUNDLED",
     "ModelFile",
     "build_untrained",
+    "choose_bundled",
     "describe_model",
     "describe_provenance",
     "find_model",
@@ -39,8 +39,10 @@ __all__ = [
     "save_model",
 ]
 
-DEFAULT_BUNDLED: Final = "base"
-"""The bundled model that stands in where nobody named a model and no run is finished."""
+FOR_PHOTOS: Final = "plus"
+"""The bundled model that reads photos where nobody named one; it learned from FER+'s votes."""
+FOR_SCORES: Final = "base"
+"""The bundled model that is scored where nobody named one; it learned FER2013's labels."""
 _ASSETS: Final = Path(__file__).parent / "assets"
 _WAYS_ON: Final = (
     "train one with `fer train`, or name a run folder, a .safetensors, an .onnx or a bundled model"
@@ -101,13 +103,27 @@ class ModelFile:
         return str(read_tensor_header(self.path, ModelFileError)["sha256"])
 
 
-def find_model(spec: str | None, *, prefer_onnx: bool = False) -> ModelFile:
+def choose_bundled(*, for_photos: bool) -> str | None:
+    """Return the bundled model that stands in where nobody named one; None if there is none.
+
+    Args:
+        for_photos: It is to read photos; else it is scored, on FER2013 most often.
+    """
+    there = list_bundled()
+    wanted = (FOR_PHOTOS, FOR_SCORES) if for_photos else (FOR_SCORES, FOR_PHOTOS)
+    return next((name for name in wanted if name in there), None)
+
+
+def find_model(
+    spec: str | None, *, prefer_onnx: bool = False, for_photos: bool = False
+) -> ModelFile:
     """Return the model file that MODEL stands for.
 
     Args:
         spec: A bundled model's name, a run folder, a `.safetensors` or an `.onnx`; None stands
-            for the newest finished run, and where there is none, for the bundled `base`.
+            for the newest finished run, and where there is none, for a bundled model.
         prefer_onnx: Of a run that holds both forms, take the ONNX.
+        for_photos: Which bundled model that is; see `choose_bundled`.
 
     Raises:
         ModelNotFoundError: There is nothing there, or no finished run.
@@ -117,8 +133,9 @@ def find_model(spec: str | None, *, prefer_onnx: bool = False) -> ModelFile:
         newest = find_newest_run()
         if newest is not None:
             return ModelFile(_find_in_run(newest, prefer_onnx=prefer_onnx), newest, assumed=True)
-        if DEFAULT_BUNDLED in list_bundled():
-            return _name_bundled(DEFAULT_BUNDLED, assumed=True)
+        bundled = choose_bundled(for_photos=for_photos)
+        if bundled is not None:
+            return _name_bundled(bundled, assumed=True)
         message = f"there is no model: no finished run under ./{RUNS}"
         raise ModelNotFoundError(message, hint=_WAYS_ON)
     if spec in list_bundled():

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import Result
 
+import fercli
+
 if TYPE_CHECKING:
     from fercli.runs import RunFolder
 
@@ -38,6 +40,33 @@ def test_without_a_run_the_bundled_model_predicts(
     assert run_json("evaluate", "--data", dataset_path, "--split", "public")["data"]["model"] == (
         "base"
     )
+
+
+@pytest.mark.usefixtures("bundled")
+def test_photos_are_read_by_another_model_than_scores_are_made_of(
+    run: Run, run_json: RunJson, face_files: Path, dataset_path: Path, tmp_path: Path
+) -> None:
+    shutil.copy(tmp_path / "assets" / "base.onnx", tmp_path / "assets" / "plus.onnx")
+
+    assert run_json("predict", face_files)["data"]["model"] == "plus"
+    assert "model: plus, which comes with fercli" in run("explain", face_files).stderr
+    assert run_json("evaluate", "--data", dataset_path, "--split", "public")["data"]["model"] == (
+        "base"
+    )
+    assert fercli.load().name == "plus"
+
+
+def test_a_model_of_seven_labels_can_be_asked_for_them(
+    run: Run, run_json: RunJson, trained: RunFolder, face_files: Path
+) -> None:
+    words = ("predict", face_files, "--model", trained.onnx)
+
+    own = run_json(*words)["data"]["rows"]
+
+    assert run_json(*words, "--labels-of", "fer2013")["data"]["rows"] == own
+    refused = run(*words, "--labels-of", "fer+")
+    assert refused.exit_code == 2
+    assert "unknown --labels-of 'fer+': choose from fer2013" in refused.stderr
 
 
 @pytest.mark.usefixtures("bundled")

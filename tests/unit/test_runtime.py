@@ -9,8 +9,13 @@ import pytest
 
 from fercli.emotions import LABELS
 from fercli.errors import ModelFileError
-from fercli.inference.external import ExternalRuntime, LabelSubsetRuntime
-from fercli.inference.runtime import predict_checked, predict_in_batches
+from fercli.inference.external import ExternalRuntime
+from fercli.inference.runtime import (
+    LabelSubsetRuntime,
+    choose_labels,
+    predict_checked,
+    predict_in_batches,
+)
 from fercli.metadata import ModelMetadata
 
 IMAGES = np.zeros((40, 48, 48), dtype=np.uint8)
@@ -20,7 +25,7 @@ EVEN = np.full((40, 4), 0.25, dtype=np.float32)
 class Says:
     """Always gives the same answer."""
 
-    labels = ("a", "b", "c", "d")
+    labels: tuple[str, ...] = ("a", "b", "c", "d")
     device = "cpu"
     metadata = ModelMetadata(labels=labels)
 
@@ -94,3 +99,20 @@ def test_other_peoples_odd_numbers_are_refused_without_a_warning(
         # A warning is an error in these tests.
         with pytest.raises(ModelFileError, match="not numbers"):
             predict_checked(runtime, IMAGES)
+
+
+def test_eight_labels_become_seven_in_proportion() -> None:
+    plus = Says(np.array([[0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.2]], dtype=np.float32))
+    plus.labels = ("contempt", *LABELS[::-1])
+
+    model = choose_labels(plus, "fer2013")
+
+    assert model.labels == LABELS
+    assert model.predict(IMAGES[:1])[0] == pytest.approx([0.25, *[0.125] * 6])
+    assert choose_labels(plus, None) is plus
+    assert choose_labels(model, "fer2013") is model
+
+
+def test_a_model_of_other_labels_cannot_be_asked_for_the_seven() -> None:
+    with pytest.raises(ModelFileError, match="the labels a, b, c, d; of fer2013's it lacks angry"):
+        choose_labels(Says(EVEN), "fer2013")

@@ -19,8 +19,8 @@ __all__ = [
     "DeviceOption",
     "ForceOption",
     "ModelArgument",
-    "ModelOption",
     "OutputFolderOption",
+    "PhotoModelOption",
     "SplitOption",
     "build_parameters",
     "choose_device_name",
@@ -156,13 +156,13 @@ ModelArgument = Annotated[
 ]
 
 
-ModelOption = Annotated[
+PhotoModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
         metavar="MODEL",
         help="A run folder, a .safetensors, an .onnx or a bundled model. Default: the newest "
-        "finished run under ./runs, else base.",
+        "finished run under ./runs, else plus.",
         autocompletion=complete_model,
     ),
 ]

@@ -11,7 +11,7 @@ import typer
 from fercli.cli._command import register
 from fercli.cli._display import print_pairs, print_table
 from fercli.cli._exit import ExitStatus
-from fercli.cli._options import DeviceOption, ForceOption, ModelOption, choose_device_name
+from fercli.cli._options import DeviceOption, ForceOption, PhotoModelOption, choose_device_name
 from fercli.cli._output import Outcome, Output
 from fercli.errors import ConfigError, ImageDecodeError, ImageRefusedError
 from fercli.names import safe_name
@@ -45,7 +45,7 @@ def explain_command(
     folder: Annotated[
         Path, typer.Option("--output", metavar="DIR", help="Where the pictures go.")
     ] = Path("explained"),
-    model: ModelOption = None,
+    model: PhotoModelOption = None,
     faces: Annotated[
         str,
         typer.Option(
@@ -81,7 +81,7 @@ def explain_command(
     if problems := find_unknown_choice("faces", faces, _FACES):
         raise ConfigError(*problems)
     finder = FaceFinder(faces)
-    found = find_model(model)
+    found = find_model(model, for_photos=True)
     if found.assumed:
         output.note(f"model: {found.origin}")
     runtime = open_runtime(found, device=choose_device_name(device))

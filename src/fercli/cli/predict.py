@@ -18,7 +18,7 @@ from fercli.cli._exit import ExitStatus
 from fercli.cli._options import (
     DeviceOption,
     ForceOption,
-    ModelOption,
+    PhotoModelOption,
     build_parameters,
     choose_device_name,
     drop_untyped,
@@ -28,7 +28,9 @@ from fercli.cli._predicted import PredictionSummary, WantedPictures
 from fercli.cli._rows import FORMATS, Target, choose_target, open_rows, print_summary
 from fercli.config import PredictConfig, list_options
 from fercli.detectors import choose_weights
+from fercli.errors import ConfigError
 from fercli.names import safe_name
+from fercli.ranges import find_unknown_choice
 from fercli.results import PredictResult, to_json
 from fercli.storage import check_apart, name_partial
 
@@ -67,7 +69,16 @@ def predict_command(
             help="Photos, videos, folders (searched), patterns, or - for paths on stdin.",
         ),
     ],
-    model: ModelOption = None,
+    model: PhotoModelOption = None,
+    labels_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fer2013",
+            help="Keep to FER2013's seven labels: FER+'s contempt leaves its probability to them "
+            "in proportion. Default: the model's own labels.",
+            autocompletion=lambda: ["fer2013"],
+        ),
+    ] = None,
     row_format: Annotated[
         str | None,
         typer.Option(
@@ -129,6 +140,10 @@ def predict_command(
     if not resume:
         given = chosen.get("detector_weights")
         check_apart(written, [*map(Path, paths), *([given] if given else [])])
+    if labels_of is not None and (
+        problems := find_unknown_choice("--labels-of", labels_of, ("fer2013",))
+    ):
+        raise ConfigError(*problems)
     rows_go = choose_target(row_format, target, json=output.json, resume=resume, force=force)
     # A file that is missing is said before whether it would be used.
     weights = choose_weights(chosen.get("faces", ""), chosen.get("detector_weights"))
@@ -142,7 +157,7 @@ def predict_command(
         keep=resume,
     )
     name = choose_device_name(device)
-    runtime, title, parallel = _open_model(output, model, name, written)
+    runtime, title, parallel = _open_model(output, model, labels_of, name, written)
     summary = PredictionSummary(
         runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None
     )
@@ -175,17 +190,18 @@ def predict_command(
 
 
 def _open_model(
-    output: Output, model: str | None, device: str, written: list[Path]
+    output: Output, model: str | None, labels_of: str | None, device: str, written: list[Path]
 ) -> tuple[Runtime, str, bool]:
     """Return the model ready to run, what to call it, and whether threads may share it."""
+    from fercli.inference import choose_labels
     from fercli.model_files import find_model, open_runtime
 
     on_cpu = device in {"auto", "cpu"}
-    found = find_model(model, prefer_onnx=on_cpu)
+    found = find_model(model, prefer_onnx=on_cpu, for_photos=True)
     check_apart(written, found.files)
     if found.assumed:
         output.note(f"model: {found.origin}")
-    runtime = open_runtime(found, device=device, n_threads=1)
+    runtime = choose_labels(open_runtime(found, device=device, n_threads=1), labels_of)
     warn_if_synthetic(output, runtime.metadata)
     return runtime, found.title, found.is_onnx and on_cpu
 

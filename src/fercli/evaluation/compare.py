@@ -21,11 +21,11 @@ from fercli.inference import predict_in_batches
 from fercli.inference.external import (
     SCALINGS,
     ExternalRuntime,
-    LabelSubsetRuntime,
     count_parameters,
     parse_labels,
 )
 from fercli.inference.onnx import is_exported
+from fercli.inference.runtime import LabelSubsetRuntime
 from fercli.metrics import adjust_holm, bootstrap_difference, compute_mcnemar
 from fercli.model_files import open_runtime
 from fercli.plots import (

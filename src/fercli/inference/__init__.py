@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from fercli.inference.runtime import Runtime, predict_in_batches, predict_mirrored
+from fercli.inference.runtime import (
+    LABEL_SETS,
+    Runtime,
+    choose_labels,
+    predict_in_batches,
+    predict_mirrored,
+)
 
-__all__ = ["Runtime", "predict_in_batches", "predict_mirrored"]
+__all__ = [
+    "LABEL_SETS",
+    "Runtime",
+    "choose_labels",
+    "predict_in_batches",
+    "predict_mirrored",
+]

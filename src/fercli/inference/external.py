@@ -16,19 +16,15 @@ import numpy as np
 from fercli.emotions import LABELS, find_label
 from fercli.errors import ConfigError, ModelFileError
 from fercli.inference.onnx import open_session, run_session
-from fercli.inference.runtime import predict_checked
 from fercli.metadata import ModelMetadata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from fercli.inference.runtime import Runtime
-
 __all__ = [
     "SCALINGS",
     "ExternalRuntime",
     "InputLayout",
-    "LabelSubsetRuntime",
     "count_parameters",
     "parse_labels",
 ]
@@ -198,31 +194,3 @@ def _read_layout(path: Path, session: Any) -> InputLayout:  # noqa: ANN401  # un
         if channels in {1, 3} and all(isinstance(side, int) and side > 3 for side in sides):
             return InputLayout(height, width, channels, channels_first, batched)
     raise ModelFileError(message, hint="export it with its height and width fixed")
-
-
-class LabelSubsetRuntime:
-    """A model without some of its labels; their probability is shared out among the others.
-
-    Args:
-        runtime: The model, K labels.
-        labels: Those to keep, each of them one of the model's.
-    """
-
-    def __init__(self, runtime: Runtime, labels: tuple[str, ...]) -> None:
-        self._runtime = runtime
-        self._columns = [runtime.labels.index(label) for label in labels]
-        self.labels = labels
-        self.metadata = runtime.metadata
-        self.device = runtime.device
-
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return probabilities `[N, K]` of the labels kept, for `[N, 48, 48]` uint8.
-
-        Raises:
-            ModelFileError: As in `predict_checked`, of all labels.
-        """
-        kept = predict_checked(self._runtime, images)[:, self._columns]
-        # Where nothing is left, no label is likelier than another.
-        kept = np.maximum(kept, np.finfo(np.float32).tiny)
-        reduced: NDArray[np.float32] = kept / kept.sum(axis=1, keepdims=True)
-        return reduced

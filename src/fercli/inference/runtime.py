@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
+from fercli.emotions import LABELS
 from fercli.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -16,7 +17,18 @@ if TYPE_CHECKING:
 
     from fercli.metadata import ModelMetadata
 
-__all__ = ["Runtime", "predict_checked", "predict_in_batches", "predict_mirrored"]
+__all__ = [
+    "LABEL_SETS",
+    "LabelSubsetRuntime",
+    "Runtime",
+    "choose_labels",
+    "predict_checked",
+    "predict_in_batches",
+    "predict_mirrored",
+]
+
+LABEL_SETS: Final = {"fer2013": LABELS}
+"""Labels that a model with more can be asked to keep to."""
 
 _RANGE_TOLERANCE: Final = 1e-3
 """How far beyond 0 and 1 a probability may lie."""
@@ -108,3 +120,55 @@ def predict_mirrored(
     mirrored = np.ascontiguousarray(images[:, :, ::-1])
     mean: NDArray[np.float32] = (plain + predict_in_batches(runtime, mirrored)) / np.float32(2)
     return mean
+
+
+class LabelSubsetRuntime:
+    """A model without some of its labels; their probability is shared out among the others.
+
+    Args:
+        runtime: The model, K labels.
+        labels: Those to keep, each of them one of the model's.
+    """
+
+    def __init__(self, runtime: Runtime, labels: tuple[str, ...]) -> None:
+        self._runtime = runtime
+        self._columns = [runtime.labels.index(label) for label in labels]
+        self.labels = labels
+        self.metadata = runtime.metadata
+        self.device = runtime.device
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return probabilities `[N, K]` of the labels kept, for `[N, 48, 48]` uint8.
+
+        Raises:
+            ModelFileError: As in `predict_checked`, of all labels.
+        """
+        kept = predict_checked(self._runtime, images)[:, self._columns]
+        # Where nothing is left, no label is likelier than another.
+        kept = np.maximum(kept, np.finfo(np.float32).tiny)
+        reduced: NDArray[np.float32] = kept / kept.sum(axis=1, keepdims=True)
+        return reduced
+
+
+def choose_labels(runtime: Runtime, labels_of: str | None) -> Runtime:
+    """Return a model that speaks the labels that were asked for.
+
+    Args:
+        runtime: The model.
+        labels_of: `fer2013` for FER2013's seven in their order; None for the model's own. A label
+            beyond the seven, FER+'s contempt, leaves its probability to them in proportion.
+
+    Raises:
+        ModelFileError: The model lacks one of them.
+    """
+    wanted = runtime.labels if labels_of is None else LABEL_SETS[labels_of]
+    if wanted == runtime.labels:
+        return runtime
+    missing = [label for label in wanted if label not in runtime.labels]
+    if missing:
+        message = (
+            f"the model has the labels {', '.join(runtime.labels)}; of {labels_of}'s it lacks "
+            f"{', '.join(missing)}"
+        )
+        raise ModelFileError(message, hint="leave --labels-of out, or take another model")
+    return LabelSubsetRuntime(runtime, wanted)
