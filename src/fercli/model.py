@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from fercli.config import PredictConfig
+from fercli.config import ROW_FILE_FORMATS, PredictConfig
 from fercli.data import Dataset, load_data
 from fercli.dependencies import import_pandas
 from fercli.detectors import choose_weights
@@ -40,9 +40,10 @@ from fercli.model_files import (
 )
 from fercli.prediction import find_images, predict_files
 from fercli.prediction.predict import describe_faces
-from fercli.prediction.writers import RowLayout, append_rows, import_pyarrow
+from fercli.prediction.row_files import RowFile
+from fercli.prediction.writers import RowLayout
 from fercli.results.html import format_html
-from fercli.storage import check_output, open_partial
+from fercli.storage import check_output
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -161,17 +162,13 @@ class RowStream(Iterator["PredictionRow"]):
         """
         target = Path(path)
         kind = target.suffix.lstrip(".").lower()
-        if kind not in {"jsonl", "csv", "parquet"}:
+        if kind not in ROW_FILE_FORMATS:
             message = f"rows are written to .jsonl, .csv or .parquet, not to {target.name}"
             raise ValueError(message)
-        if kind == "parquet":
-            import_pyarrow()
-        with open_partial(target) as stream:
-            check_output(target, force=overwrite)
-            stream.truncate(0)
-            with append_rows(kind, stream, self._layout) as (write, _):
-                for row in self:
-                    write(row)
+        file = RowFile(path=target, kind=kind, overwrite=overwrite)
+        with file.open(self._layout) as rows:
+            for row in self:
+                rows.write(row)
 
 
 def load(

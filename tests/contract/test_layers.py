@@ -15,6 +15,7 @@ LAYERS = (
     ("storage settings metadata environment",
      "atomic files and digests; the flat configuration; records of models and runs; this machine"),
     ("recipes runs detectors", "named configurations, run folders, weights to be fetched"),
+    ("config_files", "files that hold a configuration, and how all that sets one is merged"),
     ("images", "a file nobody trusts becomes pixels, its faces uint8 [48, 48]"),
     ("data", "layouts, archives, the prepared file, splitting, FER+, synthetic faces"),
     ("inference metrics download",

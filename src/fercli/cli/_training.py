@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +13,13 @@ import typer
 from fercli.cli._display import print_pairs, watch_images, watch_training
 from fercli.cli._exit import find_status
 from fercli.cli._output import Outcome, Output
-from fercli.cli._train_request import choose_config, choose_data, find_changes, resolve_path
 from fercli.config import TrainConfig
+from fercli.config_files import merge_config, read_data
 from fercli.errors import ConfigError, PeerLostError
-from fercli.launch import has_speaker, read_launch
+from fercli.launch import check_processes, has_speaker, launch, read_launch
 from fercli.results import TrainResult, to_json
 from fercli.runs import RunFolder, is_finished, name_run_directory, read_run_record
-from fercli.settings import build_config, flatten_config
+from fercli.settings import build_config, flatten_config, parse_setting
 from fercli.storage import check_apart
 
 if TYPE_CHECKING:
@@ -25,17 +27,81 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from fercli.cli._train_request import TrainRequest
     from fercli.data import Dataset
     from fercli.training import Callbacks
 
-__all__ = ["resume_run", "start_run"]
+__all__ = ["TrainRequest", "resume_run", "start_run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What was typed of a training."""
+
+    data: str | None
+    """`--data`."""
+    recipe: str | None
+    """`--recipe`."""
+    config: Path | None
+    """`--config`."""
+    settings: list[str]
+    """Every `--set`."""
+    options: dict[str, Any]
+    """The options that stand for a field of the configuration."""
+    folder: Path | None
+    """`--output`."""
+    processes: int | None
+    """`--processes`."""
+    force: bool
+    """`--force`."""
+
+
+def _find_changes(request: TrainRequest, own: dict[str, Any], processes: int) -> list[str]:
+    """Return the names of what would change a run that is gone on with."""
+    from fercli.model_files import resolve_model_name
+
+    never = {"recipe": request.recipe, "config": request.config, "output": request.folder}
+    fields = {**dict(map(parse_setting, request.settings)), **request.options}
+    if fields.get("teacher"):
+        fields["teacher"] = tuple(map(resolve_model_name, fields["teacher"]))
+    if fields.get("pretrained_weights"):
+        fields["pretrained_weights"] = _resolve_path(str(fields["pretrained_weights"]))
+    refused = [name for name, value in never.items() if value is not None]
+    # Saying again what the run was begun with changes nothing.
+    refused += [name for name, value in fields.items() if value not in {own[name], "auto"}]
+    return refused + (["processes"] if request.processes not in {None, processes} else [])
+
+
+def _choose_config(request: TrainRequest) -> TrainConfig:
+    """Return the configuration that was asked for, its files named for good."""
+    from fercli.model_files import resolve_model_name
+
+    chosen = merge_config(request.config, request.recipe, request.settings, request.options)
+    lasting = {
+        "teacher": tuple(map(resolve_model_name, chosen.distillation.teacher)),
+        "pretrained_weights": _resolve_path(chosen.transfer.pretrained_weights) or "",
+    }
+    return build_config(lasting, base=chosen)
+
+
+def _choose_data(request: TrainRequest) -> tuple[str | None, str | None]:
+    """Return the data to train on, and the digest that it had for a run that is repeated.
+
+    A `run.json` that is given as the configuration names the data, too; `--data` goes before it.
+    """
+    if request.data is not None or request.config is None:
+        return request.data, None
+    return read_data(request.config)
+
+
+def _resolve_path(data: str | None) -> str | None:
+    """Return the name of a source as it will still be right from another folder."""
+    return str(Path(data).resolve()) if data and Path(data).exists() else data
 
 
 def start_run(output: Output, request: TrainRequest, *, dry_run: bool) -> Outcome:
     """Train anew, or say what would be trained; whatever can be refused is refused first."""
-    chosen = choose_config(request)
-    data, digest = choose_data(request)
+    chosen = _choose_config(request)
+    data, digest = _choose_data(request)
     folder = RunFolder(request.folder or name_run_directory(chosen.recipe))
     if dry_run:
         return _show_plan(chosen, folder, _load(output, data, digest))
@@ -50,7 +116,7 @@ def start_run(output: Output, request: TrainRequest, *, dry_run: bool) -> Outcom
     check_training(dataset, chosen)
     if launches and request.processes:
         raise typer.Exit(_launch(chosen, request.processes, folder))
-    named = resolve_path(data)
+    named = _resolve_path(data)
 
     def begin(callbacks: Callbacks) -> TrainResult:
         from fercli.training import train
@@ -68,7 +134,7 @@ def resume_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
     folder = RunFolder(path)
     config = build_config(record.config)
     processes, (_, n_launched) = record.processes, read_launch()
-    refused = find_changes(request, flatten_config(config), processes)
+    refused = _find_changes(request, flatten_config(config), processes)
     if refused:
         message = f"{', '.join(refused)} would change the result of the run being resumed"
         raise ConfigError(message, hint="leave it out, or train anew with another --output")
@@ -80,7 +146,7 @@ def resume_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
     dataset = _load(output.silenced() if launches else output, given)
     if launches:
         raise typer.Exit(_launch(config, processes, folder))
-    named = resolve_path(request.data) if request.data is not None else given
+    named = _resolve_path(request.data) if request.data is not None else given
 
     def go_on(callbacks: Callbacks) -> TrainResult:
         from fercli.training import resume
@@ -92,11 +158,10 @@ def resume_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
 
 def _launch(config: TrainConfig, processes: int, folder: RunFolder) -> int:
     """Let this command be run by several processes; return the status they end with."""
-    from fercli.cli._launch import check_processes, launch
     from fercli.training import resolve_config
 
     check_processes(processes, resolve_config(config).device)
-    return launch(processes, folder.path)
+    return launch(sys.argv[1:], processes, folder.path)
 
 
 def _list_inputs(request: TrainRequest, config: TrainConfig, data: str | None) -> Iterator[Path]:

@@ -24,8 +24,14 @@ from fercli.cli._options import (
     drop_untyped,
 )
 from fercli.cli._output import Outcome, Output, warn_if_synthetic
-from fercli.cli._predicted import PredictionSummary, WantedPictures
-from fercli.cli._rows import FORMATS, Target, choose_target, open_rows, print_summary
+from fercli.cli._predict_outputs import (
+    FORMATS,
+    Target,
+    WantedPictures,
+    choose_target,
+    open_rows,
+    print_summary,
+)
 from fercli.config import PredictConfig, list_options
 from fercli.detectors import choose_weights
 from fercli.errors import ConfigError
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
     from fercli.inference import Runtime
     from fercli.prediction import FilePrediction
     from fercli.prediction.sinks import Sink
+    from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
     OnPrediction = Callable[[FilePrediction, PredictionSummary, int | None], None]
@@ -133,6 +140,7 @@ def predict_command(
     """
     from fercli.images import is_video
     from fercli.prediction import find_images, predict_files
+    from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
     chosen = drop_untyped(typed)
@@ -217,7 +225,7 @@ def _look_ahead(files: Iterator[Path]) -> tuple[Iterable[Path], int | None]:
 @contextlib.contextmanager
 def _watch(output: Output, target: Target, follow: Follow) -> Iterator[OnPrediction]:
     """Show progress, unless the rows themselves run over the same terminal."""
-    if target.path is None and not output.json and sys.stdout.isatty():
+    if target.file is None and not output.json and sys.stdout.isatty():
         yield lambda *_: None
         return
     with follow(output) as on_prediction:

@@ -20,8 +20,7 @@ from fercli.cli._options import (
     drop_untyped,
 )
 from fercli.cli._output import Outcome, Output, follow_main
-from fercli.cli._train_request import TrainRequest
-from fercli.cli._training import resume_run, start_run
+from fercli.cli._training import TrainRequest, resume_run, start_run
 from fercli.config import DEFAULTS
 from fercli.errors import ConfigError
 from fercli.launch import read_launch

@@ -16,7 +16,7 @@ from fercli.config.loss import BALANCES, LossConfig
 from fercli.config.network import NETWORKS, STEMS, NetworkConfig
 from fercli.config.optimizer import AVERAGES, OPTIMIZERS, SCHEDULES, OptimizerConfig
 from fercli.config.options import Option, list_options
-from fercli.config.predict import FACES, PredictConfig
+from fercli.config.predict import FACES, ROW_FILE_FORMATS, PredictConfig
 from fercli.config.train import (
     DEFAULTS,
     DEVICES,
@@ -38,6 +38,7 @@ __all__ = [
     "NETWORKS",
     "OPTIMIZERS",
     "PRECISIONS",
+    "ROW_FILE_FORMATS",
     "SCHEDULES",
     "STEMS",
     "AugmentConfig",

@@ -9,10 +9,12 @@ from typing import Final
 from fercli.config.limits import MAX_PIXELS, MOST_PIXELS
 from fercli.config.options import check_fields, option, raise_on
 
-__all__ = ["FACES", "PredictConfig"]
+__all__ = ["FACES", "ROW_FILE_FORMATS", "PredictConfig"]
 
 FACES: Final = ("auto", "whole", "haar", "yunet")
 """How faces are found in an image."""
+ROW_FILE_FORMATS: Final = ("jsonl", "csv", "parquet")
+"""How rows are kept in a file, by its ending."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RowLayout",
+    "Write",
     "append_rows",
     "are_rows",
     "import_pyarrow",

@@ -1,33 +1,33 @@
-"""Where the rows of `fer predict` go: lines on the terminal, stdout, or a file."""
+"""Where `fer predict` puts what it finds: rows on the terminal, stdout or a file, and pictures."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Final
 
 from fercli.cli._display import print_table
-from fercli.errors import ConfigError, OutputExistsError, RunFailedError
+from fercli.config import ROW_FILE_FORMATS
+from fercli.errors import ConfigError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
-from fercli.results import PredictionRow
-from fercli.storage import check_output, name_partial, open_partial
+from fercli.storage import check_output, name_partial
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fercli.prediction.writers import RowLayout
+    from fercli.prediction.row_files import RowFile, Rows
+    from fercli.prediction.sinks import Sink
+    from fercli.prediction.writers import RowLayout, Write
+    from fercli.results import PredictionRow
 
-__all__ = ["FORMATS", "Rows", "Target", "choose_target", "open_rows", "print_summary"]
+__all__ = ["FORMATS", "Target", "WantedPictures", "choose_target", "open_rows", "print_summary"]
 
-FORMATS: Final = ("table", "jsonl", "csv", "parquet")
+FORMATS: Final = ("table", *ROW_FILE_FORMATS)
 _BAR: Final = 20
-
-Write = Callable[[PredictionRow], None]
 
 
 @dataclass(frozen=True)
@@ -36,36 +36,8 @@ class Target:
 
     kind: str
     """One of `FORMATS`."""
-    path: Path | None
-    """The file; None for stdout."""
-    resume: bool = False
-    """Whether to go on behind the rows that the file holds."""
-    force: bool = False
-    """Whether to write over what is there."""
-
-    def check(self) -> None:
-        """Refuse to write over rows, finished or not.
-
-        Raises:
-            OutputExistsError: They are there, and neither `force` nor `resume` is set.
-        """
-        if self.path is None:
-            return
-        check_output(self.path, force=self.force or self.resume)
-        if not (self.force or self.resume) and self.kind != "parquet":
-            _check_partial(name_partial(self.path))
-
-
-@dataclass
-class Rows:
-    """An open target."""
-
-    write: Write
-    """Takes a row."""
-    flush: Callable[[], None] = lambda: None
-    """Hands what was taken to the file, so that nothing else is written before it."""
-    done: set[str] = field(default_factory=set)
-    """Inputs that have their rows already, as `key_path` gives them."""
+    file: RowFile | None
+    """None for stdout."""
 
 
 def choose_target(
@@ -86,17 +58,13 @@ def choose_target(
     )
     if problems:
         raise ConfigError(*problems)
-    target = Target(kind, path, resume, force)
-    target.check()
-    return target
+    if path is None:
+        return Target(kind, None)
+    from fercli.prediction.row_files import RowFile
 
-
-def _check_partial(partial: Path) -> None:
-    """Refuse to begin again where an interrupted command left hours of rows, perhaps."""
-    if partial.is_file() and partial.stat().st_size:
-        message = f"{partial} holds the rows of an interrupted command"
-        hint = "go on with them: --resume; or begin again: --force"
-        raise OutputExistsError(message, hint=hint)
+    file = RowFile(path=path, kind=kind, resume=resume, overwrite=force)
+    file.check()
+    return Target(kind, file)
 
 
 def _find_stdout_problems(kind: str, *, json: bool, resume: bool) -> list[str]:
@@ -105,7 +73,7 @@ def _find_stdout_problems(kind: str, *, json: bool, resume: bool) -> list[str]:
         problems.append("--resume needs the file of rows to go on with: --output")
     if kind == "parquet":
         problems.append("parquet is no text: give --output FILE.parquet")
-    elif json and kind in FORMATS[1:]:
+    elif json and kind in ROW_FILE_FORMATS:
         problems.append("--json with --format needs --output: both would write to stdout")
     return problems
 
@@ -115,7 +83,7 @@ def _find_file_problems(
 ) -> list[str]:
     if row_format == "table":
         return ["a table cannot be written to a file: give --format jsonl or csv"]
-    if row_format is None and kind not in FORMATS[1:]:
+    if row_format is None and kind not in ROW_FILE_FORMATS:
         return [f"--output {path} does not end in .jsonl, .csv or .parquet: give --format"]
     if resume and kind == "parquet":
         return ["a torn parquet file cannot be gone on with: use jsonl or csv"]
@@ -132,58 +100,94 @@ def open_rows(target: Target, layout: RowLayout, *, shown: bool) -> Iterator[Row
         shown: Whether a table's rows are printed as they come; else somebody else keeps them.
 
     Raises:
-        DependencyMissingError: Parquet without pyarrow.
-        DataError: What is to be gone on with is no file of rows of such a model.
-        OutputBusyError: Another process writes the file.
-        OutputExistsError: Another process has written it since.
+        FercliError: As `RowFile.open`.
     """
+    from fercli.prediction.row_files import Rows
+    from fercli.prediction.writers import open_writer
+
     if target.kind == "table":
         yield Rows(_Lines(layout.labels).write if shown else lambda _row: None)
-        return
-    from fercli.prediction.writers import append_rows, import_pyarrow, open_writer
-
-    if target.path is None:
+    elif target.file is None:
         with open_writer(target.kind, sys.stdout, layout) as write:
             yield Rows(_flush_each(write))
     else:
-        if target.kind == "parquet":
-            import_pyarrow()
-        with _name_kept_rows(name_partial(target.path)), open_partial(target.path) as stream:
-            # Another command may have written it since the options were looked at.
-            target.check()
-            done = _find_written(target, stream, layout) if target.resume else set()
-            if not target.resume:
-                stream.truncate(0)
-            kept = stream.tell()
-            with contextlib.ExitStack() as unless_rows:
-                # A header without a row is nothing that anybody would go on with.
-                unless_rows.callback(stream.truncate, kept)
-                with append_rows(target.kind, stream, layout) as (write, flush):
-                    yield Rows(_call_first(unless_rows.pop_all, write), flush, done)
-                unless_rows.pop_all()
+        with target.file.open(layout) as rows:
+            yield rows
 
 
-def _call_first(settle: Callable[[], object], write: Write) -> Write:
-    """Return a function that writes a row, and calls `settle` before it does."""
+@dataclass(frozen=True)
+class WantedPictures:
+    """What was asked for, and how far what is there is respected."""
 
-    def settle_and_write(row: PredictionRow) -> None:
-        settle()
-        write(row)
+    annotate: Path | None
+    """Folder of images with their faces framed."""
+    sort_into: Path | None
+    """Folder of folders, one per label."""
+    link: bool
+    """Whether links are made there instead of copies."""
+    montage: Path | None
+    """A sheet of faces."""
+    force: bool
+    resume: bool
+    max_pixels: int
 
-    return settle_and_write
+    def list_outputs(self, target: Path | None) -> list[Path]:
+        """Return what is going to be written, which no search is to take for an input.
 
+        Args:
+            target: The file that rows go to.
 
-@contextlib.contextmanager
-def _name_kept_rows(partial: Path) -> Iterator[None]:
-    """Say where the rows are when writing fails, on a full disk for instance."""
-    try:
-        yield
-    except OSError as reason:
-        if not partial.exists():
-            raise
-        message = f"{partial}: {reason.strerror or reason}; it keeps the rows so far"
-        hint = "the same command with --resume goes on with it"
-        raise RunFailedError(message, hint=hint) from reason
+        Raises:
+            ConfigError: Two have the same name.
+        """
+        rows = [] if target is None else [target, name_partial(target)]
+        others = (self.annotate, self.sort_into, self.montage)
+        outputs = rows + [path for path in others if path is not None]
+        if len({path.absolute() for path in outputs}) < len(outputs):
+            message = "two outputs have the same name"
+            raise ConfigError(message)
+        return outputs
+
+    def open_sinks(self, roots: list[PurePath]) -> list[Sink]:
+        """Return what takes the predictions.
+
+        Args:
+            roots: The inputs as they were named; folders below them are made again.
+
+        Raises:
+            ConfigError: Options contradict each other, or an output is there already.
+        """
+        self._check()
+        if not (self.annotate or self.sort_into or self.montage):
+            return []
+        from fercli.prediction.annotate import Annotator, Montage
+        from fercli.prediction.outputs import OutputFolder, Sorter
+
+        def open_folder(path: Path) -> OutputFolder:
+            return OutputFolder(path, roots, force=self.force, keep=self.resume)
+
+        sinks: list[Sink] = []
+        if self.annotate is not None:
+            sinks.append(Annotator(open_folder(self.annotate), max_pixels=self.max_pixels))
+        if self.sort_into is not None:
+            sinks.append(Sorter(open_folder(self.sort_into), link=self.link))
+        if self.montage is not None:
+            sinks.append(Montage(self.montage))
+        return sinks
+
+    def _check(self) -> None:
+        problems = []
+        if self.link and self.sort_into is None:
+            problems.append("--link says how files are sorted: give --sort-into DIR with it")
+        if self.montage is not None:
+            if self.resume:
+                problems.append("--montage shows the faces of one run: leave it out with --resume")
+            if self.montage.suffix.lower() != ".png":
+                problems.append(f"--montage {self.montage} does not end in .png")
+        if problems:
+            raise ConfigError(*problems)
+        if self.montage is not None:
+            check_output(self.montage, force=self.force)
 
 
 def print_summary(console: Console, labels: Mapping[str, int]) -> None:
@@ -257,21 +261,3 @@ def _flush_each(write: Write) -> Write:
         sys.stdout.flush()
 
     return write_and_flush
-
-
-def _find_written(target: Target, stream: BinaryIO, layout: RowLayout) -> set[str]:
-    """Return which inputs have their rows, and put the stream where the next rows go."""
-    from fercli.prediction.writers import read_written
-
-    path = target.path or Path()
-    partial = name_partial(path)
-    finished = path.exists() and not partial.stat().st_size
-    if finished:
-        # The file stays whole until its longer form is.
-        with path.open("rb") as source:
-            shutil.copyfileobj(source, stream)
-        stream.flush()
-    done, end = read_written(partial, target.kind, layout, finished=finished)
-    stream.truncate(end)
-    stream.seek(end)
-    return done
