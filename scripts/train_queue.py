@@ -58,11 +58,11 @@ def train(folder: Path, words: list[str], n_cores: int, place: Path) -> int:
         return 0
     begun = RunFolder(folder).record.exists()
     words = ["--resume", str(folder)] if begun else [*words, "--output", str(folder)]
-    command = ["train", *words]
-    print(f"{folder.name}: fer {shlex.join(command)}", flush=True)
+    print(f"{folder.name}: fer train {shlex.join(words)}", flush=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(n_cores)}
+    command = [sys.executable, "-m", "fercli", "train", *words]
     # In the queue's own folder, which its relative paths are of.
-    return subprocess.call([sys.executable, "-m", "fercli", *command], env=environment, cwd=place)
+    return subprocess.call(command, env=environment, cwd=place)  # noqa: S603  # of a list of ours
 
 
 if __name__ == "__main__":
