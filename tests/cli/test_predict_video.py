@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import fercli
 
@@ -150,16 +152,56 @@ def test_odd_times_are_refused(
     assert sentence in result.stderr
 
 
-def test_pictures_are_made_of_photos_alone(
+def test_a_video_is_annotated_and_charted(
     run: Run, clip: Path, model: str, photo: Path, tmp_path: Path
 ) -> None:
-    result = run(
-        "predict", clip, photo, "--model", model, "--annotate", "framed", "--sort-into", "sorted"
-    )
+    import cv2
+
+    words = ("predict", clip, photo, "--model", model, "--every", "0.1", "--smooth", "1")
+    result = run(*words, "--annotate", "framed", "--sort-into", "sorted", "--timeline", "t.png")
 
     assert result.exit_code == 0, result.output
-    assert [path.name for path in (tmp_path / "framed").rglob("*.*")] == ["astronaut.png"]
+    assert "1 picture and 1 video written to framed" in result.stderr
+    assert "2 tracks on t.png" in result.stderr
+    assert {path.name for path in (tmp_path / "framed").iterdir()} == {"astronaut.png", "clip.webm"}
     assert [path.name for path in (tmp_path / "sorted").rglob("*.*")] == ["astronaut.png"]
+    capture = cv2.VideoCapture(str(tmp_path / "framed" / "clip.webm"), cv2.CAP_FFMPEG)
+    frames = [capture.read()[1] for _ in range(6)]
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
+    assert capture.read()[0] is False
+    # Frames are drawn in the colors of labels, which grey pixels and black have not.
+    colored = [int(np.ptp(frame.astype(int), axis=2).max()) for frame in frames]
+    assert colored[0] > 60
+    assert colored[3] < 20
+    assert Image.open(tmp_path / "t.png").size[0] > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--timeline", "t.html"), "--timeline t.html does not end in .png"),
+        (
+            ("--timeline", "t.png", "--output", "r.csv", "--resume"),
+            "--timeline shows the faces of one run: leave it out with --resume",
+        ),
+    ],
+)
+def test_odd_charts_are_refused(
+    run: Run, clip: Path, model: str, words: tuple[str, ...], sentence: str
+) -> None:
+    result = run("predict", clip, "--model", model, *words)
+
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_a_chart_is_not_written_over(run: Run, clip: Path, model: str, tmp_path: Path) -> None:
+    (tmp_path / "t.png").write_bytes(b"mine")
+
+    result = run("predict", clip, "--model", model, "--timeline", "t.png")
+
+    assert result.exit_code == 2
+    assert (tmp_path / "t.png").read_bytes() == b"mine"
 
 
 def test_python_streams_the_same_rows(clip: Path, model: str) -> None:

@@ -20,8 +20,9 @@ LAYERS = (
     ("data", "layouts, archives, the prepared file, splitting, FER+, synthetic faces"),
     ("inference metrics download",
      "the Runtime contract and its ONNX form; scores; files from elsewhere"),
-    ("plots networks prediction", "figures; the networks and the torch Runtime; files to rows"),
-    ("audit model_files", "what is wrong with a dataset; find, open and write models"),
+    ("plots networks", "figures; the networks and the torch Runtime"),
+    ("prediction audit model_files",
+     "files to rows; what is wrong with a dataset; find, open and write models"),
     ("export", "ONNX with proof of parity, in eight bits too"),
     ("training", "augmentation, loop, checkpoints, the run"),
     ("evaluation", "scores of a model on a split, comparisons, explanations, model cards"),
@@ -44,6 +45,7 @@ TORCH = {
     "evaluation",
     "environment",
     "cli",
+    "launch",
 }
 """Who may import torch at all; the linter says who may at the top of a module."""
 

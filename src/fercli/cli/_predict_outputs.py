@@ -127,9 +127,12 @@ class WantedPictures:
     """Whether links are made there instead of copies."""
     montage: Path | None
     """A sheet of faces."""
+    timeline: Path | None
+    """A chart of the faces of videos."""
     force: bool
     resume: bool
     max_pixels: int
+    every_s: float
 
     def list_outputs(self, target: Path | None) -> list[Path]:
         """Return what is going to be written, which no search is to take for an input.
@@ -141,7 +144,7 @@ class WantedPictures:
             ConfigError: Two have the same name.
         """
         rows = [] if target is None else [target, name_partial(target)]
-        others = (self.annotate, self.sort_into, self.montage)
+        others = (self.annotate, self.sort_into, self.montage, self.timeline)
         outputs = rows + [path for path in others if path is not None]
         if len({path.absolute() for path in outputs}) < len(outputs):
             message = "two outputs have the same name"
@@ -149,7 +152,7 @@ class WantedPictures:
         return outputs
 
     def open_sinks(self, roots: list[PurePath]) -> list[Sink]:
-        """Return what takes the predictions.
+        """Return what takes the predictions; `open_timeline` is for when the model is known.
 
         Args:
             roots: The inputs as they were named; folders below them are made again.
@@ -168,26 +171,45 @@ class WantedPictures:
 
         sinks: list[Sink] = []
         if self.annotate is not None:
-            sinks.append(Annotator(open_folder(self.annotate), max_pixels=self.max_pixels))
+            folder = open_folder(self.annotate)
+            sinks.append(Annotator(folder, max_pixels=self.max_pixels, every_s=self.every_s))
         if self.sort_into is not None:
             sinks.append(Sorter(open_folder(self.sort_into), link=self.link))
         if self.montage is not None:
             sinks.append(Montage(self.montage))
         return sinks
 
+    def open_timeline(self, labels: tuple[str, ...]) -> list[Sink]:
+        """Return the chart that was asked for, if one was.
+
+        Args:
+            labels: The model's.
+
+        Raises:
+            DependencyMissingError: matplotlib cannot be imported.
+        """
+        if self.timeline is None:
+            return []
+        from fercli.prediction.timeline import Timeline
+
+        return [Timeline(self.timeline, labels, every_s=self.every_s)]
+
     def _check(self) -> None:
         problems = []
         if self.link and self.sort_into is None:
             problems.append("--link says how files are sorted: give --sort-into DIR with it")
-        if self.montage is not None:
+        pictures = {"--montage": self.montage, "--timeline": self.timeline}
+        for flag, path in pictures.items():
+            if path is None:
+                continue
             if self.resume:
-                problems.append("--montage shows the faces of one run: leave it out with --resume")
-            if self.montage.suffix.lower() != ".png":
-                problems.append(f"--montage {self.montage} does not end in .png")
+                problems.append(f"{flag} shows the faces of one run: leave it out with --resume")
+            if path.suffix.lower() != ".png":
+                problems.append(f"{flag} {path} does not end in .png")
         if problems:
             raise ConfigError(*problems)
-        if self.montage is not None:
-            check_output(self.montage, force=self.force)
+        for path in filter(None, pictures.values()):
+            check_output(path, force=self.force)
 
 
 def print_summary(console: Console, labels: Mapping[str, int]) -> None:

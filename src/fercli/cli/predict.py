@@ -103,7 +103,7 @@ def predict_command(
     ] = False,
     annotate: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write the images with faces framed and named."),
+        typer.Option(metavar="DIR", help="Write images and videos with faces framed and named."),
     ] = None,
     sort_into: Annotated[
         Path | None,
@@ -115,6 +115,12 @@ def predict_command(
     montage: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Write a sheet of the faces with their labels."),
+    ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png", help="Videos: write a chart of each track's probabilities."
+        ),
     ] = None,
     device: DeviceOption = None,
     force: ForceOption = False,
@@ -136,6 +142,7 @@ def predict_command(
       fer predict faces/ --annotate framed/ --montage sheet.png --force
       fer predict faces/ --sort-into sorted/ --link --force
       fer predict clip.mp4 --every 0.5s --smooth 1s --output clip.csv
+      fer predict clip.mp4 --annotate framed/ --timeline clip.png --force
       ls *.png | fer predict - --model model.onnx --output rows.jsonl
     """
     from fercli.images import is_video
@@ -144,7 +151,9 @@ def predict_command(
     from fercli.prediction.writers import RowLayout
 
     chosen = drop_untyped(typed)
-    written = [path for path in (target, target and name_partial(target), montage) if path]
+    written = [
+        path for path in (target, target and name_partial(target), montage, timeline) if path
+    ]
     if not resume:
         given = chosen.get("detector_weights")
         check_apart(written, [*map(Path, paths), *([given] if given else [])])
@@ -156,7 +165,17 @@ def predict_command(
     # A file that is missing is said before whether it would be used.
     weights = choose_weights(chosen.get("faces", ""), chosen.get("detector_weights"))
     config = PredictConfig(**{**chosen, "detector_weights": weights})
-    pictures = WantedPictures(annotate, sort_into, link, montage, force, resume, config.max_pixels)
+    pictures = WantedPictures(
+        annotate,
+        sort_into,
+        link,
+        montage,
+        timeline,
+        force,
+        resume,
+        config.max_pixels,
+        config.every_s,
+    )
     sinks = pictures.open_sinks([PurePath(path) for path in paths])
     files = find_images(
         paths,
@@ -166,6 +185,7 @@ def predict_command(
     )
     name = choose_device_name(device)
     runtime, title, parallel = _open_model(output, model, labels_of, name, written)
+    sinks += pictures.open_timeline(runtime.labels)
     summary = PredictionSummary(
         runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None
     )

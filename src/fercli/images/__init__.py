@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from fercli.images.crop import SIDE_PX, load_face_crop, to_face_crop
 from fercli.images.decode import SUFFIXES, DecodedImage, convert_image, load_image
-from fercli.images.detection import WHOLE_UP_TO_PX, Face, FaceFinder, cut_face
+from fercli.images.detection import (
+    WHOLE_UP_TO_PX,
+    Face,
+    FaceFinder,
+    cut_face,
+    import_cv2,
+)
 from fercli.images.memory import MEMORY
 from fercli.images.video import VideoFrame, is_video, sample_frames
 
@@ -22,6 +28,7 @@ __all__ = [
     "VideoFrame",
     "convert_image",
     "cut_face",
+    "import_cv2",
     "is_video",
     "load_face_crop",
     "load_image",

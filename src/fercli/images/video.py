@@ -63,6 +63,8 @@ class VideoFrame:
     """When it is shown, by the container."""
     duration_s: float | None
     """Of the whole video, as its container says."""
+    rate: float | None
+    """Frames a second on average, as its container says."""
     bgr: NDArray[np.uint8]
     """[H, W, 3], 0-255, upright, as OpenCV orders colors."""
 
@@ -142,7 +144,8 @@ def _sample(  # the capture, and what is wanted of it
     end_s: float | None,
     max_pixels: int,
 ) -> Generator[VideoFrame, None, None]:
-    n_announced, duration_s = _read_length(cv2, capture)
+    n_announced, rate = _read_length(cv2, capture)
+    duration_s = n_announced / rate if rate else None
     _check_size(capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT),
                 max_pixels)  # fmt: skip
     index, time_s, due_s = -1, -math.inf, start_s
@@ -159,7 +162,7 @@ def _sample(  # the capture, and what is wanted of it
         if not is_there:
             break
         _check_size(bgr.shape[0] * bgr.shape[1], max_pixels)
-        yield VideoFrame(index=index, time_s=time_s, duration_s=duration_s, bgr=bgr)
+        yield VideoFrame(index=index, time_s=time_s, duration_s=duration_s, rate=rate, bgr=bgr)
     n_read = index + 1
     whole = 1 - _MISSING
     if n_announced and duration_s and n_read < whole * n_announced and time_s < whole * duration_s:
@@ -172,11 +175,11 @@ def _sample(  # the capture, and what is wanted of it
 
 
 def _read_length(cv2: Any, capture: Any) -> tuple[int, float | None]:  # noqa: ANN401  # untyped library
-    """Return how many frames and seconds the container announces; 0 and None where it does not."""
+    """Return how many frames the container announces, at which rate; 0 and None where not."""
     count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     if not (math.isfinite(count) and math.isfinite(rate) and count > 0 and rate > 0):
         return 0, None
-    return round(count), count / rate
+    return round(count), rate
 
 
 def _find_next_due(time_s: float, every_s: float, start_s: float) -> float:

@@ -19,8 +19,10 @@ from fercli.plots.faces import plot_faces
 from fercli.plots.figures import save_figure
 from fercli.plots.maps import plot_maps
 from fercli.plots.scores import plot_confusion_matrix, plot_curves, plot_per_class
+from fercli.plots.timeline import FaceTrack, plot_timeline
 
 __all__ = [
+    "FaceTrack",
     "letter_of",
     "name_in_picture",
     "plot_confusion_matrix",
@@ -34,5 +36,6 @@ __all__ = [
     "plot_per_class",
     "plot_reliability",
     "plot_robustness",
+    "plot_timeline",
     "save_figure",
 ]

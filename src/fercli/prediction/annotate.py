@@ -1,69 +1,113 @@
-"""Predictions to look at: photos with boxes and labels, and a sheet of all faces.
+"""Predictions to look at: photos and videos with boxes and labels, and a sheet of all faces.
 
-Drawn with Pillow and its own font: `fer predict` needs no plotting library.
+Drawn with Pillow and its own font: `fer predict` needs no plotting library. Videos are VP8 in WebM,
+which OpenCV can write and browsers play; H.264 it can only read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fercli.errors import ImageDecodeError
-from fercli.images import load_image
+import numpy as np
+
+from fercli.errors import ImageDecodeError, RunFailedError
+from fercli.images import import_cv2, load_image
 from fercli.storage import check_apart, open_atomically
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
+    from fercli.images import VideoFrame
     from fercli.prediction.outputs import OutputFolder
     from fercli.prediction.predict import FilePrediction
     from fercli.results import PredictionRow
 
-__all__ = ["Annotator", "Montage", "is_montage"]
+    Corners = tuple[int, int, int, int]
 
-_INK: Final = (255, 214, 0)
+__all__ = ["Annotator", "Montage", "choose_color", "is_montage"]
+
 _SHADE: Final = (20, 20, 20)
+_PALETTE: Final = {
+    "angry": (230, 80, 60), "disgust": (120, 190, 70), "fear": (180, 120, 230),
+    "happy": (255, 205, 0), "sad": (90, 160, 255), "surprise": (255, 140, 40),
+    "neutral": (200, 200, 200), "contempt": (70, 200, 190),
+}  # fmt: skip
+_OTHERS: Final = tuple(_PALETTE.values())
+_UNCERTAIN: Final = (160, 160, 160)
 _MARK: Final = "fercli montage"
 """Stands at the head of a sheet, which tells it from a picture of somebody's."""
 _HEAD_BYTES: Final = 256
 _LEAST_SIDE_PX: Final = 240
 """A picture below this is enlarged: on a face crop no label would fit."""
+_USUAL_RATE: Final = 25.0
+"""Frames a second of a video that does not say its own."""
+
+
+def choose_color(label: str, labels: tuple[str, ...] = ()) -> tuple[int, int, int]:
+    """Return the color of a label, red, green and blue: the same in every picture.
+
+    Args:
+        label: One of a model's, or `uncertain`.
+        labels: The model's; labels that are no emotions take colors by their place.
+    """
+    if label in _PALETTE:
+        return _PALETTE[label]
+    if label in labels:
+        return _OTHERS[labels.index(label) % len(_OTHERS)]
+    return _UNCERTAIN
 
 
 class Annotator:
-    """Writes each image with its faces framed and named; formats but JPEG and PNG become JPEG.
+    """Writes images and videos with their faces framed and named.
+
+    Formats but JPEG and PNG become JPEG, videos become WebM: of the frames that were looked at,
+    without sound.
 
     Args:
         folder: Where to.
         max_pixels: Largest image that is decoded.
+        every_s: Time between the frames of videos, 0 for all of them.
     """
 
-    def __init__(self, folder: OutputFolder, *, max_pixels: int) -> None:
+    def __init__(self, folder: OutputFolder, *, max_pixels: int, every_s: float) -> None:
         self._folder = folder
         self._max_pixels = max_pixels
-        self._n_pictures = 0
+        self._every_s = every_s
+        self._n_pictures = self._n_videos = 0
+        self._clip: _Clip | None = None
 
     def add(self, prediction: FilePrediction) -> None:
-        """Draw one image; one that was not read, and a video, is left out."""
-        from PIL import Image, ImageDraw
+        """Draw one image or frame; what was not read is left out.
 
-        if prediction.frame is not None or prediction.rows[0].status not in {"ok", "no_face"}:
-            return
+        Raises:
+            OSError: It cannot be written.
+            RunFailedError: OpenCV cannot write a video.
+        """
+        if prediction.is_first:
+            self._end_clip()
+        if prediction.frame is not None:
+            self._add_frame(prediction, prediction.frame)
+        elif prediction.rows[0].status in {"ok", "no_face"}:
+            self._add_image(prediction)
+
+    def _add_image(self, prediction: FilePrediction) -> None:
+        from PIL import Image
+
         try:
             image = load_image(prediction.path, max_pixels=self._max_pixels, color=True)
         except ImageDecodeError:
             # Gone, or overwritten, since its faces were found.
             return
-        picture = Image.fromarray(image.gray if image.rgb is None else image.rgb)
-        factor = max(1, math.ceil(_LEAST_SIDE_PX / max(picture.size)))
-        picture = picture.resize((picture.width * factor, picture.height * factor))
-        draw = ImageDraw.Draw(picture)
-        for row in prediction.rows:
-            if row.box is not None:
-                _draw_face(draw, picture, row, factor)
+        shown = Image.fromarray(image.gray if image.rgb is None else image.rgb)
+        picture = _draw_faces(shown, prediction.rows)
         suffix = prediction.path.suffix.lower()
         suffix = suffix if suffix in {".jpg", ".jpeg", ".png"} else ".jpg"
         kind = "PNG" if suffix == ".png" else "JPEG"
@@ -72,12 +116,95 @@ class Annotator:
         )
         self._n_pictures += 1
 
+    def _add_frame(self, prediction: FilePrediction, frame: VideoFrame) -> None:
+        from PIL import Image
+
+        if self._clip is None:
+            rate = 1 / self._every_s if self._every_s else frame.rate or _USUAL_RATE
+            self._clip = _Clip(prediction.path, rate)
+        shown = Image.fromarray(np.ascontiguousarray(frame.bgr[:, :, ::-1]))
+        self._clip.write(np.asarray(_draw_faces(shown, prediction.rows).convert("RGB")))
+
+    def _end_clip(self) -> None:
+        if self._clip is None:
+            return
+        clip, self._clip = self._clip, None
+        with clip.finish() as content:
+            self._folder.add(
+                clip.source, lambda stream: shutil.copyfileobj(content, stream), suffix=".webm"
+            )
+        self._n_videos += 1
+
     def close(self) -> None:
-        """Do nothing; every picture is written."""
+        """Write the last video; every other picture is written."""
+        self._end_clip()
 
     def describe(self) -> str:
         """Return what was made."""
-        return f"{self._n_pictures:,} pictures written to {self._folder.path}"
+        made = {"picture": self._n_pictures, "video": self._n_videos}
+        told = [f"{n:,} {noun}{'s' * (n != 1)}" for noun, n in made.items() if n]
+        return f"{' and '.join(told) or 'no pictures'} written to {self._folder.path}"
+
+
+class _Clip:
+    """A video under way, in a temporary folder: OpenCV writes to names only.
+
+    Args:
+        source: The video whose frames they are.
+        rate: Frames a second.
+    """
+
+    def __init__(self, source: Path, rate: float) -> None:
+        self.source = source
+        self._rate = rate
+        self._folder = tempfile.TemporaryDirectory(prefix="fercli-")
+        self._path = Path(self._folder.name) / "clip.webm"
+        self._cv2 = import_cv2()
+        self._writer: Any = None
+        self._size = (0, 0)
+
+    def write(self, rgb: NDArray[np.uint8]) -> None:
+        """Add a frame `[H, W, 3]`; one of another size is brought to that of the first.
+
+        Raises:
+            RunFailedError: OpenCV cannot write such a video.
+        """
+        cv2 = self._cv2
+        if self._writer is None:
+            # VP8 takes even sides.
+            self._size = (rgb.shape[1] // 2 * 2, rgb.shape[0] // 2 * 2)
+            with _silence_stderr():
+                self._writer = cv2.VideoWriter(
+                    str(self._path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), self._rate,
+                    self._size,
+                )  # fmt: skip
+            if not self._writer.isOpened():
+                message = "this OpenCV cannot write VP8, which annotated videos are"
+                raise RunFailedError(message, hint="pip install 'opencv-python-headless<5'")
+        if (rgb.shape[1], rgb.shape[0]) != self._size:
+            rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
+        self._writer.write(np.ascontiguousarray(rgb[:, :, ::-1]))
+
+    @contextlib.contextmanager
+    def finish(self) -> Iterator[Any]:
+        """Yield the whole video, open for reading; it is gone afterwards."""
+        self._writer.release()
+        with self._folder, self._path.open("rb") as content:
+            yield content
+
+
+@contextlib.contextmanager
+def _silence_stderr() -> Iterator[None]:
+    """Keep quiet what OpenCV's writer prints past every setting: that VP8 has no tag in WebM."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class Montage:
@@ -147,20 +274,72 @@ def is_montage(head: bytes) -> bool:
     return head.startswith(b"\x89PNG") and _MARK.encode() in head[:_HEAD_BYTES]
 
 
-def _draw_face(draw: Any, picture: Image.Image, row: PredictionRow, factor: int) -> None:  # noqa: ANN401  # Pillow's own kind
-    """Frame a face and write its label above the frame, or inside where there is no room."""
-    x, y, width, height = (value * factor for value in row.box or (0, 0, 0, 0))
+def _draw_faces(image: Image.Image, rows: tuple[PredictionRow, ...]) -> Image.Image:
+    """Return a picture, enlarged where it is small, with its faces framed and named.
+
+    Labels are laid where no other label lies, as far as there is room.
+    """
+    from PIL import ImageDraw
+
+    factor = max(1, math.ceil(_LEAST_SIDE_PX / max(image.size)))
+    picture = image.resize((image.width * factor, image.height * factor)).convert("RGB")
+    draw = ImageDraw.Draw(picture)
     line = max(2, round(max(picture.size) / 400))
-    draw.rectangle((x, y, x + width - 1, y + height - 1), outline=_SHADE, width=line + 2)
-    draw.rectangle((x + 1, y + 1, x + width - 2, y + height - 2), outline=_INK, width=line)
     font = _load_font(max(14, round(max(picture.size) / 45)))
-    text = _describe(row)
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-    wide, high = right - left + 8, bottom - top + 8
-    at_x = min(max(x, 0), max(0, picture.width - wide))
-    at_y = y - high if y >= high else y
-    draw.rectangle((at_x, at_y, at_x + wide, at_y + high), fill=_INK)
-    draw.text((at_x + 4 - left, at_y + 4 - top), text, fill=_SHADE, font=font)
+    laid: list[Corners] = []
+    for row in rows:
+        if row.box is None:
+            continue
+        x, y, width, height = (value * factor for value in row.box)
+        color = choose_color(row.label or "", tuple(row.probabilities or ()))
+        draw.rectangle((x, y, x + width - 1, y + height - 1), outline=_SHADE, width=line + 2)
+        draw.rectangle((x + 1, y + 1, x + width - 2, y + height - 2), outline=color, width=line)
+        text = _describe(row)
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+        size = (round(right - left) + 8, round(bottom - top) + 8)
+        place = _find_place((x, y, width, height), size, picture.size, laid)
+        laid.append(place)
+        draw.rectangle(place, fill=color, outline=_SHADE)
+        draw.text((place[0] + 4 - left, place[1] + 4 - top), text, fill=_SHADE, font=font)
+    return picture
+
+
+def _find_place(
+    box: Corners, size: tuple[int, int], picture: tuple[int, int], laid: list[Corners]
+) -> Corners:
+    """Return where a label covers the least of those that were laid: the first such place.
+
+    Above the box, below it, inside at its top and bottom, beside it; then further up and down.
+
+    Args:
+        box: x, y, width, height of the face.
+        size: Width and height of the label.
+        picture: Of the picture.
+        laid: Corners of the labels so far.
+    """
+    x, y, width, height = box
+    wide, high = size
+    tops = [(x, y - high), (x, y + height), (x, y), (x, y + height - high)]
+    sides = [(x + width, y), (x - wide, y)]
+    further = [(x, y + step * high) for n in range(2, 12) for step in (-n, n)]
+    best: tuple[int, Corners] | None = None
+    for at_x, at_y in (*tops, *sides, *further):
+        left = min(max(at_x, 0), max(0, picture[0] - wide))
+        top = min(max(at_y, 0), max(0, picture[1] - high))
+        corners = (left, top, left + wide, top + high)
+        covered = sum(_measure_overlap(corners, other) for other in laid)
+        if best is None or covered < best[0]:
+            best = (covered, corners)
+        if not covered:
+            break
+    return best[1] if best else (x, y, x + wide, y + high)
+
+
+def _measure_overlap(first: Corners, second: Corners) -> int:
+    """Return the pixels that two rectangles share."""
+    wide = min(first[2], second[2]) - max(first[0], second[0]) + 1
+    high = min(first[3], second[3]) - max(first[1], second[1]) + 1
+    return max(0, wide) * max(0, high)
 
 
 def _describe(row: PredictionRow) -> str:
