@@ -173,7 +173,8 @@ def test_a_video_is_annotated_and_charted(
     colored = [int(np.ptp(frame.astype(int), axis=2).max()) for frame in frames]
     assert colored[0] > 60
     assert colored[3] < 20
-    assert Image.open(tmp_path / "t.png").size[0] > 1000
+    with Image.open(tmp_path / "t.png") as chart:
+        assert chart.width > 1000
 
 
 @pytest.mark.parametrize(
