@@ -13,7 +13,7 @@ from fercli.errors import ModelFileError, ModelNotFoundError
 from fercli.paths import find_data_home
 from fercli.storage import digest_file
 
-__all__ = ["DETECTORS", "DetectorWeights", "choose_weights", "find_weights"]
+__all__ = ["DETECTORS", "DetectorWeights", "find_weights"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,23 +47,6 @@ DETECTORS: Final = {
         license="MIT",
     )
 }
-
-
-def choose_weights(faces: str, given: Path | None) -> Path | None:
-    """Return the weights that a way to find faces needs, if it needs any.
-
-    Args:
-        faces: One of `config.FACES`.
-        given: A file of somebody's own.
-
-    Raises:
-        ModelNotFoundError: The file is missing, or nothing was fetched.
-        ModelFileError: They are not what was fetched.
-    """
-    if given is not None and not given.is_file():
-        message = f"there are no weights at {given}"
-        raise ModelNotFoundError(message, hint="fer models fetch yunet")
-    return find_weights(faces) if given is None and faces in DETECTORS else given
 
 
 def find_weights(name: str) -> Path:

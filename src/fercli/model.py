@@ -25,7 +25,6 @@ import numpy as np
 from fercli.config import ROW_FILE_FORMATS, PredictConfig
 from fercli.data import Dataset, load_data
 from fercli.dependencies import import_pandas
-from fercli.detectors import choose_weights
 from fercli.errors import DatasetNotFoundError, ImageDecodeError, ImageNotFoundError
 from fercli.images import DecodedImage, FaceFinder, convert_image, cut_face, load_image
 from fercli.inference.runtime import LABEL_SETS, choose_labels, predict_in_batches
@@ -41,6 +40,7 @@ from fercli.model_files import (
 from fercli.prediction import find_images, predict_files
 from fercli.prediction.predict import describe_faces
 from fercli.prediction.row_files import RowFile
+from fercli.prediction.weights import provide_weights
 from fercli.prediction.writers import RowLayout
 from fercli.results.html import format_html
 from fercli.storage import check_output
@@ -347,7 +347,7 @@ class Model:
         _check_choice("errors", errors, ("raise", "skip"))
         weights = None if detector_weights is None else Path(detector_weights)
         config = PredictConfig(faces=faces, min_confidence=min_confidence, detector_weights=weights)
-        finder = FaceFinder(faces, choose_weights(faces, weights))
+        finder = FaceFinder(faces, provide_weights(faces, weights, note=_LOG.info))
         found = Predictions()
         waiting: list[tuple[NDArray[np.uint8], int, tuple[int, int, int, int], str]] = []
         for index, picture in enumerate(_list_pictures(images)):
@@ -415,7 +415,8 @@ class Model:
         weights = None if detector_weights is None else Path(detector_weights)
         limit = {} if max_pixels is None else {"max_pixels": max_pixels}
         config = PredictConfig(
-            faces=faces, detector_weights=choose_weights(faces, weights), batch_size=batch_size,
+            faces=faces, detector_weights=provide_weights(faces, weights, note=_LOG.info),
+            batch_size=batch_size,
             min_confidence=min_confidence, every_s=every_s, start_s=start_s, end_s=end_s,
             smooth_s=smooth_s, **limit,
         )  # fmt: skip
@@ -505,7 +506,7 @@ class Model:
 
         for label in labels:
             _check_choice("label", label, self.labels)
-        finder = FaceFinder(faces, choose_weights(faces, None))
+        finder = FaceFinder(faces, provide_weights(faces, None, note=_LOG.info))
         decoded = _decode(image, needs_color=finder.needs_color, order=color)
         detector, boxes = finder.find(decoded)
         if not boxes:

@@ -13,6 +13,8 @@ from fercli import detectors
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fercli.runs import RunFolder
+
 Run = Callable[..., Result]
 RunJson = Callable[..., dict[str, Any]]
 
@@ -58,6 +60,51 @@ def test_fetch_once(run: Run, run_json: RunJson) -> None:
     result = run("predict", __file__, "--faces", "yunet")
     assert result.exit_code == 4
     assert "damaged" in result.stderr
+
+
+@pytest.mark.usefixtures("served")
+def test_predict_fetches_the_weights_it_is_asked_to_use(
+    run: Run, photo: Path, trained: RunFolder
+) -> None:
+    result = run("predict", photo, "--model", trained.onnx, "--faces", "yunet")
+
+    assert "downloading yunet, 2,100 bytes, to " in result.stderr
+    path = detectors.find_weights("yunet")
+    # Ours are none that OpenCV could use.
+    assert f"error: {path} cannot be used as weights of yunet" in result.stderr
+    assert result.exit_code == 4
+
+
+@pytest.mark.usefixtures("served")
+def test_auto_fetches_nothing(run: Run, photo: Path, trained: RunFolder) -> None:
+    result = run("predict", photo, "--model", trained.onnx)
+
+    assert result.exit_code == 0
+    assert not detectors.DETECTORS["yunet"].path.exists()
+
+
+@pytest.mark.usefixtures("served")
+def test_auto_uses_weights_that_are_there(run: Run, photo: Path, trained: RunFolder) -> None:
+    path = detectors.DETECTORS["yunet"].path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+
+    result = run("predict", photo, "--model", trained.onnx)
+
+    assert f"error: {path} cannot be used as weights of yunet" in result.stderr
+
+
+def test_weights_that_cannot_be_had_are_said_with_the_way_on(
+    run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch, serve: Callable[..., str]
+) -> None:
+    real = detectors.DETECTORS["yunet"]
+    gone = dataclasses.replace(real, url=serve({}) + "/yunet.onnx")
+    monkeypatch.setitem(detectors.DETECTORS, "yunet", gone)
+
+    result = run("predict", photo, "--faces", "yunet")
+
+    assert result.exit_code == 3
+    assert "by hand, and give it to predict: --detector-weights FILE" in result.stderr
 
 
 def test_what_is_not_the_known_file_is_not_kept(

@@ -294,9 +294,9 @@ def test_weights_are_opened_once_for_all_explanations(
 ) -> None:
     opened = []
 
-    def open_and_note(file: ModelFile, *, device: str) -> Runtime:
+    def open_and_note(file: ModelFile, *, device: str, n_threads: int = 0) -> Runtime:
         opened.append((file.path.name, device))
-        return open_runtime(file, device=device)
+        return open_runtime(file, device=device, n_threads=n_threads)
 
     monkeypatch.setattr("fercli.model.open_runtime", open_and_note)
     model = fercli.load(trained.path, device="cpu")
@@ -324,7 +324,7 @@ def test_nothing_is_guessed_from_the_working_folder(trained: RunFolder, tmp_path
     shutil.copytree(trained.path, tmp_path / "runs" / "mine")
 
     # Tests have no bundled models, and ./runs is not looked at.
-    with pytest.raises(ModelNotFoundError, match="base"):
+    with pytest.raises(ModelNotFoundError, match="plus"):
         fercli.load()
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import print_pairs, print_table
+from fercli.cli._display import count, print_pairs, print_table
 from fercli.cli._exit import ExitStatus
 from fercli.cli._options import DeviceOption, ForceOption, PhotoModelOption, choose_device_name
 from fercli.cli._output import Outcome, Output
+from fercli.config import FACES
 from fercli.errors import ConfigError, ImageDecodeError, ImageRefusedError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from fercli.inference import Runtime
 
 __all__ = ["add_to"]
-
-_FACES: Final = ("auto", "whole", "haar")
-"""Detectors that need no weights of their own."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,9 +47,9 @@ def explain_command(
     faces: Annotated[
         str,
         typer.Option(
-            metavar="|".join(_FACES),
+            metavar="|".join(FACES),
             help="How the face is found, as predict does.",
-            autocompletion=lambda: _FACES,
+            autocompletion=lambda: FACES,
         ),
     ] = "auto",
     label: Annotated[
@@ -77,10 +75,12 @@ def explain_command(
     from fercli.images import FaceFinder
     from fercli.model_files import find_model, open_runtime
     from fercli.prediction.inputs import find_images
+    from fercli.prediction.weights import provide_weights
 
-    if problems := find_unknown_choice("faces", faces, _FACES):
+    if problems := find_unknown_choice("faces", faces, FACES):
         raise ConfigError(*problems)
-    finder = FaceFinder(faces)
+    weights = provide_weights(faces, None, note=output.note)
+    finder = FaceFinder(faces, weights)
     found = find_model(model, for_photos=True)
     if found.assumed:
         output.note(f"model: {found.origin}")
@@ -135,7 +135,7 @@ def _explain(
         "probabilities": None, "output": None,
     }  # fmt: skip
     try:
-        image = load_image(path)
+        image = load_image(path, color=finder.needs_color)
     except ImageDecodeError as reason:
         status = "refused" if isinstance(reason, ImageRefusedError) else "unreadable"
         return {**row, "status": status, "reason": reason.message}
@@ -157,7 +157,7 @@ def _explain(
 def _show(console: Console, data: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table(title=f"{data['n_inputs']:,} images", title_justify="left")
+    table = Table(title=count(data["n_inputs"], "image"), title_justify="left")
     for column in ("image", "label", "confidence", "picture"):
         table.add_column(column)
     for row in data["rows"]:

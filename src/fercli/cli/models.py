@@ -10,8 +10,8 @@ import typer
 from fercli.cli._command import register
 from fercli.cli._display import print_pairs, print_table, watch_bytes
 from fercli.cli._output import Outcome, Output
-from fercli.detectors import DETECTORS, DetectorWeights
-from fercli.errors import ConfigError, DownloadError, OutputExistsError
+from fercli.detectors import DETECTORS
+from fercli.errors import ConfigError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.storage import digest_file
@@ -86,43 +86,24 @@ def fetch_command(
     if problems:
         raise ConfigError(*problems, hint="everything else comes with fercli or OpenCV")
     weights = DETECTORS[name]
-    was_there = _fetch(output, weights)
+    from fercli.download import fetch_detector
+
+    with watch_bytes(output, f"downloading {weights.name}") as on_progress:
+        found = fetch_detector(weights, on_progress=on_progress, note=output.note)
     data = {
         "name": name,
         "path": str(weights.path),
         "sha256": weights.sha256,
         "size_bytes": weights.n_bytes,
-        "was_there": was_there,
+        "was_there": found.was_there,
     }
 
     def show(console: Console) -> None:
-        state = "it was there" if was_there else "downloaded"
+        state = "it was there" if found.was_there else "downloaded"
         pairs = {name: state, "kept at": str(weights.path), "sha256": weights.sha256}
         print_pairs(console, pairs)
 
     return Outcome(data, show)
-
-
-def _fetch(output: Output, weights: DetectorWeights) -> bool:
-    """Download weights, and tell whether they were there already."""
-    from fercli.download import download
-
-    try:
-        with watch_bytes(output, f"downloading {weights.name}") as on_progress:
-            downloaded = download(
-                weights.url,
-                weights.path.parent,
-                sha256=weights.sha256,
-                on_progress=on_progress,
-                note=output.note,
-            )
-    except OutputExistsError as reason:
-        message = f"{weights.path} is there, and is not {weights.name}'s"
-        raise OutputExistsError(message, hint="remove it, and fetch again") from reason
-    except DownloadError as reason:
-        hint = f"get {weights.url} by hand, and give it to predict: --detector-weights FILE"
-        raise DownloadError(reason.message, hint=hint) from reason
-    return downloaded.was_there
 
 
 def _describe(

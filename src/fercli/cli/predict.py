@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -33,7 +34,6 @@ from fercli.cli._predict_outputs import (
     print_summary,
 )
 from fercli.config import PredictConfig, list_options
-from fercli.detectors import choose_weights
 from fercli.errors import ConfigError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
@@ -148,6 +148,7 @@ def predict_command(
     from fercli.images import is_video
     from fercli.prediction import find_images, predict_files
     from fercli.prediction.summary import PredictionSummary
+    from fercli.prediction.weights import provide_weights
     from fercli.prediction.writers import RowLayout
 
     chosen = drop_untyped(typed)
@@ -163,8 +164,9 @@ def predict_command(
         raise ConfigError(*problems)
     rows_go = choose_target(row_format, target, json=output.json, resume=resume, force=force)
     # A file that is missing is said before whether it would be used.
-    weights = choose_weights(chosen.get("faces", ""), chosen.get("detector_weights"))
-    config = PredictConfig(**{**chosen, "detector_weights": weights})
+    config = PredictConfig(**chosen)
+    weights = provide_weights(config.faces, config.detector_weights, note=output.note)
+    config = replace(config, detector_weights=weights)
     pictures = WantedPictures(
         annotate,
         sort_into,

@@ -29,14 +29,14 @@ class PredictConfig:
         choices=FACES,
         flag="--faces",
         help="How faces are found. whole: the image is a face. auto: whole up to 96 pixels, else "
-        "haar.",
+        "yunet where its weights were fetched, else haar.",
     )
     detector_weights: Path | None = option(
         None,
         flag="--detector-weights",
         metavar="FILE",
-        help="Weights of yunet. Default: what `fer models fetch yunet` got.",
-        details="See `fercli.detectors.find_weights`.",
+        help="Weights of yunet. Default: the known ones, fetched once.",
+        details="See `fercli.prediction.weights.provide_weights`.",
     )
     batch_size: int = option(64, low=1, flag="--batch-size", help="Faces per call of the model.")
     min_confidence: float = option(
@@ -79,7 +79,7 @@ class PredictConfig:
     def __post_init__(self) -> None:
         """Check every field; see `ConfigError.problems`."""
         problems = check_fields(self)
-        if self.detector_weights is not None and self.faces != "yunet":
+        if self.detector_weights is not None and self.faces not in {"auto", "yunet"}:
             problems.append("only yunet takes weights: give --faces yunet with them")
         if self.end_s is not None and self.end_s <= self.start_s:
             problems.append(f"end_s must be after start_s ({self.start_s:g}), not {self.end_s:g}")

@@ -1,8 +1,16 @@
-"""Get a copy of FER2013 from where others keep it; nothing of it is ours to give."""
+"""Get FER2013, and weights of detectors, from where others keep them."""
 
 from __future__ import annotations
 
+from fercli.download.detectors import fetch_detector
 from fercli.download.fetch import Downloaded, invalidate
 from fercli.download.sources import SOURCES, check_source_name, download
 
-__all__ = ["SOURCES", "Downloaded", "check_source_name", "download", "invalidate"]
+__all__ = [
+    "SOURCES",
+    "Downloaded",
+    "check_source_name",
+    "download",
+    "fetch_detector",
+    "invalidate",
+]

@@ -82,7 +82,7 @@ class FaceFinder:
 
     Args:
         kind: One of `config.FACES`.
-        weights: Of `yunet`.
+        weights: Of `yunet`; `auto` searches by it where they are given, else by `haar`.
 
     Raises:
         DependencyMissingError: OpenCV cannot be imported, or has no cascades.
@@ -92,6 +92,7 @@ class FaceFinder:
     def __init__(self, kind: str, weights: Path | None = None) -> None:
         self._kind = kind
         self._weights = weights
+        self._searcher = "yunet" if kind == "yunet" or weights is not None else "haar"
         self._local = threading.local()
         if kind == "yunet":
             # Now rather than at the first photo: what is wrong with the weights is said at once.
@@ -100,7 +101,7 @@ class FaceFinder:
     @property
     def needs_color(self) -> bool:
         """Whether images are wanted with their colors."""
-        return self._kind == "yunet"
+        return self._kind != "whole" and self._searcher == "yunet"
 
     def find(self, image: DecodedImage) -> tuple[str, list[Face]]:
         """Return how it was looked for faces, and the faces, largest first.
@@ -112,7 +113,7 @@ class FaceFinder:
         height, width = image.gray.shape
         kind = self._kind
         if kind == "auto":
-            kind = "whole" if max(height, width) <= WHOLE_UP_TO_PX else "haar"
+            kind = "whole" if max(height, width) <= WHOLE_UP_TO_PX else self._searcher
         if kind == "whole":
             return kind, [Face(0, 0, width, height)]
         faces = self._open(kind).detect(image)
