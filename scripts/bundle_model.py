@@ -1,16 +1,20 @@
 """Put a model into the package: `assets/NAME.onnx`, its weights in fp16, and its card.
 
 python scripts/bundle_model.py NAME RUN... --machine TEXT [--data SOURCE] [--teacher-run RUN]...
+    [--majority SOURCE]
 
-Several runs are joined into one model. The card is written from what was measured here and from the
-runs' own records. Which images the model learned from is kept beside it, so that `fer evaluate` can
-leave them out.
+Several runs are joined into one model. Of one run the weights come along,
+`assets/NAME.safetensors`, for those who train on. Of FER+'s labels `--majority` names the set with
+those images alone on which the voters agree, which is what the literature scores. The card is
+written from what was measured here and from the runs' own records. Which images the model learned
+from is kept beside it, so that `fer evaluate` can leave them out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,7 +25,7 @@ from fercli.evaluation import build_card, describe_scores, describe_training, ev
 from fercli.export import LabeledImages, ParityImages, export_model, join_models
 from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
 from fercli.model_files import ModelFile, find_model, open_runtime
-from fercli.runs import TRAIN_DIGESTS, read_run_record
+from fercli.runs import TRAIN_DIGESTS, RunFolder, read_run_record
 
 if TYPE_CHECKING:
     from fercli.data import Dataset
@@ -54,6 +58,8 @@ def main() -> None:
     digests = ASSETS / f"{options.name}.{TRAIN_DIGESTS}"
     save_digests(digests, dataset.select("train").images, dataset.sha256)
     run = options.runs[0] if len(options.runs) == 1 else None
+    if run is not None:
+        shutil.copyfile(RunFolder(run).model, path.with_suffix(".safetensors"))
     bundled = ModelFile(path, run, assumed=False, bundled=options.name)
     card = build_card(bundled, name=options.name, more=list_facts(options), scores=scores)
     path.with_suffix(".md").write_text(card, encoding="utf-8")
@@ -69,6 +75,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument(
         "--teacher-run", type=Path, action="append", default=[], help="of --teacher, for the card"
     )
+    parser.add_argument("--majority", help="of FER+: the images on which the voters agree")
     parser.add_argument("--machine", required=True, help="what it was trained on, for the card")
     return parser.parse_args()
 
@@ -96,11 +103,25 @@ def export(models: list[ModelFile], target: Path, dataset: Dataset) -> None:
 def list_facts(options: argparse.Namespace) -> dict[str, str]:
     """Return what the card says beside what the model file says itself."""
     facts = {"machine": options.machine}
+    if options.majority:
+        facts["voters' majority"] = describe_majority(options)
     if len(options.runs) > 1:
         names = " ".join(run.name for run in options.runs)
         facts["made by"] = f"`fer export {names} --fp16`, the mean of:"
         facts |= {run.name: describe_training(run) for run in options.runs}
     return facts | {f"teacher {run.name}": describe_training(run) for run in options.teacher_run}
+
+
+def describe_majority(options: argparse.Namespace) -> str:
+    """Return the accuracy on images on which more than half of the voters agree."""
+    model = find_model(str(ASSETS / f"{options.name}.onnx"))
+    result = evaluate(open_runtime(model), model, load_data(options.majority), CHOSEN_ON).result
+    low, high = result.scores.accuracy_ci95
+    scores = result.scores
+    return (
+        f"{scores.accuracy:.2%} ({low:.2%} to {high:.2%}) of the {scores.n_images:,} images of "
+        f"{CHOSEN_ON} on which more than half of the firm votes agree (Barsoum et al., 2016)"
+    )
 
 
 def store_scores(path: Path, scores: dict[str, ScoreRecord]) -> ModelMetadata:

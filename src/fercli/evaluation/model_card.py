@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from fercli.data.dataset import is_synthetic_source
+from fercli.data.dataset import FERPLUS, is_synthetic_source
 from fercli.errors import FercliError, ModelFileError
 from fercli.evaluation.report import render
 from fercli.model_files import read_metadata
@@ -27,6 +27,11 @@ _FER2013: Final = (
     "pictures is unclear; none of them is in the model file."
 )
 _DRAWN: Final = "Synthetic faces that fercli makes itself: the model says nothing about real ones."
+_VOTES: Final = (
+    "The labels are FER+'s: the votes of ten people on each image (Barsoum et al., 2016; given "
+    "under the MIT licence). They are another task than FER2013's labels, from which a third of "
+    "them differ, and the scores of the two do not compare."
+)
 _OWN: Final = "The data of whoever trained it ({}); ask them about its licence and whom it shows."
 
 
@@ -96,12 +101,13 @@ def sum_durations(run: Path) -> float:
 
 def _list_facts(model: ModelFile, metadata: ModelMetadata) -> dict[str, str]:
     dataset, quantized, members = metadata.dataset, metadata.quantized, metadata.members
+    by_votes = dataset is not None and dataset.labeling == FERPLUS
     facts = {
         "file": f"{_code(model.path.name)}, {model.path.stat().st_size:,} bytes, sha256 "
         f"`{digest_file(model.path)}`",
         "network": f"{metadata.network.name}, {metadata.parameters or 0:,} "
         f"parameters{', weights in ' + quantized if quantized else ''}",
-        "labels": ", ".join(metadata.labels),
+        "labels": ", ".join(metadata.labels) + ("; by FER+'s votes" if by_votes else ""),
         "input": "grey face crop, uint8 [N, 48, 48], 0 to 255",
         **(_list_members(members) if members else _list_choices(metadata)),
         "data": f"{dataset.source}, sha256 `{dataset.sha256}`" if dataset else "unknown",
@@ -170,4 +176,6 @@ def _describe_data(metadata: ModelMetadata) -> str:
     if is_synthetic_source(source):
         return _DRAWN
     named = any(word in source.lower() for word in ("fer2013", "icml_face", "kaggle"))
-    return _FER2013 if named else _OWN.format(source)
+    said = _FER2013 if named else _OWN.format(source)
+    by_votes = metadata.dataset is not None and metadata.dataset.labeling == FERPLUS
+    return f"{said}\n\n{_VOTES}" if by_votes else said
