@@ -24,7 +24,7 @@ from fercli.networks import build_network, count_parameters, initialize
 from fercli.recipes import find_recipe
 from fercli.settings import build_config, parse_setting
 from fercli.training import resolve_config, tune_malloc
-from fercli.training.ema import update_average
+from fercli.training.ema import pair_floats, update_average
 from fercli.training.loss import build_criterion, count_labels
 from fercli.training.state import build_state
 from fercli.training.step import LabeledImages, prepare_batch, take_step
@@ -67,6 +67,8 @@ def time_steps(
     batch = torch.arange(config.batch_size, device=state.device)
     first = torch.zeros(config.batch_size, dtype=torch.bool, device=state.device)
     criterion = build_criterion(config, count_labels(split.labels, split.n_labels))
+    average = state.average
+    floats = None if average is None else pair_floats(average, state.network)
     times: list[float] = []
 
     def mark(*_arguments: object) -> None:
@@ -77,8 +79,8 @@ def time_steps(
         pixels = prepare_batch(state, split.images[batch], first, config, size_px)
         mark()
         take_step(state, pixels, split.labels[batch], config.precision, criterion)
-        if state.average is not None:
-            update_average(state.average, state.network, config.optimization, 5)
+        if floats is not None:
+            update_average(*floats, config.optimization, 5)
 
     state.network.register_forward_hook(mark)
     state.optimizer.register_step_pre_hook(mark)

@@ -20,7 +20,6 @@ from fercli.runs import RunFolder
 from fercli.storage import read_tensor_header
 
 Run = Callable[..., Result]
-Start = Callable[..., subprocess.Popen[str]]
 
 KILLS = 24
 
@@ -85,10 +84,22 @@ def test_killed_in_an_epoch_a_run_goes_on_from_the_one_before(
     assert cut.metrics.read_text().count("\n") == 3 + 1
 
 
+def start(*words: object) -> subprocess.Popen[str]:
+    """Start the command line, saving after every epoch: kills should hit saves, too."""
+    code = "import fercli.training.loop as loop; loop._SAVE_BETWEEN_S = 0; import fercli.__main__"
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{code}; fercli.__main__.main()", *map(str, words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("members", "epochs"), [(0, 240), (2, 80)])
 def test_killed_anywhere_a_run_ends_with_the_same_weights(
-    tmp_path: Path, start: Start, members: int, epochs: int
+    tmp_path: Path, members: int, epochs: int
 ) -> None:
     words = [*TRAIN, "--members", str(members), "--epochs", str(epochs)]
     finished = start(*words, "--output", "whole")

@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.profiler import profile
 
 from fercli.config import OPTIMIZERS, OptimizerConfig
 from fercli.networks import build_network, initialize
 from fercli.settings import build_config
-from fercli.training.ema import build_average, update_average
+from fercli.training.ema import build_average, pair_floats, update_average
 from fercli.training.muon import Muon, orthogonalize
 from fercli.training.optimizer import build_optimizer, set_rates
 
@@ -81,6 +82,29 @@ def test_muon_steps_the_rest_as_sgd_does(tiny_config: TrainConfig) -> None:
         assert same == (name not in hidden), name
 
 
+def test_muon_steps_weights_of_a_shape_together() -> None:
+    def count(n_layers: int) -> int:
+        weights = [nn.Parameter(draw(8, 4, 3, 3, seed=number)) for number in range(n_layers)]
+        rest = [nn.Parameter(draw(8, seed=number)) for number in range(n_layers)]
+        for item in (*weights, *rest):
+            item.grad = torch.ones_like(item)
+        groups = [
+            {"params": weights, "orthogonal": True, "weight_decay": 0.0},
+            {"params": rest, "orthogonal": False, "weight_decay": 0.1},
+        ]
+        optimizer = Muon(groups, lr=0.1, momentum=0.9)
+        optimizer.step()
+        with profile() as profiler:
+            optimizer.step()
+        return sum(
+            event.count
+            for event in profiler.key_averages()
+            if event.key.startswith("aten::_foreach") or event.key == "aten::matmul"
+        )
+
+    assert count(1) == count(6) > 0
+
+
 def test_norms_may_go_without_a_scale(tiny_config: TrainConfig) -> None:
     network = build_network(build_config({"norm_scale": False}, base=tiny_config).model, 7)
     stepped = {
@@ -141,14 +165,15 @@ def test_the_average_follows_its_formula(tiny_config: TrainConfig) -> None:
             if item.is_floating_point():
                 item.add_(1.0)
 
-    update_average(average, network, config, 100)
+    floats = pair_floats(average, network)
+    update_average(*floats, config, 100)
     later = average.state_dict()
     for name, value in start.items():
         if value.is_floating_point():
             assert torch.allclose(later[name], value + 0.75, atol=1e-6), name
 
     # The first steps look back less far: (1 + 1) / (10 + 1) is below 0.25.
-    update_average(average, network, config, 1)
+    update_average(*floats, config, 1)
     head = "body.head.weight"
     assert torch.allclose(average.state_dict()[head], start[head] + 1 - 0.25 * 2 / 11, atol=1e-6)
     assert build_average(network, OptimizerConfig()) is None

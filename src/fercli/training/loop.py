@@ -21,12 +21,12 @@ from fercli.results import EpochReport
 from fercli.training.augment import blend, sample_lambda
 from fercli.training.callbacks import Callbacks, StepReport
 from fercli.training.distillation.self_distillation import read_self_targets, update_self_targets
-from fercli.training.ema import update_average
+from fercli.training.ema import pair_floats, update_average
 from fercli.training.loss import build_criterion, count_labels, one_hot
 from fercli.training.optimizer import set_rates
 from fercli.training.sampling import count_steps, sample_batches, sample_first_mirrored
 from fercli.training.schedule import compute_learning_rate, compute_momentum, count_drops
-from fercli.training.step import prepare_batch, take_step, validate
+from fercli.training.step import build_sums, prepare_batch, take_step, validate
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_size", "run_epochs", "should_stop_early"]
 
-_SAVE_EVERY_S: Final = 120.0
+_SAVE_WITHIN_S: Final = 120.0
 """Seconds between saves within an epoch: the most that a power cut can cost."""
+_SAVE_BETWEEN_S: Final = 10.0
+"""Seconds between saves at the ends of epochs, which a GPU may end as fast as it saves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +52,27 @@ class _Loop:
     first_mirrored: Tensor
     criterion: Criterion
     n_steps: int
+    averaged: tuple[list[Tensor], list[Tensor]] | None
     callbacks: Callbacks
-    save: Callable[[TrainingState, int], None]
+    saver: _Saver
+
+
+class _Saver:
+    """Saves, and knows how long ago that was."""
+
+    def __init__(self, save: Callable[[TrainingState, int], None], n_steps: int) -> None:
+        self._save = save
+        self._n_steps = n_steps
+        self._saved_at = time.perf_counter()
+
+    def measure_age(self) -> float:
+        """Return the seconds since the last save, or since the beginning."""
+        return time.perf_counter() - self._saved_at
+
+    def save(self, state: TrainingState) -> None:
+        """Save a state between two steps."""
+        self._save(state, state.progress.epoch * self._n_steps + state.progress.step)
+        self._saved_at = time.perf_counter()
 
 
 def run_epochs(
@@ -79,7 +100,7 @@ def run_epochs(
     Raises:
         RunFailedError: The loss is not a number any more; the last saved state is untouched.
     """
-    progress = state.progress
+    progress, average = state.progress, state.average
     n_steps = count_steps(len(train.labels), config.batch_size)
     loop = _Loop(
         config=config,
@@ -89,15 +110,20 @@ def run_epochs(
         criterion=build_criterion(config, count_labels(train.labels, train.n_labels)),
         n_steps=n_steps,
         callbacks=callbacks,
-        save=save,
+        saver=_Saver(save, n_steps),
+        averaged=None if average is None else pair_floats(average, state.network),
     )
     while not progress.finished:
         stopped_by = _run_epoch(state, loop)
         if stopped_by:
-            save(state, progress.epoch * n_steps + progress.step)
+            loop.saver.save(state)
             return stopped_by
         _end_epoch(state, loop)
-        save(state, progress.epoch * n_steps)
+        # After the first epoch there is always a state to name, should the next one fail.
+        save_due = loop.saver.measure_age() > _SAVE_BETWEEN_S or progress.epoch == 1
+        _, save_due = _agree_across_processes(state, 0, save_due=save_due, due=True)
+        if save_due or progress.finished:
+            loop.saver.save(state)
     return 0
 
 
@@ -127,18 +153,16 @@ def _run_epoch(state: TrainingState, loop: _Loop) -> int:
     state.wrap()
     # Reading a number back stalls a GPU, so there it is done now and then.
     stride = 1 if state.device.type == "cpu" else 20
-    sums = torch.tensor([progress.loss_sum, progress.n_correct], dtype=torch.float64)
-    sums = sums.to(state.device) if state.device.type != "mps" else sums
+    sums = build_sums(progress.loss_sum, progress.n_correct, state.device)
     sums = sums if state.group.is_main else torch.zeros_like(sums)
     started, elapsed_before = time.perf_counter(), progress.train_s
-    saved_at = started
     while progress.step < loop.n_steps:
         rate, momentum = _compute_rates(loop, progress, progress.step)
         set_rates(state.optimizer, rate, momentum)
-        sums += _step(state, loop, batches[progress.step].to(state.device)).to(sums)
+        sums += _step(state, loop, batches[progress.step])
         last = progress.step == loop.n_steps
         due = progress.step % stride == 0 or last
-        save_due = time.perf_counter() - saved_at > _SAVE_EVERY_S
+        save_due = loop.saver.measure_age() > _SAVE_WITHIN_S
         stopped_by, save_due = _agree_across_processes(
             state, callbacks.should_stop(), save_due=save_due, due=due
         )
@@ -151,8 +175,7 @@ def _run_epoch(state: TrainingState, loop: _Loop) -> int:
         if stopped_by:
             return stopped_by
         if save_due and not last:
-            loop.save(state, progress.epoch * loop.n_steps + progress.step)
-            saved_at = time.perf_counter()
+            loop.saver.save(state)
     return 0
 
 
@@ -179,9 +202,9 @@ def _step(state: TrainingState, loop: _Loop, batch: Tensor) -> Tensor:
         update_self_targets(state.memory, batch, state.group.all_reduce_sum(answers), config)
     progress.step += 1
     progress.n_seen += len(batch)
-    if state.average is not None:
+    if loop.averaged is not None:
         done = progress.epoch * loop.n_steps + progress.step
-        update_average(state.average, state.network, config.optimization, done)
+        update_average(*loop.averaged, config.optimization, done)
     return torch.stack([loss_sum, right])
 
 

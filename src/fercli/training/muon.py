@@ -9,13 +9,10 @@ step; a norm after each convolution undoes the length anyway.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import Any, Final, overload
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from torch.nn import Parameter
 
 __all__ = ["Muon", "orthogonalize"]
 
@@ -54,35 +51,49 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            parameters = [item for item in group["params"] if item.grad is not None]
+            parameters: list[Tensor] = [item for item in group["params"] if item.grad is not None]
+            if not parameters:
+                continue
+            # All of a group at once, which a GPU does in a launch or two.
+            gradients = [item.grad for item in parameters if item.grad is not None]
             if group["orthogonal"]:
-                self._step_orthogonally(parameters, group)
-            else:
-                for parameter in parameters:
-                    gradient = parameter.grad + group["weight_decay"] * parameter
-                    parameter.sub_(group["lr"] * self._add_momentum(parameter, gradient, group))
+                self._step_orthogonally(parameters, gradients, group)
+                continue
+            decayed = list(torch._foreach_mul(parameters, group["weight_decay"]))  # noqa: SLF001  # torch's optimizers use it, too
+            torch._foreach_add_(decayed, gradients)
+            steps = self._add_momentum(parameters, decayed, group)
+            torch._foreach_mul_(steps, group["lr"])
+            torch._foreach_sub_(parameters, steps)
         return loss
 
-    def _step_orthogonally(self, parameters: list[Parameter], group: dict[str, Any]) -> None:
-        # Matrices of one shape are orthogonalized together, which a GPU does in one go.
-        alike: dict[tuple[int, ...], list[Parameter]] = {}
-        for parameter in parameters:
-            alike.setdefault(tuple(parameter.shape), []).append(parameter)
-        for same in alike.values():
-            steps = [self._add_momentum(item, item.grad, group).flatten(1) for item in same]
-            for parameter, step in zip(same, orthogonalize(torch.stack(steps)), strict=True):
-                length = len(parameter) ** 0.5
-                parameter.mul_(length / parameter.norm())
-                scale = max(1.0, length / step.shape[1] ** 0.5)
-                parameter.sub_(step.view_as(parameter).to(parameter), alpha=group["lr"] * scale)
+    def _step_orthogonally(
+        self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]
+    ) -> None:
+        steps = self._add_momentum(parameters, gradients, group)
+        scales = list(torch._foreach_norm(parameters))  # noqa: SLF001  # likewise
+        torch._foreach_reciprocal_(scales)
+        torch._foreach_mul_(scales, [len(item) ** 0.5 for item in parameters])
+        torch._foreach_mul_(parameters, scales)
+        # Matrices of one shape are orthogonalized together.
+        alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
+        for parameter, step in zip(parameters, steps, strict=True):
+            alike.setdefault(tuple(parameter.shape), []).append((parameter, step.flatten(1)))
+        for shape, pairs in alike.items():
+            same, matrices = zip(*pairs, strict=True)
+            orthogonal = orthogonalize(torch.stack(matrices)).view(-1, *shape)
+            scale = max(1.0, shape[0] ** 0.5 / matrices[0].shape[1] ** 0.5)
+            torch._foreach_sub_(same, orthogonal.unbind(), alpha=group["lr"] * scale)
 
-    def _add_momentum(self, parameter: Parameter, gradient: Any, group: dict[str, Any]) -> Tensor:  # noqa: ANN401
-        state = self.state[parameter]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        buffer: Tensor = state["momentum_buffer"]
-        buffer.mul_(group["momentum"]).add_(gradient)
-        return torch.add(gradient, buffer, alpha=group["momentum"])
+    def _add_momentum(
+        self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]
+    ) -> list[Tensor]:
+        for parameter in parameters:
+            if "momentum_buffer" not in self.state[parameter]:
+                self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        buffers = [self.state[item]["momentum_buffer"] for item in parameters]
+        torch._foreach_mul_(buffers, group["momentum"])
+        torch._foreach_add_(buffers, gradients)
+        return list(torch._foreach_add(gradients, buffers, alpha=group["momentum"]))  # noqa: SLF001  # likewise
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
@@ -103,10 +114,10 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     rows = matrices.mT if tall else matrices
     rows = rows / (rows.norm(dim=(1, 2), keepdim=True) + 1e-7)
     gram = rows @ rows.mT
-    identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    identity = first * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
     product = None
     for number in range(_ITERATIONS):
-        factor = first * identity + third * gram + fifth * (gram @ gram)
+        factor = identity + third * gram + fifth * (gram @ gram)
         product = factor if product is None else factor @ product
         if number < _ITERATIONS - 1:
             gram = factor @ gram @ factor

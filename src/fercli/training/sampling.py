@@ -28,7 +28,8 @@ def sample_batches(labels: Tensor, config: TrainConfig, epoch: int) -> list[Tens
     The steps differ by at most one image, so that no small last batch upsets the batch norms.
 
     Args:
-        labels: `[N]` int64 of the training split; looked at for `oversample` only.
+        labels: `[N]` int64 of the training split; looked at for `oversample` only. The numbers
+            are moved to their device in one piece, for a copy each step would stall a GPU.
         config: Seed, batch size and balance are used.
         epoch: 0-based.
     """
@@ -39,7 +40,9 @@ def sample_batches(labels: Tensor, config: TrainConfig, epoch: int) -> list[Tens
         order = torch.multinomial(chances, len(labels), replacement=True, generator=generator)
     else:
         order = torch.randperm(len(labels), generator=generator)
-    return list(torch.tensor_split(order, count_steps(len(labels), config.batch_size)))
+    return list(
+        torch.tensor_split(order.to(labels.device), count_steps(len(labels), config.batch_size))
+    )
 
 
 def sample_first_mirrored(n_images: int, seed: int) -> Tensor:
