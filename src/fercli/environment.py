@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 from typing import Any, Final
 
 import fercli
@@ -12,7 +13,7 @@ from fercli.dependencies import import_onnxruntime
 from fercli.errors import DependencyMissingError, FercliError
 from fercli.paths import find_default_dataset
 
-__all__ = ["describe_environment"]
+__all__ = ["describe_environment", "find_missing_kernels"]
 
 _LIBRARIES: Final = (
     "torch",
@@ -32,6 +33,8 @@ _LIBRARIES: Final = (
     "kagglehub",
     "opencv-python-headless",
 )
+_ARCHITECTURE: Final = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
+"""What `torch.cuda.get_arch_list` has of NVIDIA's: `sm_90`, `sm_100`, `compute_120`, `sm_90a`."""
 
 
 def describe_environment() -> dict[str, Any]:
@@ -56,6 +59,34 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
+def find_missing_kernels(index: int) -> str | None:
+    """Return a sentence where this torch cannot compute on a CUDA device, else None.
+
+    A kernel built for compute capability X.y runs on X.z where z >= y; code to be compiled at run
+    time (PTX) runs on anything younger.
+
+    Args:
+        index: Of the device.
+    """
+    import torch
+
+    capability = torch.cuda.get_device_capability(index)
+    # ROCm calls its architectures otherwise, and is not judged.
+    built = [_ARCHITECTURE.fullmatch(name) for name in torch.cuda.get_arch_list()]
+    kernels = [(one[1], (int(one[2]), int(one[3])), one[4]) for one in built if one]
+    for kind, target, only in kernels:
+        fits = target <= capability and (kind == "compute" or target[0] == capability[0])
+        if target == capability or (fits and only != "a"):
+            return None
+    if not kernels:
+        return None
+    versions = ", ".join(dict.fromkeys(f"{major}.{minor}" for _, (major, minor), _ in kernels))
+    return (
+        f"this torch has no kernels for cuda:{index} ({torch.cuda.get_device_name(index)}): its "
+        f"compute capability is {capability[0]}.{capability[1]}, theirs {versions}"
+    )
+
+
 def _find_devices(problems: list[str]) -> list[dict[str, Any]]:
     cpu = {"device": "cpu", "name": platform.processor() or platform.machine()}
     devices = [{**cpu, "cores": os.cpu_count()}]
@@ -65,10 +96,9 @@ def _find_devices(problems: list[str]) -> list[dict[str, Any]]:
         problems.append(f"torch cannot be imported ({reason}): no training")
         return devices
     devices[0]["threads"] = torch.get_num_threads()
-    devices.extend(
-        {"device": f"cuda:{index}", "name": torch.cuda.get_device_name(index)}
-        for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    )
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        devices.append({"device": f"cuda:{index}", "name": torch.cuda.get_device_name(index)})
+        problems.extend(filter(None, [find_missing_kernels(index)]))
     if torch.backends.mps.is_available():
         devices.append({"device": "mps", "name": "Apple GPU"})
     try:

@@ -138,6 +138,83 @@ def test_checkpoints_come_back_bit_for_bit(tiny_config: TrainConfig, tmp_path: P
     assert other.progress == state.progress
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
+def test_restored_moments_lie_in_memory_as_their_weights(
+    tiny_config: TrainConfig, tmp_path: Path, optimizer: str
+) -> None:
+    config = build_config({"optimizer": optimizer}, base=tiny_config)
+
+    def build() -> Any:
+        network = build_network(config.model, 7)
+        initialize(network, generator())
+        return build_state(network, config, CPU)
+
+    state, other = build(), build()
+    state.network(torch.rand(4, 1, 48, 48)).sum().backward()
+    state.optimizer.step()
+    save_checkpoint(tmp_path, state, 1)
+
+    restore_newest(tmp_path, other, lambda _text: None)
+
+    n_seen = 0
+    for parameter, moments in other.optimizer.state.items():
+        for moment in moments.values():
+            if isinstance(moment, torch.Tensor) and moment.ndim == 4:
+                n_seen += not parameter.is_contiguous()
+                assert moment.stride() == parameter.stride()
+    assert n_seen
+
+
+@pytest.mark.parametrize(("between_s", "saved"), [(1e9, [12, 48]), (-1.0, [12, 24, 36, 48])])
+def test_short_epochs_share_a_save(
+    faces: Dataset,
+    tiny_config: TrainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    between_s: float,
+    saved: list[int],
+) -> None:
+    config = build_config({"epochs": 4}, base=tiny_config)
+    steps: list[int] = []
+
+    def save(folder: Path, state: Any, total_steps: int) -> Path:
+        steps.append(total_steps)
+        return save_checkpoint(folder, state, total_steps)
+
+    monkeypatch.setattr("fercli.training.loop._SAVE_BETWEEN_S", between_s)
+    monkeypatch.setattr("fercli.training.run.save_checkpoint", save)
+
+    train(faces, config, RunFolder(tmp_path / "run"))
+
+    assert steps == saved
+
+
+def test_epochs_that_were_not_saved_are_trained_again(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    config = build_config({"epochs": 4, "dropout": 0.5, "average": "ema"}, base=tiny_config)
+    whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
+    notes: list[str] = []
+    steps = 0
+
+    def strike() -> int:
+        nonlocal steps
+        steps += 1
+        if steps == 40:
+            raise KeyboardInterrupt
+        return 0
+
+    train(faces, config, whole)
+    with pytest.raises(KeyboardInterrupt):
+        train(faces, config, cut, callbacks=Callbacks(should_stop=strike))
+    assert cut.metrics.read_text().count("\n") == 3 + 1
+    resume(faces, cut, callbacks=Callbacks(on_note=notes.append))
+
+    assert "resumed from step-000000012.safetensors: 1 epochs, 0 steps" in notes
+    assert digest(cut) == digest(whole)
+    assert cut.metrics.read_text().count("\n") == 4 + 1
+
+
 def test_a_damaged_checkpoint_is_skipped_aloud(
     faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
 ) -> None:
@@ -480,7 +557,7 @@ def test_resume_refuses_a_run_that_was_replaced_since_it_was_read(
     with pytest.raises(RunInterruptedError):
         train(faces, tiny_config, run, callbacks=Callbacks(should_stop=_stop_after(15)))
 
-    def replace_meanwhile(config: TrainConfig) -> TrainConfig:
+    def replace_meanwhile(config: TrainConfig, **_: object) -> TrainConfig:
         monkeypatch.undo()
         train(faces, replace(tiny_config, seed=5), run, overwrite=True)
         return resolve_config(config)

@@ -145,6 +145,9 @@ def resume_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
     launches = processes > n_launched == 1
     dataset = _load(output.silenced() if launches else output, given)
     if launches:
+        from fercli.training import resolve_config
+
+        config = resolve_config(config, resumed=folder.record)
         raise typer.Exit(_launch(config, processes, folder))
     named = _resolve_path(request.data) if request.data is not None else given
 

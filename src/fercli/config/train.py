@@ -116,7 +116,7 @@ class TrainConfig:
         "auto",
         choices=PRECISIONS,
         flag="--precision",
-        help="What to compute in; auto: bf16 where the device is faster in it, else fp32.",
+        help="What to compute in; auto: bf16 or fp16 where the device is faster in it, else fp32.",
     )
     channels_last: bool = option(
         default=True,

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fercli.networks.devices import full_fp32
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -37,10 +39,11 @@ class TorchRuntime:
         self.labels = metadata.labels
         self.metadata = metadata
         self.device = str(device)
+        self._device = device
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]` for `[N, 48, 48]` uint8."""
-        with torch.inference_mode():
+        with torch.inference_mode(), full_fp32(self._device):
             # torch warns of arrays that it may not write to, as mapped files and Pillow give.
             batch = torch.from_numpy(np.require(images, requirements=("C", "W"))).to(self.device)
             logits: Tensor = self.network(to_pixels(batch))

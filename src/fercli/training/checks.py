@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from fercli.config import find_batch_misfit
-from fercli.errors import ConfigError, DataError
+from fercli.errors import ConfigError, DataError, DeviceUnavailableError
 from fercli.launch import read_launch
 from fercli.networks import build_network
 from fercli.networks.devices import choose_device, choose_precision
@@ -16,6 +16,8 @@ from fercli.training.sampling import count_steps
 from fercli.training.splits import choose_splits
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fercli.config import TrainConfig
     from fercli.data import Dataset
     from fercli.training.splits import TrainingSplits
@@ -23,13 +25,24 @@ if TYPE_CHECKING:
 __all__ = ["check_fit", "check_training", "resolve_config"]
 
 
-def resolve_config(config: TrainConfig) -> TrainConfig:
+def resolve_config(config: TrainConfig, *, resumed: Path | None = None) -> TrainConfig:
     """Return a config whose device and precision are what will really be used.
+
+    Args:
+        config: Of a training.
+        resumed: The `run.json` of the run that is gone on with: it cannot take another device.
 
     Raises:
         DeviceUnavailableError: The device is not there.
     """
-    device = choose_device(config.device)
+    try:
+        device = choose_device(config.device)
+    except DeviceUnavailableError as reason:
+        if resumed is None:
+            raise
+        anew = f"fer train --config {resumed} --device cpu"
+        hint = f"go on with the run where its device is, or begin anew: {anew}"
+        raise DeviceUnavailableError(reason.message, hint=hint) from reason
     precision = choose_precision(config.precision, device)
     return dataclasses.replace(config, device=str(device), precision=precision)
 

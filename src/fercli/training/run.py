@@ -22,7 +22,7 @@ from fercli.errors import (
 )
 from fercli.launch import read_launch
 from fercli.locks import lock_folder
-from fercli.networks.devices import name_device
+from fercli.networks.devices import find_passed_over, full_fp32, name_device
 from fercli.runs import RunFolder, is_finished, read_run_record
 from fercli.settings import build_config
 from fercli.storage import check_apart
@@ -36,6 +36,7 @@ from fercli.training.distillation.teacher import list_config_files, open_named
 from fercli.training.distributed import join_group
 from fercli.training.errors import explain_failures
 from fercli.training.finalize import finish_run
+from fercli.training.generators import keep_generators
 from fercli.training.loop import run_epochs
 from fercli.training.setup import put_on_device, start
 from fercli.training.splits import choose_splits
@@ -126,6 +127,7 @@ def resume(
     Raises:
         ModelFileError: There is no run, it was begun with other data, or its teacher has changed.
         ConfigError: It was begun in another number of processes.
+        DeviceUnavailableError: The device that it was begun on is not there.
         OutputBusyError: Another training writes into the folder, or has since this one looked.
         FercliError: As `train`.
     """
@@ -146,7 +148,7 @@ def resume(
             message = f"{run.path} was written by another process meanwhile"
             raise OutputBusyError(message, hint="look at it with fer info, then resume it again")
 
-    config = build_config(record.config)
+    config = resolve_config(build_config(record.config), resumed=run.record)
     return _train(dataset, config, run, prepare, data=data, callbacks=callbacks)
 
 
@@ -160,7 +162,11 @@ def _train(
     callbacks: Callbacks | None,
 ) -> TrainResult:
     """Hold the run folder and train; `prepare` looks at the folder while it is held."""
+    callbacks = callbacks or Callbacks()
+    passed_over = find_passed_over(config.device)
     config = resolve_config(config)
+    if passed_over:
+        callbacks.on_note(f"{passed_over}; training on {config.device} instead")
     splits = choose_splits(dataset, config)
     check_fit(config, splits)
     advice = f"go on from the last state: fer train --resume {run.path}"
@@ -168,7 +174,7 @@ def _train(
         join_group(torch.device(config.device), advice) as group,
         _hold(run, group, prepare),
     ):
-        run_log = RunLog(run, callbacks or Callbacks(), writes=group.is_main)
+        run_log = RunLog(run, callbacks, writes=group.is_main)
         context = TrainingContext(
             dataset=dataset, config=config, splits=splits, run=run, run_log=run_log, data=data,
             group=group,
@@ -231,7 +237,7 @@ def _train_one(
     """Run the epochs that are missing; torch's generators are put back afterwards."""
     config, splits, run_log = context.config, context.splits, context.run_log
     device = context.group.local_device(torch.device(config.device))
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with keep_generators(device), full_fp32(device):
         state = start(context, device, pretrained=not resumed)
         if resumed and not _restore(state, context.run, run_log):
             state = start(context, device, pretrained=True)

@@ -11,6 +11,7 @@ from fercli.networks import build_network, initialize
 from fercli.networks.pretrained import load_pretrained
 from fercli.networks.runtime import to_pixels
 from fercli.training.distillation.self_distillation import build_memory
+from fercli.training.generators import seed_generators
 from fercli.training.loss import soften
 from fercli.training.state import build_state
 from fercli.training.step import LabeledImages
@@ -39,9 +40,7 @@ def start(context: TrainingContext, device: torch.device, *, pretrained: bool) -
     # Dropout draws from torch's own generators; they are put back when the training ends.
     # Each process of a group draws its own.
     seed = config.seed + context.group.rank * _RANK_STRIDE
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+    seed_generators(device, seed)
     pixels = context.splits.train.images
     mean, std = float(pixels.mean()) / 255, max(float(pixels.std()) / 255, 1e-3)
     network = build_network(config.model, len(context.dataset.label_names), mean=mean, std=std)

@@ -1,7 +1,7 @@
 """Everything a training would lose with its process, and how it becomes arrays and back.
 
 The schedule and the order of images are functions of the step and need no state; what is left is
-the weights, the optimizer, three random generators, the best weights so far and the numbers in
+the weights, the optimizer, the random generators, the best weights so far and the numbers in
 `Progress`. Restored, a run goes on bit for bit as if it had never stopped.
 """
 
@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from fercli.results import EpochReport
 from fercli.training.distributed import ALONE, Group
 from fercli.training.ema import build_average
+from fercli.training.generators import read_generators, restore_generators
 from fercli.training.optimizer import build_optimizer
 from fercli.training.sync_batch_norm import convert_sync_batch_norm
 
@@ -168,22 +169,25 @@ class TrainingState:
             moments.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self._keep_memory_order()
         scaler = {name: value.item() for name, value in _strip(tensors, "scaler.").items()}
         if scaler:
             counted = {name: int(scaler[name]) for name in ("growth_interval", "_growth_tracker")}
             self.scaler.load_state_dict({**scaler, **counted})
         states = _strip(tensors, f"rng{self.group.rank or ''}.")
         self.generator.set_state(states["augment"])
-        torch.random.set_rng_state(states["torch"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(states["cuda"], self.device)
+        restore_generators(self.device, states)
         self.progress = progress
 
     def _random_states(self) -> dict[str, Tensor]:
-        states = {"augment": self.generator.get_state(), "torch": torch.random.get_rng_state()}
-        if self.device.type == "cuda":
-            states["cuda"] = torch.cuda.get_rng_state(self.device)
-        return states
+        return {"augment": self.generator.get_state(), **read_generators(self.device)}
+
+    def _keep_memory_order(self) -> None:
+        """Lay moments out as their parameters: saved arrays are contiguous, and mixing is slow."""
+        for parameter, moments in self.optimizer.state.items():
+            for name, moment in moments.items():
+                if isinstance(moment, Tensor) and moment.shape == parameter.shape:
+                    moments[name] = torch.empty_like(parameter).copy_(moment)
 
 
 def build_state(
