@@ -11,11 +11,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fercli.errors import ConfigError, DeviceUnavailableError, RunFailedError
 
-__all__ = ["check_processes", "has_speaker", "launch", "read_launch"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["check_group_device", "check_processes", "has_speaker", "launch", "read_launch"]
 
 _RUN_ID_PREFIX: Final = "fercli-"
 """How `fer train --processes` begins the name that torch's launcher hands to its processes."""
@@ -45,15 +48,14 @@ def check_processes(n_processes: int, device: str) -> None:
         device: What the configuration asks for, resolved.
 
     Raises:
-        ConfigError: More than the processor has cores.
+        ConfigError: More than the processor has cores, or the device is one that they cannot share.
         DeviceUnavailableError: More than there are GPUs.
     """
     import torch
 
     kind = torch.device(device)
-    if kind.type == "cuda" and device != "cuda":
-        message = f"--processes takes one GPU each, and --device {device} is one"
-        raise ConfigError(message, hint="give --device cuda")
+    if n_processes > 1:
+        check_group_device(kind)
     n_gpus = torch.cuda.device_count()
     if kind.type == "cuda" and n_processes > n_gpus:
         message = f"{n_processes} processes need a GPU each, and this machine has {n_gpus}"
@@ -62,6 +64,18 @@ def check_processes(n_processes: int, device: str) -> None:
     if kind.type != "cuda" and n_processes > n_cores:
         message = f"{n_processes} processes are more than this machine's {n_cores} cores"
         raise ConfigError(message, hint=f"give --processes {n_cores} or less")
+
+
+def check_group_device(device: torch.device) -> None:
+    """Refuse a device that several processes cannot share out, one each.
+
+    Raises:
+        ConfigError: It is one GPU.
+    """
+    if device.type == "mps" or (device.type == "cuda" and device.index is not None):
+        message = f"several processes take a device each, and {device} is one"
+        hint = "give --device cuda" if device.type == "cuda" else "give --device cpu, or 1 process"
+        raise ConfigError(message, hint=hint)
 
 
 def launch(words: Sequence[str], n_processes: int, run: Path) -> int:

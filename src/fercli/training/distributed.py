@@ -17,10 +17,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor, distributed
 
-from fercli.errors import PeerLostError
-from fercli.launch import read_launch
+from fercli.errors import PeerLostError, RunFailedError
+from fercli.launch import check_group_device, read_launch
 
-__all__ = ["ALONE", "Group", "join_group"]
+__all__ = ["ALONE", "Group", "explain_silence", "join_group"]
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,17 @@ ALONE = Group(0, 1)
 """One process."""
 
 
-_SIGNS_OF_LOSS: Final = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
-"""What gloo says, in a plain RuntimeError, of a process that it cannot reach any more."""
+_SIGNS_OF_LOSS: Final = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "ncclRemoteError",
+    "ncclCommAbort",
+    "communicator was aborted",
+    "collective operation timeout",
+    "Timed out waiting",
+)
+"""What gloo (in a plain RuntimeError) and NCCL say of a process that cannot be reached any more."""
 
 
 @contextmanager
@@ -100,29 +109,53 @@ def join_group(device: torch.device, advice: str) -> Iterator[Group]:
         advice: What to do when one of the others is gone.
 
     Raises:
+        ConfigError: There are others, and the device is one that they cannot share out.
         PeerLostError: Within the block, another process went away.
+        RunFailedError: Within the block, NCCL failed for another reason.
     """
     _, size = read_launch()
     if size == 1 or distributed.is_initialized():
         yield ALONE if size == 1 else _describe()
         return
+    check_group_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         group = _describe()
         if device.type == "cuda":
             torch.cuda.set_device(group.local_device(device))
-        yield group
-    except RuntimeError as reason:
-        if not _tells_of_loss(reason):
-            raise
-        message = "another process of this training is gone"
-        raise PeerLostError(message, hint=advice) from reason
+        with explain_silence(advice):
+            yield group
     finally:
         distributed.destroy_process_group()
 
 
+@contextmanager
+def explain_silence(advice: str) -> Iterator[None]:
+    """Tell why processes cannot talk to each other any more.
+
+    Args:
+        advice: What to do when one of the others is gone.
+
+    Raises:
+        PeerLostError: One of the others went away.
+        RunFailedError: NCCL failed for another reason.
+    """
+    try:
+        yield
+    except RuntimeError as reason:
+        if _tells_of_loss(reason):
+            message = "another process of this training is gone"
+            raise PeerLostError(message, hint=advice) from reason
+        if not isinstance(reason, distributed.DistBackendError):
+            raise
+        text = " ".join(str(reason).split())[:300]
+        message = f"the processes cannot talk to each other ({text})"
+        hint = f"NCCL_DEBUG=INFO makes NCCL say more, --device cpu needs no NCCL; {advice}"
+        raise RunFailedError(message, hint=hint) from reason
+
+
 def _tells_of_loss(reason: RuntimeError) -> bool:
-    if isinstance(reason, distributed.DistBackendError | distributed.DistNetworkError):
+    if isinstance(reason, distributed.DistNetworkError):
         return True
     return any(words in str(reason) for words in _SIGNS_OF_LOSS)
 
