@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -394,6 +395,75 @@ def test_missing_devices_are_refused(run: Run, dataset_path: Path) -> None:
 
     assert result.exit_code == 5
     assert "no CUDA device" in result.stderr
+
+
+def test_a_run_whose_device_is_gone_is_not_sent_to_another(
+    run: Run, trained: RunFolder, dataset_path: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    begun = RunFolder(tmp_path / "begun")
+    begun.path.mkdir()
+    record = json.loads(trained.record.read_text())
+    del record["result"], record["finished_at"]
+
+    for processes in (1, 2):
+        gone = {**record, "processes": processes, "config": {**record["config"], "device": "cuda"}}
+        begun.record.write_text(json.dumps(gone))
+        result = run("train", "--resume", begun.path)
+
+        assert result.exit_code == 5
+        assert "no CUDA device" in result.stderr
+        assert f"begin anew: fer train --config {begun.record} --device cpu" in result.stderr
+
+    anew = ["train", "--config", begun.record, "--device", "cpu", "--output", tmp_path / "anew"]
+    assert run(*anew, "--data", dataset_path).exit_code == 0
+
+
+def test_a_gpu_without_kernels_is_passed_over_aloud(
+    run: Run, dataset_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _index: "Tesla P100")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _index: (6, 0))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90"])
+    # Exports ask for devices, too, and nothing here looks at them.
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    words = ["train", "--data", dataset_path, *SMALL[:6], *SMALL[8:]]
+
+    passed = run(*words, "--output", "passed")
+    refused = run(*words, "--output", "refused", "--device", "cuda")
+    told = run("info")
+
+    missing = (
+        "this torch has no kernels for cuda:0 (Tesla P100): its compute capability is 6.0, "
+        "theirs 7.5, 9.0"
+    )
+    assert passed.exit_code == 0
+    assert f"{missing}; training on cpu instead" in passed.stderr
+    assert refused.exit_code == 5
+    assert f"error: {missing}\n" in refused.stderr
+    assert not Path("refused").exists()
+    assert missing in told.stderr
+
+
+def test_processes_cannot_share_the_gpu_of_a_mac(
+    run: Run, dataset_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+
+    result = run("train", "--data", dataset_path, "--device", "mps", "--processes", 2)
+
+    assert result.exit_code == 2
+    assert "several processes take a device each, and mps is one" in result.stderr
+    assert "--device cpu" in result.stderr
 
 
 def test_a_loss_that_explodes_ends_the_run(run: Run, dataset_path: Path) -> None:
