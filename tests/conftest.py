@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from fercli.cli import app
-from fercli.data import Dataset, build_synthetic, save_dataset
+from fercli.data import (
+    Dataset,
+    build_dataset,
+    build_synthetic,
+    render_synthetic_faces,
+    save_dataset,
+)
 from fercli.emotions import LABELS
 from fercli.errors import RunInterruptedError
 from fercli.runs import RunFolder
 from fercli.settings import build_config
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from fercli.config import TrainConfig
@@ -65,6 +73,49 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _made_once() -> Iterator[None]:
+    """Draw the same faces once, and let torch export the same network once: seconds each time."""
+    import onnx
+    import torch
+
+    drawn: dict[bytes, NDArray[np.uint8]] = {}
+    exported: dict[bytes, bytes] = {}
+    export = torch.onnx.export
+
+    def render(labels: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
+        key = pickle.dumps((labels.tobytes(), generator.bit_generator.state))
+        if key not in drawn:
+            drawn[key] = render_synthetic_faces(labels, generator)
+        return drawn[key]
+
+    def export_once(module: Any, *arguments: Any, optimize: bool, **options: Any) -> Any:
+        # All that the graph depends on; what else is passed is the same in every call.
+        tensors = [*module.named_parameters(), *module.named_buffers()]
+        weights = [(name, tensor.detach().numpy().tobytes()) for name, tensor in tensors]
+        key = pickle.dumps((repr(module), module.temperature, weights, optimize))
+        if key not in exported:
+            program = export(module, *arguments, optimize=optimize, **options)
+            assert program is not None
+            exported[key] = program.model_proto.SerializeToString()
+        return SimpleNamespace(model_proto=onnx.load_from_string(exported[key]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fercli.data.synthetic.render_synthetic_faces", render)
+        patch.setattr(torch.onnx, "export", export_once)
+        yield
+
+
+@pytest.fixture
+def weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a training leave out `model.onnx` and `curves.png`, which take longer than it does.
+
+    As on a machine without the libraries for them: each becomes a warning.
+    """
+    for library in ("onnxscript", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, library, None)
 
 
 @pytest.fixture
@@ -115,6 +166,12 @@ def start() -> Start:
 def faces() -> Dataset:
     """600 synthetic faces: 480 train, 60 public, 60 private."""
     return build_synthetic(600)
+
+
+@pytest.fixture(scope="session")
+def few_faces() -> Dataset:
+    """120 synthetic faces, 96 of them train: for trainings whose scores nobody reads."""
+    return build_synthetic(120)
 
 
 @pytest.fixture(scope="session")
@@ -170,6 +227,25 @@ def train_in_pieces() -> Callable[..., list[RunInterruptedError]]:
         pytest.fail("200 pieces did not finish the training")
 
     return call
+
+
+@pytest.fixture(scope="session")
+def messy(faces: Dataset) -> Dataset:
+    """Picture 1 thrice in train and once in public, 2 in train and private with two labels.
+
+    Equal numbers are equal images, 0 is a constant one.
+    """
+    pictures = [1, 1, 1, 2, 3, 0, 1, 4, 2, 5]
+    images = faces.images[pictures]
+    images[pictures.index(0)] = 7
+    arrays: dict[str, NDArray[Any]] = {
+        "images": images,
+        "labels": np.array([3, 3, 3, 4, 0, 6, 3, 1, 5, 2], dtype=np.uint8),
+        "splits": np.array([0] * 6 + [1] * 2 + [2] * 2, dtype=np.uint8),
+        "source_row": np.arange(10, dtype=np.int32),
+    }
+    names = ("train", "public", "private")
+    return build_dataset(arrays, label_names=LABELS, split_names=names, source="built")
 
 
 @pytest.fixture
@@ -284,7 +360,6 @@ def write_external(
     path: Path, shape: list[Any], n_outputs: int, *, softmax: bool = False
 ) -> NDArray[np.float32]:
     """Write a linear classifier as somebody else would export it, and return its weights."""
-    import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -307,6 +382,62 @@ def write_external(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, path)
     return weights
+
+
+VOTES_HEADER = (
+    "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+)
+USAGES = {"train": "Training", "public": "PublicTest", "private": "PrivateTest"}
+
+
+def write_votes(path: Path, dataset: Dataset, rows: dict[int, list[int]]) -> Path:
+    """Everybody votes as FER2013's label says, but where `rows` says otherwise."""
+    columns = VOTES_HEADER.split(",")[2:]
+    words = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
+    lines = [VOTES_HEADER]
+    for row in range(dataset.n_images):
+        label = dataset.label_names[dataset.labels[row]]
+        votes = rows.get(row) or [10 * (words.get(label, label) == name) for name in columns]
+        split = USAGES[dataset.split_names[dataset.splits[row]]]
+        lines.append(f"{split},fer{row:07}.png,{','.join(map(str, votes))}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def make_votes() -> Callable[..., Path]:
+    """Write the table of FER+'s votes for a dataset."""
+    return write_votes
+
+
+@pytest.fixture
+def make_constant() -> Callable[..., None]:
+    """Write an ONNX classifier that answers without looking."""
+    return write_constant
+
+
+def write_constant(path: Path, rows: NDArray[np.float32], *, per_image: bool = True) -> None:
+    """Write a classifier that always answers the same, once for each image or once in all."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["input"], ["means"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Sub", ["means", "means"], ["zeros"]),
+        helper.make_node("Unsqueeze", ["zeros", "last"], ["column"]),
+        helper.make_node("Add", ["column", "rows"], ["each"]),
+        helper.make_node("ReduceMean", ["each"], ["once"], axes=[0], keepdims=1),
+    ]
+    output = "each" if per_image else "once"
+    graph = helper.make_graph(
+        nodes,
+        "constant",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 1, 48, 48])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [None, rows.shape[1]])],
+        [numpy_helper.from_array(rows, "rows"), numpy_helper.from_array(np.array([1]), "last")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path)
 
 
 def to_pixels(image: NDArray[np.uint8]) -> str:

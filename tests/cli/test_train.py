@@ -25,6 +25,8 @@ Run = Callable[..., Result]
 RunJson = Callable[..., dict[str, Any]]
 Start = Callable[..., subprocess.Popen[str]]
 
+pytestmark = pytest.mark.usefixtures("weights_alone")
+
 SMALL = [
     "--recipe", "fast", "--epochs", 2, "--batch-size", 60, "--device", "cpu",
     "--set", "widths=8", "--set", "stem_width=4",
@@ -485,33 +487,16 @@ def test_no_dataset_names_the_ways_on(run: Run) -> None:
         assert way in result.stderr
 
 
-LONG = [*SMALL, "--epochs", 12]
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(
-    dataset_path: Path, tmp_path_factory: pytest.TempPathFactory, start: Start
-) -> RunFolder:
-    """A run that nothing stopped, by the command line in a process of its own."""
-    folder = RunFolder(tmp_path_factory.mktemp("uninterrupted") / "run")
-    start("train", "--data", dataset_path, *LONG, "--output", folder.path).communicate()
-    return folder
-
-
 @pytest.mark.parametrize(
     ("number", "status"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
 )
 def test_signals_save_and_resume_ends_with_the_same_weights(
-    dataset_path: Path,
-    uninterrupted: RunFolder,
-    tmp_path: Path,
-    start: Start,
-    number: int,
-    status: int,
+    run: Run, dataset_path: Path, start: Start, number: int, status: int
 ) -> None:
-    cut = RunFolder(tmp_path / "cut")
-    process = start("train", "--data", dataset_path, *LONG, "--output", cut.path)
+    cut, whole = RunFolder(Path("cut")), RunFolder(Path("whole"))
+    words = ["train", "--data", dataset_path, *SMALL, "--epochs", 12, "--output"]
+    process = start(*words, cut.path)
     while not cut.metrics.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
@@ -520,10 +505,10 @@ def test_signals_save_and_resume_ends_with_the_same_weights(
     assert process.returncode == status, stderr
     assert "--resume" in stderr
     assert not cut.model.exists()
-    _, stderr = start("train", "--resume", cut.path).communicate(timeout=300)
-    assert "finished" not in stderr
+    resumed = run("train", "--resume", cut.path)
+    assert resumed.exit_code == run(*words, whole.path).exit_code == 0
+    assert "finished already" not in resumed.stderr
     digests = [
-        read_tensor_header(folder.model, ModelFileError)["sha256"]
-        for folder in (uninterrupted, cut)
+        read_tensor_header(folder.model, ModelFileError)["sha256"] for folder in (whole, cut)
     ]
     assert digests[0] == digests[1]

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from fercli.runs import RunFolder
 
@@ -20,6 +22,7 @@ def test_data_prepare(run_json: RunJson) -> None:
     assert set(envelope["data"]) == wanted
 
 
+@pytest.mark.usefixtures("weights_alone")
 def test_train(run_json: RunJson, dataset_path: Path, tmp_path: Path) -> None:
     envelope = run_json(
         "train", "--data", dataset_path, "--recipe", "fast", "--epochs", 1, "--batch-size", 100,

@@ -15,56 +15,52 @@ HEAVY = {"torch", "torchvision", "sklearn", "scipy", "pandas", "matplotlib", "cv
 
 PROBE = """
 import json, sys
-sys.argv = ["fer", *json.loads(sys.argv[1])]
 from fercli.cli import main
-try:
-    main()
-except SystemExit as end:
-    status = end.code or 0
-print("MODULES " + json.dumps([status, sorted({name.split(".")[0] for name in sys.modules})]))
+statuses = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["fer", *words]
+    try:
+        main()
+    except SystemExit as end:
+        statuses.append(end.code or 0)
+print("MODULES " + json.dumps([statuses, sorted({name.split(".")[0] for name in sys.modules})]))
 """
 
 
-def list_modules(*words: object) -> tuple[int, set[str]]:
-    """Run a command in a new process; return its status and the top names of its modules."""
-    arguments = json.dumps([str(word) for word in words])
+def list_modules(*commands: list[object]) -> tuple[list[int], set[str]]:
+    """Run commands in a new process; return their statuses and the top names of its modules."""
+    arguments = json.dumps([[str(word) for word in words] for words in commands])
     done = subprocess.run(
         [sys.executable, "-c", PROBE, arguments], capture_output=True, text=True, check=True
     )
-    status, modules = json.loads(done.stdout.rpartition("MODULES ")[2])
-    return status, set(modules)
+    statuses, modules = json.loads(done.stdout.rpartition("MODULES ")[2])
+    return statuses, set(modules)
 
 
-@pytest.mark.parametrize(
-    ("words", "status"),
-    [
-        (["--help"], 0),
-        (["--version"], 0),
-        (["train", "--help"], 0),
-        (["evaluate", "--help"], 0),
-        (["export", "--help"], 0),
-        (["predict", "--help"], 0),
-        (["info", "--help"], 0),
-        (["demo", "--help"], 0),
-        (["data", "prepare", "--help"], 0),
-        (["train", "--epoch", "3"], 2),
-        (["train", "--recipe", "fsat"], 2),
-        (["train", "--recipe", "fsat", "--batch-size", "64"], 2),
-        (["predict", "missing.png"], 3),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
-)
-def test_help_and_usage_errors_import_nothing_heavy(words: list[str], status: int) -> None:
-    ended, modules = list_modules(*words)
+def test_help_imports_nothing_heavy() -> None:
+    """One process for all: what none of them imports, each of them does not."""
+    commands: list[list[object]] = [
+        ["--help"], ["--version"], ["train", "--help"], ["evaluate", "--help"],
+        ["export", "--help"], ["predict", "--help"], ["info", "--help"], ["demo", "--help"],
+        ["data", "prepare", "--help"],
+    ]  # fmt: skip
 
-    assert ended == status
+    statuses, modules = list_modules(*commands)
+
+    assert statuses == [0] * len(commands)
+    assert not modules & {*HEAVY, "numpy", "PIL", "rich", "click"}
+
+
+def test_usage_errors_import_nothing_heavy() -> None:
+    statuses, modules = list_modules(
+        ["train", "--epoch", "3"],
+        ["train", "--recipe", "fsat"],
+        ["train", "--recipe", "fsat", "--batch-size", "64"],
+        ["predict", "missing.png"],
+    )
+
+    assert statuses == [2, 2, 2, 3]
     assert not modules & HEAVY
-
-
-def test_help_imports_neither_numpy_nor_rich() -> None:
-    _, modules = list_modules("--help")
-
-    assert not modules & {"numpy", "PIL", "rich", "click"}
 
 
 @pytest.mark.parametrize("words", ["train --network", "evaluate", "predict --model"])
@@ -73,27 +69,26 @@ def test_completion_imports_nothing_heavy(words: str, monkeypatch: pytest.Monkey
     monkeypatch.setenv("COMP_WORDS", f"fer {words} ")
     monkeypatch.setenv("COMP_CWORD", str(len(words.split()) + 1))
 
-    ended, modules = list_modules()
+    statuses, modules = list_modules([])
 
-    assert ended == 0
+    assert statuses == [0]
     assert not modules & HEAVY
 
 
 def test_data_prepare_imports_no_torch(tmp_path: Path) -> None:
-    status, modules = list_modules(
-        "data", "prepare", "synthetic:100", "--output", tmp_path / "drawn.safetensors"
-    )
+    words = ["data", "prepare", "synthetic:100", "--output", tmp_path / "drawn.safetensors"]
+    statuses, modules = list_modules(words)
 
-    assert status == 0
+    assert statuses == [0]
     assert not modules & HEAVY
 
 
 def test_onnx_predict_imports_no_torch(trained: RunFolder, face_files: Path) -> None:
-    for model in (trained.onnx, trained.path):
-        status, modules = list_modules("predict", face_files, "--model", model)
+    models = (trained.onnx, trained.path)
+    statuses, modules = list_modules(*(["predict", face_files, "--model", m] for m in models))
 
-        assert status == 0
-        assert not modules & HEAVY
+    assert statuses == [0, 0]
+    assert not modules & HEAVY
 
 
 def test_importing_the_package_is_light() -> None:

@@ -60,11 +60,8 @@ train(load_data("synthetic:120"), config, RunFolder(Path("cut")), data="syntheti
 """Trains, and kills itself after so many steps: four of them are an epoch."""
 
 
-def test_killed_in_an_epoch_a_run_goes_on_from_the_one_before(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Exports take seconds, and nothing here looks at them.
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
+@pytest.mark.usefixtures("weights_alone")
+def test_killed_in_an_epoch_a_run_goes_on_from_the_one_before(run: Run) -> None:
     cut = RunFolder(Path("cut"))
     struck = subprocess.run(
         [sys.executable, "-c", STRUCK, "6"],

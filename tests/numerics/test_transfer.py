@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.data import Dataset
 
+pytestmark = pytest.mark.usefixtures("weights_alone")
+
 NAME = "shufflenet_v2_x0_5"
 """torchvision's smallest with a plain last layer."""
 
