@@ -14,13 +14,10 @@ from typer.testing import Result
 from fercli.emotions import LABELS
 from fercli.evaluation import check_names
 from fercli.inference.external import ExternalRuntime, parse_labels
-from fercli.metrics import adjust_holm, bootstrap_difference, compute_mcnemar
 from fercli.settings import build_config
 from fercli.training import train
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from fercli.config import TrainConfig
     from fercli.data import Dataset
     from fercli.runs import RunFolder
@@ -211,41 +208,6 @@ def test_a_torn_table_of_epochs_costs_the_curves_alone(
     assert Path("out/cost.png").exists()
 
 
-def test_mcnemar_counts_every_outcome() -> None:
-    def count(first: int, second: int) -> float:
-        n_images = first + second
-        outcomes = [outcome.bit_count() for outcome in range(2**n_images)]
-        far = [one for one in outcomes if abs(2 * one - n_images) >= abs(first - second)]
-        return len(far) / float(2**n_images)
-
-    for first in range(7):
-        for second in range(7):
-            assert compute_mcnemar(first, second) == pytest.approx(count(first, second))
-    assert 0 < compute_mcnemar(2000, 1000) < 1e-50
-
-
-def test_the_interval_is_that_of_drawing_images() -> None:
-    generator = np.random.default_rng(1)
-    first, second = generator.random(400) < 0.6, generator.random(400) < 0.7
-
-    low, high = bootstrap_difference(first, second, np.random.default_rng(0))
-
-    drawn = generator.integers(0, 400, (4000, 400))
-    differences = second[drawn].mean(axis=1) - first[drawn].mean(axis=1)
-    assert (low, high) == pytest.approx(np.quantile(differences, [0.025, 0.975]), abs=0.006)
-
-
-def test_holm_multiplies_the_smallest_most() -> None:
-    assert adjust_holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert adjust_holm([0.5, 0.9]) == [1.0, 1.0]
-    assert adjust_holm([]) == []
-
-
-def test_label_orders_are_understood_by_name() -> None:
-    assert parse_labels("folders") == tuple(sorted(LABELS))
-    assert parse_labels("anger, joy,Neutral") == ("angry", "happy", "neutral")
-
-
 def test_each_matrix_has_its_own_labels(
     run_json: RunJson, trained: RunFolder, dataset_path: Path, make_external: MakeForeign
 ) -> None:
@@ -262,20 +224,10 @@ def test_each_matrix_has_its_own_labels(
         assert [sum(row) for row in model["scores"]["confusion_matrix"]] == support
 
 
-def test_probabilities_in_eight_bits_are_no_logits(tmp_path: Path, faces: Dataset) -> None:
-    path = tmp_path / "quantized.onnx"
-    rows = np.array([[0.691, 0.1, 0.1, 0.05, 0.05, 0.005, 0.012]], dtype=np.float32)
-    write_constant(path, rows)
-
-    answers = ExternalRuntime(path, LABELS, "0-1").predict(faces.images[:2])
-
-    assert answers == pytest.approx(np.repeat(rows / rows.sum(), 2, axis=0), abs=1e-6)
-
-
 def test_strange_onnx_files_are_one_sentence(
-    run: Run, trained: RunFolder, dataset_path: Path
+    run: Run, trained: RunFolder, dataset_path: Path, make_constant: MakeForeign
 ) -> None:
-    write_constant(Path("short.onnx"), np.ones((1, 7), dtype=np.float32), per_image=False)
+    make_constant(Path("short.onnx"), np.ones((1, 7), dtype=np.float32), per_image=False)
     words = ["--data", dataset_path, "--labels", "fer2013"]
 
     assert run("compare", trained.onnx, "short.onnx", *words).exit_code == 4
@@ -306,27 +258,3 @@ def test_settings_of_other_versions(
 
 def test_names_are_made_different() -> None:
     assert check_names(["a", "a", "a (2)"]) == ["a", "a (2)", "a (2) (2)"]
-
-
-def write_constant(path: Path, rows: NDArray[np.float32], *, per_image: bool = True) -> None:
-    """Write a classifier that always answers the same, once for each image or once in all."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    nodes = [
-        helper.make_node("ReduceMean", ["input"], ["means"], axes=[1, 2, 3], keepdims=0),
-        helper.make_node("Sub", ["means", "means"], ["zeros"]),
-        helper.make_node("Unsqueeze", ["zeros", "last"], ["column"]),
-        helper.make_node("Add", ["column", "rows"], ["each"]),
-        helper.make_node("ReduceMean", ["each"], ["once"], axes=[0], keepdims=1),
-    ]
-    output = "each" if per_image else "once"
-    graph = helper.make_graph(
-        nodes,
-        "constant",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 1, 48, 48])],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [None, rows.shape[1]])],
-        [numpy_helper.from_array(rows, "rows"), numpy_helper.from_array(np.array([1]), "last")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, path)

@@ -1,18 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 from torch.nn import functional
 
 from fercli.settings import build_config
-from fercli.training.augment import blend, sample_lambda
 from fercli.training.loss import build_criterion, compute_loss, one_hot, soften
-from fercli.training.sampling import sample_batches
-
-if TYPE_CHECKING:
-    from fercli.config import TrainConfig
 
 EQUAL = torch.full((7,), 10)
 SKEWED = torch.tensor([40, 4, 40, 72, 48, 32, 50])
@@ -128,33 +121,3 @@ def test_logit_adjustment_favors_what_is_rare() -> None:
     # Logits all alike mean the frequencies of the data, so a rare label costs more.
     rare = compute_loss(torch.zeros(1, 7), torch.tensor([1]), criterion)
     assert rare > compute_loss(torch.zeros(1, 7), torch.tensor([3]), criterion)
-
-
-def test_oversampling_shows_every_label_alike(tiny_config: TrainConfig) -> None:
-    labels = torch.repeat_interleave(torch.arange(7), 10 * SKEWED)
-    config = build_config({"balance": "oversample", "batch_size": 100}, base=tiny_config)
-
-    drawn = torch.cat(sample_batches(labels, config, 0))
-
-    assert len(drawn) == len(labels)
-    shares = torch.bincount(labels[drawn], minlength=7) / len(labels)
-    assert float((shares - 1 / 7).abs().max()) < 0.03
-    assert torch.equal(drawn, torch.cat(sample_batches(labels, config, 0)))
-    assert not torch.equal(drawn, torch.cat(sample_batches(labels, config, 1)))
-
-
-def test_mixup_keeps_an_image_its_own_label() -> None:
-    labels = torch.tensor([0, 1, 2])
-    share = sample_lambda(0.4, seed=1, epoch=2, step=3)
-
-    mixed = blend(one_hot(labels, 7), share)
-
-    assert 0.5 <= share <= 1
-    assert share == sample_lambda(0.4, seed=1, epoch=2, step=3)
-    assert share != sample_lambda(0.4, seed=1, epoch=2, step=4)
-    assert torch.allclose(mixed.sum(1), torch.ones(3))
-    assert torch.equal(mixed.argmax(1), labels)
-    assert mixed[0, 2] == pytest.approx(1 - share, abs=1e-6)
-    images = draw(3, 1, 4, 4)
-    assert torch.allclose(blend(images, share)[1], share * images[1] + (1 - share) * images[0])
-    assert torch.equal(blend(images, 1.0), images)

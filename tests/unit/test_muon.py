@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import copy
-import platform
-import subprocess
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,12 +10,9 @@ from torch import nn
 from torch.nn import functional
 from torch.profiler import profile
 
-from fercli.config import OPTIMIZERS, OptimizerConfig
 from fercli.networks import build_network, initialize
-from fercli.settings import build_config
-from fercli.training.ema import build_average, pair_floats, update_average
 from fercli.training.muon import Muon, orthogonalize
-from fercli.training.optimizer import build_optimizer, set_rates
+from fercli.training.optimizer import build_optimizer
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -103,77 +97,3 @@ def test_muon_steps_weights_of_a_shape_together() -> None:
         )
 
     assert count(1) == count(6) > 0
-
-
-def test_norms_may_go_without_a_scale(tiny_config: TrainConfig) -> None:
-    network = build_network(build_config({"norm_scale": False}, base=tiny_config).model, 7)
-    stepped = {
-        id(item)
-        for group in build_optimizer(network, OptimizerConfig(bias_ratio=2.0)).param_groups
-        for item in group["params"]
-    }
-
-    scales = [
-        item for name, item in network.named_parameters() if "norms" in name and "weight" in name
-    ]
-    assert scales
-    assert not stepped & {id(item) for item in scales}
-
-
-def test_memory_is_kept_where_glibc_is() -> None:
-    code = "import sys, fercli.training as t; sys.exit(t.tune_malloc() != (sys.argv[1] == 'glibc'))"
-
-    done = subprocess.run([sys.executable, "-c", code, platform.libc_ver()[0]], check=False)
-
-    assert done.returncode == 0
-
-
-def test_learning_rates_keep_their_ratio(tiny_config: TrainConfig) -> None:
-    network = build_network(tiny_config.model, 7)
-    config = OptimizerConfig(optimizer="muon", sgd_ratio=3.0, bias_ratio=4.0)
-    optimizer = build_optimizer(network, config)
-
-    set_rates(optimizer, 0.1, 0.6)
-
-    rates = [group["lr"] for group in optimizer.param_groups]
-    assert rates == pytest.approx([0.1, 0.3, 0.3, 1.2])
-
-
-def test_a_frozen_stem_is_not_stepped(tiny_config: TrainConfig) -> None:
-    config = build_config({"stem": "whitened"}, base=tiny_config)
-    network = build_network(config.model, 7)
-    stepped = {
-        id(item)
-        for name in OPTIMIZERS
-        for group in build_optimizer(network, OptimizerConfig(optimizer=name)).param_groups
-        for item in group["params"]
-    }
-
-    trained = {id(item) for name, item in network.named_parameters() if "stem" not in name}
-    assert stepped == trained
-
-
-def test_the_average_follows_its_formula(tiny_config: TrainConfig) -> None:
-    network = build_network(tiny_config.model, 7)
-    initialize(network, torch.Generator().manual_seed(0))
-    config = OptimizerConfig(average="ema", average_decay=0.25)
-    average = build_average(network, config)
-    assert average is not None
-    start = copy.deepcopy(network.state_dict())
-    with torch.no_grad():
-        for item in network.state_dict().values():
-            if item.is_floating_point():
-                item.add_(1.0)
-
-    floats = pair_floats(average, network)
-    update_average(*floats, config, 100)
-    later = average.state_dict()
-    for name, value in start.items():
-        if value.is_floating_point():
-            assert torch.allclose(later[name], value + 0.75, atol=1e-6), name
-
-    # The first steps look back less far: (1 + 1) / (10 + 1) is below 0.25.
-    update_average(*floats, config, 1)
-    head = "body.head.weight"
-    assert torch.allclose(average.state_dict()[head], start[head] + 1 - 0.25 * 2 / 11, atol=1e-6)
-    assert build_average(network, OptimizerConfig()) is None

@@ -13,15 +13,13 @@ from safetensors.numpy import save_file
 from fercli.data import (
     Dataset,
     build_dataset,
-    build_synthetic,
     find_warnings,
     load_data,
     open_dataset,
     save_dataset,
 )
-from fercli.data.synthetic import parse_synthetic
 from fercli.emotions import FER2013_COUNTS, LABELS
-from fercli.errors import ConfigError, DataError, DatasetLayoutError, DatasetNotFoundError
+from fercli.errors import DataError, DatasetLayoutError, DatasetNotFoundError
 from fercli.storage import read_tensor_header, save_tensors
 
 
@@ -215,26 +213,3 @@ def test_labels_that_cannot_be_learned_are_warned_of() -> None:
 
     assert find_warnings(typo) == ["odd has images in test, and none in train"]
     assert "same label" in find_warnings(single)[0]
-
-
-def test_synthetic_is_seeded_and_grows() -> None:
-    small, again, large = build_synthetic(300), build_synthetic(300), build_synthetic(700)
-
-    assert small.sha256 == again.sha256
-    assert np.array_equal(large.images[:300], small.images)
-    assert {name: sum(each.values()) for name, each in small.count().items()} == {
-        "train": 240, "public": 30, "private": 30,
-    }  # fmt: skip
-    assert small.is_synthetic
-    assert "synthetic" in find_warnings(small)[0]
-    assert len(np.unique(small.images.reshape(300, -1), axis=0)) == 300
-
-
-def test_synthetic_names() -> None:
-    assert parse_synthetic("synthetic") == 10_000
-    assert parse_synthetic("synthetic:250") == 250
-    assert parse_synthetic("synthetic.csv") is None
-    assert parse_synthetic("faces.zip") is None
-    for text in ("synthetic:", "synthetic:99", "synthetic:-5", "synthetic:1e3", "synthetic:²"):
-        with pytest.raises(ConfigError):
-            parse_synthetic(text)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fercli.data import (
+    build_synthetic,
+    find_warnings,
+)
+from fercli.data.synthetic import parse_synthetic
+from fercli.errors import ConfigError
+
+
+def test_synthetic_is_seeded_and_grows() -> None:
+    small, again, large = build_synthetic(300), build_synthetic(300), build_synthetic(700)
+
+    assert small.sha256 == again.sha256
+    assert np.array_equal(large.images[:300], small.images)
+    assert {name: sum(each.values()) for name, each in small.count().items()} == {
+        "train": 240, "public": 30, "private": 30,
+    }  # fmt: skip
+    assert small.is_synthetic
+    assert "synthetic" in find_warnings(small)[0]
+    assert len(np.unique(small.images.reshape(300, -1), axis=0)) == 300
+
+
+def test_synthetic_names() -> None:
+    assert parse_synthetic("synthetic") == 10_000
+    assert parse_synthetic("synthetic:250") == 250
+    assert parse_synthetic("synthetic.csv") is None
+    assert parse_synthetic("faces.zip") is None
+    for text in ("synthetic:", "synthetic:99", "synthetic:-5", "synthetic:1e3", "synthetic:²"):
+        with pytest.raises(ConfigError):
+            parse_synthetic(text)
