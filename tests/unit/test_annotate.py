@@ -1,12 +1,140 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from fercli.prediction.annotate import _draw_faces, _find_place, _measure_overlap, choose_color
+from fercli.errors import ConfigError
+from fercli.prediction import FilePrediction
+from fercli.prediction.annotate import (
+    Annotator,
+    Montage,
+    _draw_faces,
+    _find_place,
+    _measure_overlap,
+    choose_color,
+    is_montage,
+)
+from fercli.prediction.outputs import OutputFolder
 from fercli.results import PredictionRow
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BLACK = np.zeros((1, 48, 48), dtype=np.uint8)
+INK = choose_color("sad")
+
+
+def say(
+    path: str, n_faces: int = 1, box: tuple[int, int, int, int] | None = None
+) -> FilePrediction:
+    row = PredictionRow(path=path, status="ok", label="sad", confidence=0.5, box=box)
+    return FilePrediction(Path(path), (row,) * n_faces, np.repeat(BLACK, n_faces, axis=0))
+
+
+def annotate(prediction: FilePrediction) -> tuple[Annotator, list[Path]]:
+    annotator = Annotator(OutputFolder(Path("out"), []), max_pixels=10**6, every_s=0.2)
+    annotator.add(prediction)
+    return annotator, sorted(Path("out").glob("*"))
+
+
+def find_ink(image: Image.Image) -> NDArray[np.bool_]:
+    pixels = np.asarray(image.convert("RGB")).astype(int)
+    near: NDArray[np.bool_] = np.abs(pixels - INK).max(axis=2) < 30
+    return near
+
+
+def test_the_frame_lies_where_the_face_is() -> None:
+    Image.new("L", (400, 300), 120).save("a.png")
+
+    _, (path,) = annotate(say("a.png", box=(100, 150, 80, 60)))
+
+    with Image.open(path) as image:
+        assert image.size == (400, 300)
+        ink = find_ink(image)
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    # The label stands above the frame and begins where it does.
+    assert (rows.max(), columns.min()) == (208, 100)
+    assert rows.min() < 150
+    assert ink[151:209, 101].all()
+    assert ink[208, 101:179].all()
+    assert not ink[170:200, 110:170].any()
+
+
+def test_a_small_image_is_enlarged_until_a_label_fits() -> None:
+    for side, drawn in ((48, 240), (239, 478), (240, 240)):
+        name = f"{side}.png"
+        Image.new("L", (side, side), 120).save(name)
+        annotate(say(name, box=(0, 0, side, side)))
+        with Image.open(Path("out", name)) as image:
+            assert image.size == (drawn, drawn), side
+        Path("out", name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "kind"),
+    [("a.png", "a.png", "PNG"), ("a.jpeg", "a.jpeg", "JPEG"), ("a.bmp", "a.bmp.jpg", "JPEG")],
+)
+def test_the_format_follows_the_name(name: str, written: str, kind: str) -> None:
+    Image.new("L", (300, 300)).save(name)
+
+    annotator, (path,) = annotate(say(name))
+
+    assert path.name == written
+    with Image.open(path) as image:
+        assert image.format == kind
+    assert annotator.describe() == "1 pictures written to out"
+
+
+def test_what_was_not_read_is_left_out() -> None:
+    row = PredictionRow(path="a.png", status="unreadable")
+    unread = FilePrediction(Path("a.png"), (row,), BLACK[:0])
+
+    for prediction in (unread, say("gone.png")):
+        annotator, made = annotate(prediction)
+        assert (annotator.describe(), made) == ("0 pictures written to out", [])
+
+
+@pytest.mark.parametrize(
+    ("n_faces", "columns", "rows"), [(0, 1, 1), (1, 1, 1), (2, 2, 1), (5, 3, 2), (401, 20, 20)]
+)
+def test_a_sheet_is_nearly_square_and_holds_400_faces(
+    n_faces: int, columns: int, rows: int
+) -> None:
+    montage = Montage(Path("sheet.png"))
+    for _ in range(n_faces):
+        montage.add(say("a.png"))
+
+    montage.close()
+
+    with Image.open("sheet.png") as sheet:
+        assert sheet.size == (columns * 100 + 4, rows * 118 + 4)
+        dark = np.asarray(sheet.convert("L")) == 0
+    assert dark[4:100, 4:100].all() == (n_faces > 0)
+    count = "the first 400 of 401" if n_faces > 400 else str(n_faces)
+    assert montage.describe() == f"{count} faces on sheet.png"
+
+
+def test_a_sheet_is_known_by_its_head() -> None:
+    montage = Montage(Path("sheet.png"))
+    montage.close()
+    Image.new("L", (4, 4)).save("other.png")
+
+    assert is_montage(Path("sheet.png").read_bytes()[:256])
+    assert not is_montage(Path("other.png").read_bytes())
+    assert not is_montage(b"fercli montage")
+    assert not is_montage(b"\x89PNG" + bytes(300) + b"fercli montage")
+
+
+def test_a_sheet_is_not_laid_over_an_input() -> None:
+    Path("a.png").write_bytes(b"x")
+
+    with pytest.raises(ConfigError, match="would be written over"):
+        Montage(Path("a.png")).add(say("a.png"))
 
 
 def test_labels_of_a_crowd_do_not_cover_each_other() -> None:

@@ -6,7 +6,48 @@ from torch import distributed
 
 from fercli.errors import ConfigError, PeerLostError, RunFailedError
 from fercli.launch import check_group_device
-from fercli.training.distributed import explain_silence
+from fercli.training.distributed import ALONE, Group, explain_silence, join_group
+
+
+@pytest.mark.parametrize(("n_images", "size"), [(33, 2), (7, 3), (2, 2), (1, 3), (0, 2), (5, 1)])
+def test_parts_hold_every_image_once_and_differ_by_one(n_images: int, size: int) -> None:
+    parts = [range(n_images)[Group(rank, size).shard(n_images)] for rank in range(size)]
+
+    assert [number for part in parts for number in part] == list(range(n_images))
+    lengths = [len(part) for part in parts]
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_alone_everything_stays_as_it_is() -> None:
+    values = torch.tensor([1.0, 2.0])
+
+    assert ALONE.is_main
+    assert ALONE.all_reduce_sum(values) is values
+    assert ALONE.all_reduce_max((3, 4), torch.device("cpu")) == (3, 4)
+    assert ALONE.all_gather("x") == ["x"]
+    assert ALONE.broadcast("x") == "x"
+
+
+def test_the_first_process_leads() -> None:
+    assert [Group(rank, 3).is_main for rank in range(3)] == [True, False, False]
+
+
+def test_each_process_of_a_machine_has_a_gpu_of_its_own() -> None:
+    group = Group(5, 8, local_rank=1)
+
+    assert group.local_device(torch.device("cuda")) == torch.device("cuda", 1)
+    assert group.local_device(torch.device("cuda:3")) == torch.device("cuda:3")
+    assert group.local_device(torch.device("cpu")) == torch.device("cpu")
+    assert ALONE.local_device(torch.device("cuda")) == torch.device("cuda")
+
+
+def test_without_a_launcher_nobody_is_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+    with join_group(torch.device("cpu"), "advice") as group:
+        assert group is ALONE
+
 
 REMOTE = (
     "NCCL error in: ProcessGroupNCCL.cpp:2251, remote process exited or there was a network error, "
