@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
 from fercli.model_files import find_model
 
+Run = Callable[..., Result]
 Start = Callable[..., subprocess.Popen[str]]
 Finish = Callable[..., str]
 
@@ -24,10 +27,7 @@ TRAIN = [
     "--set", "widths=8,16", "--set", "stem_width=8", "--set", "average=ema", "--set", "mixup=0.2",
 ]  # fmt: skip
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="finds the processes through /proc"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the processes through /proc")
 
 
 @pytest.fixture
@@ -68,6 +68,41 @@ def wait_for_epochs(run: Path, n_epochs: int) -> None:
     raise TimeoutError(run)
 
 
+@pytest.mark.usefixtures("weights_alone")
+def test_two_processes_train_one_network(
+    run: Run, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the two is this process, for imports take longest; the environment is a launcher's."""
+    words = [
+        "train", "--data", "synthetic:120", "--recipe", "fast", "--batch-size", "33", "--device",
+        "cpu", "--set", "widths=8", "--set", "stem_width=4", "--set", "sizes_px=48", "--epochs",
+        "2", "--dropout", "0", "--learning-rate", "0.02", "--output",
+    ]  # fmt: skip
+    assert run(*words, "one").exit_code == 0
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    for name, value in {**group, "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    second = start(*words, "two")
+    monkeypatch.setenv("RANK", "0")
+
+    first = run(*words, "two")
+
+    output, errors = second.communicate(timeout=60)
+    assert (first.exit_code, second.returncode) == (0, 0), errors
+    assert "two" in first.stdout
+    assert output == ""
+    assert "Warning" not in errors
+    assert json.loads(Path("two/run.json").read_text())["processes"] == 2
+    for one, two in zip(read_curves(Path("one")), read_curves(Path("two")), strict=True):
+        assert float(one["train_loss"]) == pytest.approx(float(two["train_loss"]), rel=1e-5)
+        assert float(one["validation_loss"]) == pytest.approx(float(two["validation_loss"]), 1e-5)
+    assert Path("two/log.txt").read_text().count("finished") == 1
+
+
+@pytest.mark.slow
 def test_two_processes_follow_the_curve_of_one(tmp_path: Path, finish: Finish) -> None:
     words = [*TRAIN, "--epochs", "3", "--dropout", "0", "--learning-rate", "0.02"]
     finish(*words, "--output", "one")
@@ -88,6 +123,7 @@ def test_two_processes_follow_the_curve_of_one(tmp_path: Path, finish: Finish) -
     assert (tmp_path / "two" / "log.txt").read_text().count("finished") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blow", ["SIGTERM", "SIGINT", "worker"])
 def test_stopped_or_struck_two_processes_go_on_exactly(
     tmp_path: Path, start: Start, finish: Finish, blow: str
@@ -120,6 +156,7 @@ def test_stopped_or_struck_two_processes_go_on_exactly(
     assert digest(tmp_path / "cut") == digest(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_torchrun_starts_them_too() -> None:
     command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "fercli"]
     words = [*TRAIN, "--epochs", "1", "--output", "two", "--json"]

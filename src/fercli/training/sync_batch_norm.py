@@ -6,8 +6,10 @@ slower. Both keep the names of the weights, so checkpoints and models stay what 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 __all__ = ["SyncBatchNorm", "convert_sync_batch_norm"]
@@ -24,11 +26,24 @@ def convert_sync_batch_norm(network: nn.Module, device: torch.device) -> None:
             module.__class__ = _SHARED[type(module)]  # type: ignore[assignment]  # same fields
 
 
-def _sum_over_processes(values: Tensor) -> Tensor:
-    """Return the sum over all processes; its gradient is the sum of theirs."""
-    from torch.distributed.nn.functional import all_reduce
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
 
-    total: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]  # torch's has no annotations
+    @staticmethod
+    def forward(_context: Any, values: Tensor) -> Tensor:  # noqa: ANN401  # torch's own kind
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_context: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401  # likewise
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def _sum_over_processes(values: Tensor) -> Tensor:
+    total: Tensor = _SumOverProcesses.apply(values)
     return total
 
 
