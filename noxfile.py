@@ -86,6 +86,13 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Change modules point by point and look whether tests notice: `-- MODULE… --tests TEST…`."""
+    session.install(".", *dependencies("test"))
+    session.run("python", "scripts/mutate.py", *(session.posargs or ["--help"]))
+
+
+@nox.session(default=False)
 def docs(session: nox.Session) -> None:
     """Run every command of the documentation."""
     test(session, "tests/contract/test_docs.py")

@@ -1,0 +1,149 @@
+"""Change one point of a module at a time, and see whether its tests notice.
+
+    python scripts/mutate.py src/fercli/metrics src/fercli/training/schedule.py \
+        --tests tests/unit tests/numerics/test_loss.py --count 40
+
+Every mutant is tried on a copy of the package, in a forked process that has the heavy libraries
+already; the checkout stays as it is. A survivor is a line that could be wrong unnoticed, or one
+whose change changes nothing. Needs a system that can fork.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import importlib
+import multiprocessing
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[1]
+SOURCE: Final = ROOT / "src"
+SWAPS: Final[dict[type[ast.AST], type[ast.AST]]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+    ast.In: ast.NotIn, ast.NotIn: ast.In,  # codespell:ignore
+    ast.And: ast.Or, ast.Or: ast.And, ast.Add: ast.Sub, ast.Sub: ast.Add,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A module with one point changed."""
+
+    path: Path
+    line: int
+    change: str
+    text: str
+
+
+def find_changes(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield what may be changed about a node, and what does it, in place."""
+
+    def put(name: str, value: object) -> Callable[[], None]:
+        return lambda: setattr(node, name, value)
+
+    match node:
+        case ast.Compare(ops=operators):
+            for place, operator in enumerate(operators):
+                swapped = [*operators[:place], SWAPS[type(operator)](), *operators[place + 1 :]]
+                yield f"{type(operator).__name__} for its opposite", put("ops", swapped)
+        case ast.BoolOp(op=operator) | ast.BinOp(op=ast.Add() | ast.Sub() as operator):
+            yield f"{type(operator).__name__} for its opposite", put("op", SWAPS[type(operator)]())
+        case ast.Constant(value=bool() | int() | float() as value):
+            others = (not value,) if isinstance(value, bool) else (value + 1, value - 1)
+            yield from ((f"{value} to {other}", put("value", other)) for other in others)
+        case ast.Return(value=ast.expr() as value) if not isinstance(value, ast.Constant):
+            yield "return None", put("value", ast.Constant(None))
+
+
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes whose change could be noticed: no annotations, decorators or `strict=`."""
+    yield node
+    skipped = {"annotation", "returns", "decorator_list"}
+    for name, value in ast.iter_fields(node):
+        for child in value if isinstance(value, list) else [value]:
+            is_code = isinstance(child, ast.AST) and name not in skipped
+            if is_code and not (isinstance(child, ast.keyword) and child.arg == "strict"):
+                yield from walk(child)
+
+
+def list_mutants(path: Path) -> Iterator[Mutant]:
+    """Yield every mutant of a module."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for place, node in enumerate(walk(tree)):
+        for number, (change, _) in enumerate(find_changes(node)):
+            changed = copy.deepcopy(tree)
+            twin = next(item for index, item in enumerate(walk(changed)) if index == place)
+            list(find_changes(twin))[number][1]()
+            text = ast.unparse(ast.fix_missing_locations(changed))
+            yield Mutant(path, getattr(node, "lineno", 0), change, text)
+
+
+def run_tests(package: Path, tests: list[str]) -> None:
+    """Run tests on a copy of the package; the status of this process says how they ended."""
+    for descriptor in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(package))
+    os.environ["PYTHONPATH"] = str(package)
+    sys.exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+
+
+def is_noticed(package: Path, tests: list[str], limit_s: float) -> bool:
+    """Return whether a test fails, or none ends in time."""
+    process = multiprocessing.get_context("fork").Process(target=run_tests, args=(package, tests))
+    process.start()
+    process.join(limit_s)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    return process.exitcode != 0
+
+
+def main() -> int:
+    """Print the survivors and the score; the status is 1 where the tests fail by themselves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("modules", nargs="+", type=Path, help="files or folders below src")
+    parser.add_argument("--tests", nargs="+", required=True, help="as pytest takes them")
+    parser.add_argument("--count", type=int, default=40, help="mutants to draw; default 40")
+    parser.add_argument("--seed", type=int, default=0, help="draws them")
+    parser.add_argument("--limit", type=float, default=120, help="seconds for one mutant's tests")
+    options = parser.parse_args()
+    paths = [path for name in options.modules for path in sorted(name.rglob("*.py")) or [name]]
+    mutants = [mutant for path in paths for mutant in list_mutants(path.resolve())]
+    drawn = random.Random(options.seed).sample(mutants, min(options.count, len(mutants)))  # noqa: S311
+    for name in ("numpy", "torch", "onnx"):
+        importlib.import_module(name)
+    survivors = 0
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder)
+        shutil.copytree(SOURCE, package, dirs_exist_ok=True)
+        if is_noticed(package, options.tests, options.limit):
+            print("the tests fail, or take too long, without any change")
+            return 1
+        for mutant in sorted(drawn, key=lambda item: (item.path, item.line)):
+            place = mutant.path.relative_to(SOURCE)
+            (package / place).write_text(mutant.text, encoding="utf-8")
+            if not is_noticed(package, options.tests, options.limit):
+                survivors += 1
+                print(f"survived: src/{place}:{mutant.line}: {mutant.change}", flush=True)
+            shutil.copyfile(mutant.path, package / place)
+    score = 1 - survivors / max(1, len(drawn))
+    print(f"{len(drawn) - survivors} of {len(drawn)} mutants noticed ({score:.0%}), "
+          f"of {len(mutants)} possible ones")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
