@@ -463,6 +463,7 @@ def test_nothing_left_is_refused(run: Run, tmp_path: Path) -> None:
     assert "no image is left" in result.stderr
 
 
+@pytest.mark.usefixtures("weights_alone")
 def test_own_faces_are_trained_and_evaluated(
     run_json: RunJson, faces: Dataset, tmp_path: Path
 ) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.results import EpochReport
 
+pytestmark = pytest.mark.usefixtures("weights_alone")
+
 Run = Callable[..., Result]
 RunJson = Callable[..., dict[str, Any]]
 

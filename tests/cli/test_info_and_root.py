@@ -58,6 +58,7 @@ def test_info(run: Run, trained: RunFolder) -> None:
     assert run("info", "nothing").exit_code == 4
 
 
+@pytest.mark.usefixtures("weights_alone")
 def test_info_says_how_to_repeat_a_run(run: Run, run_json: RunJson, dataset_path: Path) -> None:
     words = [
         "train", "--recipe", "fast", "--seed", "3", "--device", "cpu", "--precision", "fp32",
@@ -74,6 +75,7 @@ def test_info_says_how_to_repeat_a_run(run: Run, run_json: RunJson, dataset_path
     assert command in run("info", "first").stdout.replace("\n", " ")
 
 
+@pytest.mark.usefixtures("weights_alone")
 def test_a_card_says_how_to_repeat_a_run_without_naming_folders(
     run: Run, run_json: RunJson, dataset_path: Path
 ) -> None:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from fercli.metrics import (
+    bin_confidence,
     change_temperature,
+    compute_brier,
     compute_coverage,
     compute_ece,
     compute_nll,
@@ -22,6 +24,28 @@ def draw(n_images: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.uint
     generator = np.random.default_rng(seed)
     probabilities = generator.dirichlet(np.ones(7), n_images).astype(np.float32)
     return probabilities, generator.integers(0, 7, n_images).astype(np.uint8)
+
+
+def test_a_bin_holds_its_upper_end() -> None:
+    # In quarters: (0, 0.25], (0.25, 0.5], (0.5, 0.75], (0.75, 1].
+    best = np.array([0.5, 0.5625, 0.75, 0.8125, 1.0], dtype=np.float32)
+    probabilities = np.stack([best, 1 - best], axis=1)
+    labels = np.array([0, 1, 0, 0, 1], dtype=np.uint8)
+
+    counts, confidence, right = bin_confidence(probabilities, labels, n_bins=4)
+
+    assert counts.tolist() == [0, 1, 2, 2]
+    assert confidence == pytest.approx([0, 0.5, 1.3125, 1.8125])
+    assert right.tolist() == [0, 1, 1, 1]
+    assert [len(part) for part in bin_confidence(probabilities, labels)] == [15, 15, 15]
+
+
+def test_brier_by_hand() -> None:
+    probabilities = np.array([[0.75, 0.25, 0], [0, 0, 1]], dtype=np.float32)
+
+    scores = [compute_brier(probabilities, np.array(labels)) for labels in ([0, 2], [1, 0])]
+
+    assert scores == pytest.approx([0.125 / 2, (1.125 + 2) / 2])
 
 
 def test_ece_agrees_with_brute_force() -> None:

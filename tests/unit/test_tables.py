@@ -103,3 +103,23 @@ def test_more_rows_than_may_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(read(*rows[:2])["labels"]) == 2
     with pytest.raises(DatasetLayoutError, match="more than 2 rows"):
         read(*rows)
+
+
+def test_rows_are_counted_for_who_waits() -> None:
+    told: list[int] = []
+    lines = ["emotion,pixels", *[f"3,{GREY}"] * 1001]
+
+    read_table(io.BytesIO("\n".join(lines).encode()), "t.csv", told.append)
+
+    assert told == [500, 1000, 1001]
+
+
+def test_bytes_that_are_no_text_are_refused() -> None:
+    with pytest.raises(DatasetLayoutError, match=r"^t\.csv, row 1: cannot be read"):
+        read_table(io.BytesIO(b"\xff"), "t.csv", lambda _n: None)
+
+
+def test_a_row_may_end_with_the_last_column_that_is_needed() -> None:
+    assert read(f"3,{GREY}", header="emotion,pixels")["labels"].tolist() == [3]
+    with pytest.raises(DatasetLayoutError, match="row 2: it has 1 fields"):
+        read("3", header="emotion,pixels")

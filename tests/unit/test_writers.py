@@ -82,7 +82,9 @@ def test_bytes_that_are_no_text_become_their_codes() -> None:
     assert key_path("ä.png") == "ä.png"
     (read,) = csv.DictReader(io.StringIO(write("csv", row(name)), newline=""))
     assert read["path"] == "a\\udcff.png"
-    assert json.loads(write("jsonl", row(name)))["path"] == name
+    line = write("jsonl", row(name))
+    assert json.loads(line)["path"] == name
+    assert line.isascii()
 
 
 # Of a CSV the header counts as an input without a name, which no input is.
