@@ -59,8 +59,10 @@ def test_sizes_of_ours() -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_one_batch_can_be_learned_by_heart(name: str, faces: Dataset) -> None:
     network = build(name).train()
-    pixels = to_pixels(torch.from_numpy(faces.images[:32]))
-    labels = torch.from_numpy(faces.labels[:32].astype(np.int64))
+    # Of the large ones a step on eight images takes as long as all steps of ours.
+    n_images = 32 if name in {"cnn", "separable"} else 8
+    pixels = to_pixels(torch.from_numpy(faces.images[:n_images]))
+    labels = torch.from_numpy(faces.labels[:n_images].astype(np.int64))
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
 
     accuracy = 0.0
