@@ -10,17 +10,16 @@ import pytest
 
 from fercli.errors import DataError
 from fercli.prediction.writers import (
+    RowLayout,
     append_rows,
     are_rows,
-    flatten_row,
     key_path,
-    list_columns,
     open_writer,
     read_written,
 )
 from fercli.results import PredictionRow
 
-LABELS = ("sad", "happy")
+LAYOUT = RowLayout(("sad", "happy"))
 THIRD = 1 / 3
 
 
@@ -38,20 +37,20 @@ EMPTY = row("gone.png", status="unreadable", reason="torn", face=None, box=None,
 
 def write(kind: str, *rows: PredictionRow, header: bool = True) -> str:
     stream = io.StringIO(newline="")
-    with open_writer(kind, stream, LABELS, header=header) as put:
+    with open_writer(kind, stream, LAYOUT, header=header) as put:
         for one in rows:
             put(one)
     return stream.getvalue()
 
 
 def test_columns_spread_the_box_and_the_probabilities() -> None:
-    columns = list_columns(LABELS)
+    columns = LAYOUT.columns
 
     assert columns[:4] == ["path", "status", "reason", "face"]
     assert columns[4:8] == ["box_x", "box_y", "box_width", "box_height"]
     assert columns[columns.index("label") + 1 :][:2] == ["p_sad", "p_happy"]
-    assert set(flatten_row(EMPTY, LABELS)) == set(columns)
-    assert flatten_row(EMPTY, LABELS)["p_sad"] is None
+    assert set(LAYOUT.flatten(EMPTY)) == set(columns)
+    assert LAYOUT.flatten(EMPTY)["p_sad"] is None
 
 
 def test_csv_keeps_full_precision_and_leaves_gaps_empty() -> None:
@@ -69,7 +68,7 @@ def test_csv_keeps_full_precision_and_leaves_gaps_empty() -> None:
 def test_any_name_comes_back(kind: str, name: str, tmp_path: Path) -> None:
     (tmp_path / "rows").write_bytes(write(kind, row(name), row("last.png")).encode())
 
-    done, end = read_written(tmp_path / "rows", kind, LABELS, finished=True)
+    done, end = read_written(tmp_path / "rows", kind, LAYOUT, finished=True)
 
     assert done - {""} == {name, "last.png"}
     assert end == (tmp_path / "rows").stat().st_size
@@ -94,9 +93,9 @@ def test_of_unfinished_rows_the_last_input_does_not_count(kind: str, tmp_path: P
     before = write(kind, row("a.png"), row("b.png"))
     path.write_text(before + write(kind, row("c.png"), row("c.png", 1), header=False))
 
-    done, end = read_written(path, kind, LABELS, finished=False)
+    done, end = read_written(path, kind, LAYOUT, finished=False)
     assert (done - {""}, end) == ({"a.png", "b.png"}, len(before))
-    done, end = read_written(path, kind, LABELS, finished=True)
+    done, end = read_written(path, kind, LAYOUT, finished=True)
     assert (done - {""}, end) == ({"a.png", "b.png", "c.png"}, path.stat().st_size)
 
 
@@ -106,7 +105,7 @@ def test_a_torn_last_line_is_overlooked(kind: str, tmp_path: Path) -> None:
     whole = write(kind, row("a.png"), row("b.png"))
     path.write_text(whole + write(kind, row("c.png"), header=False)[:-3])
 
-    done, end = read_written(path, kind, LABELS, finished=False)
+    done, end = read_written(path, kind, LAYOUT, finished=False)
 
     assert done - {""} == {"a.png"}
     assert end == len(write(kind, row("a.png")))
@@ -117,18 +116,18 @@ def test_rows_of_other_labels_or_none_are_refused(kind: str, tmp_path: Path) -> 
     path = tmp_path / "rows"
     path.write_text(write(kind, row()))
     with pytest.raises(DataError, match="line 1 of"):
-        read_written(path, kind, ("happy", "sad"), finished=True)
+        read_written(path, kind, RowLayout(("happy", "sad")), finished=True)
 
     path.write_text(write(kind, row()) + "something else\n")
     with pytest.raises(DataError, match=f"line {3 if kind == 'csv' else 2} of"):
-        read_written(path, kind, LABELS, finished=True)
+        read_written(path, kind, LAYOUT, finished=True)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_appended_rows_follow_without_a_second_header(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "rows"
     for name in ("a.png", "b.png"):
-        with path.open("ab") as stream, append_rows(kind, stream, LABELS) as (put, flush):
+        with path.open("ab") as stream, append_rows(kind, stream, LAYOUT) as (put, flush):
             put(row(name))
             flush()
 
