@@ -1,6 +1,8 @@
 """What the models that come with fercli reach on `public`, and how their cards say they were made.
 
-python benchmarks/bundled.py [--data SOURCE] [--write]
+python benchmarks/bundled.py [NAME...] [--data SOURCE] [--votes SOURCE] [--write]
+
+A model of FER+'s votes is scored on `--votes`, and left out without it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from _report import add_write_option, print_header, publish
 
 from fercli.data import load_data
+from fercli.data.dataset import FERPLUS
 from fercli.evaluation import build_card, evaluate
 from fercli.model_files import find_model, list_bundled, open_runtime, read_metadata
 
@@ -29,11 +32,17 @@ _N_TURNS: Final = 9
 def main() -> None:
     """Score each of them."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
+    parser.add_argument("--votes", help="faces with FER+'s labels")
     parser.add_argument("--data", help="default: the prepared dataset in the data home")
     add_write_option(parser)
     options = parser.parse_args()
-    dataset = load_data(options.data)
-    for name in list_bundled():
+    for name in options.names or list_bundled():
+        learned = read_metadata(find_model(name)).dataset
+        by_votes = learned is not None and learned.labeling == FERPLUS
+        if by_votes and not options.votes:
+            continue
+        dataset = load_data(options.votes if by_votes else options.data)
         with publish(f"bundled: {name}", write=options.write):
             print_header(f"the model `{name}` that comes with fercli")
             model = find_model(name)

@@ -1,7 +1,7 @@
 """Put a model into the package: `assets/NAME.onnx`, its weights in fp16, and its card.
 
 python scripts/bundle_model.py NAME RUN... --machine TEXT [--data SOURCE] [--teacher-run RUN]...
-    [--majority SOURCE]
+    [--prepared COMMAND] [--majority SOURCE]
 
 Several runs are joined into one model. Of one run the weights come along,
 `assets/NAME.safetensors`, for those who train on. Of FER+'s labels `--majority` names the set with
@@ -75,6 +75,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument(
         "--teacher-run", type=Path, action="append", default=[], help="of --teacher, for the card"
     )
+    parser.add_argument("--prepared", help="command that made --data, for the card")
     parser.add_argument("--majority", help="of FER+: the images on which the voters agree")
     parser.add_argument("--machine", required=True, help="what it was trained on, for the card")
     return parser.parse_args()
@@ -103,6 +104,8 @@ def export(models: list[ModelFile], target: Path, dataset: Dataset) -> None:
 def list_facts(options: argparse.Namespace) -> dict[str, str]:
     """Return what the card says beside what the model file says itself."""
     facts = {"machine": options.machine}
+    if options.prepared:
+        facts["prepared by"] = f"`{options.prepared}`"
     if options.majority:
         facts["voters' majority"] = describe_majority(options)
     if len(options.runs) > 1:
