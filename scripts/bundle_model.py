@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fercli.data import load_data
-from fercli.data.duplicates import save_digests
+from fercli.data.duplicates import digest_images, save_digests
 from fercli.evaluation import build_card, describe_scores, describe_training, evaluate
 from fercli.export import LabeledImages, ParityImages, export_model, join_models
 from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
@@ -56,7 +56,8 @@ def main() -> None:
         sys.exit(f"too large for the wheel: {parameters:,} parameters")
     new.replace(path)
     digests = ASSETS / f"{options.name}.{TRAIN_DIGESTS}"
-    save_digests(digests, dataset.select("train").images, dataset.sha256)
+    learned = digest_images(dataset.select("train").images)
+    save_digests(digests, learned, dataset.sha256)
     run = options.runs[0] if len(options.runs) == 1 else None
     if run is not None:
         shutil.copyfile(RunFolder(run).model, path.with_suffix(".safetensors"))

@@ -51,7 +51,7 @@ _PLAIN: Final = {
         "labels": "Label names, in the order of the probabilities.",
         "network": "Name of the network.", "parameters": "Numbers in it.",
         "input": "What it takes.", "temperature": "Divides the logits.",
-        "trained": "Dataset, splits, epochs, seed, recipe, pretrained weights, teachers, members.",
+        "trained": "Dataset, splits, epochs, seed, recipe, what it began with, teachers, members.",
         "scores": "The last score of each split, of a run or of the file.",
     },
     "demo": {

@@ -6,6 +6,7 @@ A configuration file is TOML, or the `run.json` of a run, which names its data, 
 from __future__ import annotations
 
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fercli.fields import parse_json
 from fercli.metadata import RunRecord
 from fercli.recipes import find_recipe
 from fercli.settings import build_config, parse_setting, read_environment
+from fercli.transfer import build_train_config
 
 __all__ = ["merge_config", "read_data"]
 
@@ -43,11 +45,11 @@ def merge_config(
         problems.append(
             f"--recipe {recipe} contradicts the recipe {from_file['recipe']!r} of {file}"
         )
-    base = DEFAULTS
     try:
-        base = find_recipe(name)
+        find_recipe(name)
     except ConfigError as error:
         problems.extend(error.problems)
+        name = DEFAULTS.recipe
     values = {**from_file, **read_environment()}
     values.pop("recipe", None)
     for text in settings:
@@ -58,7 +60,9 @@ def merge_config(
         else:
             values[key] = value
     try:
-        chosen = build_config({**values, **options}, base=base)
+        asked = {**values, **options}
+        build = build_config if problems else partial(build_train_config, recipe=name)
+        chosen = build(asked)
     except ConfigError as error:
         raise ConfigError(*problems, *error.problems) from None
     if problems:

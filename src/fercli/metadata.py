@@ -29,6 +29,7 @@ __all__ = [
     "DatasetRecord",
     "DatasetReference",
     "DeduplicatedRecord",
+    "InitRecord",
     "MemberRecord",
     "ModelMetadata",
     "NetworkRecord",
@@ -319,6 +320,26 @@ class MemberRecord(TeacherRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class InitRecord(TeacherRecord):
+    """A model that another one was fine-tuned from."""
+
+    head: str
+    """What became of its last layer: `kept`, or `new` where it knew other labels."""
+
+    @classmethod
+    def read(cls, values: JsonObject) -> Self:
+        """See `from_json`."""
+        return cls(
+            model=values.maybe_text("model") or "unknown",
+            sha256=values.text("sha256"),
+            validation=_read_part(values, "validation", ValidationRecord),
+            chosen_on=values.texts("chosen_on"),
+            head=values.text("head"),
+            _raw=values.raw,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeduplicatedRecord(_Record):
     """A score without images that were learned from."""
 
@@ -435,7 +456,9 @@ class ModelMetadata(_Record):
     best_epoch: int | None = None
     """Whose weights these are, 1-based."""
     pretrained: str | None = None
-    """What it began with: `torchvision`, or a file's name; None stands for nothing."""
+    """Whose weights it began with: `torchvision`, or a file's name; None stands for nobody's."""
+    init: InitRecord | None = None
+    """The model it was fine-tuned from, of one of ours."""
     dataset: DatasetRecord | None = None
     """What it learned from; None where nothing is known."""
     validation: ValidationRecord | None = None
@@ -490,6 +513,7 @@ class ModelMetadata(_Record):
             epochs=values.maybe_count("epochs"),
             best_epoch=values.maybe_count("best_epoch"),
             pretrained=values.maybe_text("pretrained"),
+            init=_read_part(values, "init", InitRecord),
             # An ensemble of models that know nothing of their data has an empty one.
             dataset=_read_part(values, "dataset", DatasetRecord)
             if values.raw.get("dataset") != {}
@@ -516,7 +540,7 @@ class ModelMetadata(_Record):
 
     def _list_keys(self) -> Iterable[str]:
         first = self._FIRST_OF_ENSEMBLE if self.network.is_ensemble else self._FIRST
-        rest = ("calibration", "sha256", "scores", "quantized", "members")
+        rest = ("init", "calibration", "sha256", "scores", "quantized", "members")
         return (*first, *(name for name in rest if name not in first and getattr(self, name)))
 
 
@@ -589,6 +613,8 @@ class RunRecord(_Record):
     """What was reached; None before it is finished."""
     teachers: tuple[TeacherRecord, ...] = ()
     """Who teaches, members left out."""
+    init: InitRecord | None = None
+    """The model it is fine-tuned from."""
 
     @classmethod
     def read(cls, values: JsonObject) -> Self:
@@ -611,6 +637,7 @@ class RunRecord(_Record):
             finished_at=finished_at,
             result=None if result is None else _read_result(result),
             teachers=_read_parts(values, "teachers", TeacherRecord),
+            init=_read_part(values, "init", InitRecord),
             _raw=values.raw,
         )
 

@@ -17,6 +17,9 @@ from fercli.runs import RUNS, TRAIN_DIGESTS, RunFolder, find_newest_run, read_ru
 from fercli.storage import digest_file, load_tensors, read_tensor_header, save_tensors
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fercli.config import NetworkConfig
     from fercli.inference import Runtime
     from fercli.networks import FaceNetwork
@@ -27,12 +30,14 @@ __all__ = [
     "choose_bundled",
     "describe_model",
     "describe_provenance",
+    "find_bundled_weights",
     "find_model",
     "find_weights_file",
     "identify_member",
     "list_bundled",
     "list_selection_splits",
     "load_network",
+    "load_train_digests",
     "open_runtime",
     "read_metadata",
     "resolve_model_name",
@@ -176,6 +181,12 @@ def list_bundled() -> list[str]:
     return sorted(path.stem for path in _ASSETS.glob("*.onnx"))
 
 
+def find_bundled_weights(name: str) -> ModelFile | None:
+    """Return the weights of a bundled model as torch has them, or None where it brings none."""
+    weights = _ASSETS / f"{name}.safetensors"
+    return ModelFile(weights, None, assumed=False, bundled=name) if weights.exists() else None
+
+
 def open_runtime(model: ModelFile, *, device: str = "auto", n_threads: int = 0) -> Runtime:
     """Open a model.
 
@@ -291,6 +302,27 @@ def read_metadata(model: ModelFile) -> ModelMetadata:
     return ModelMetadata.from_json(load_tensors(model.path, ModelFileError)[1], path=model.path)
 
 
+def load_train_digests(model: ModelFile, metadata: ModelMetadata) -> NDArray[np.uint64] | None:
+    """Return which images a model learned from, as `digest_images` names them.
+
+    Returns:
+        `[N]`; None where there are none of its own beside it.
+
+    Raises:
+        ModelFileError: The file beside the model is damaged.
+    """
+    own = model.path.with_name(f"{model.path.stem}.{TRAIN_DIGESTS}")
+    path = own if own.exists() else model.path.with_name(TRAIN_DIGESTS)
+    if not path.exists():
+        return None
+    dataset = None if metadata.dataset is None else metadata.dataset.sha256
+    if read_tensor_header(path, ModelFileError).get("dataset_sha256") != dataset:
+        # It belongs to another model of the same folder.
+        return None
+    digests: NDArray[np.uint64] = load_tensors(path, ModelFileError)[0]["digests"]
+    return digests
+
+
 def describe_provenance(model: ModelFile, metadata: ModelMetadata) -> TeacherRecord:
     """Return what another model notes of one that it learned from.
 
@@ -338,7 +370,8 @@ def list_selection_splits(metadata: ModelMetadata) -> list[str]:
     Args:
         metadata: The model's; one of somebody else says nothing.
     """
-    before = (*metadata.teachers, *metadata.members)
+    begun_with = () if metadata.init is None else (metadata.init,)
+    before = (*metadata.teachers, *metadata.members, *begun_with)
     chosen = {split for one in before for split in one.chosen_on}
     validations = (metadata.validation, *(one.validation for one in before))
     return sorted(chosen | {one.split for one in validations if one is not None})
@@ -372,6 +405,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
             "seed": metadata.seed,
             "recipe": metadata.recipe,
             "pretrained": metadata.pretrained,
+            "init": metadata.init.model if metadata.init else None,
             "teachers": [one.model for one in metadata.teachers],
             "members": [one.model for one in metadata.members],
             "fercli": metadata.fercli,

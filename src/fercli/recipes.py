@@ -7,11 +7,11 @@ recipe says what to expect of it, and docs/explanation/log.md how that was measu
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fercli.config import DEFAULTS
+from fercli.config import ARCHITECTURE, DEFAULTS
 from fercli.errors import ConfigError
 from fercli.ranges import find_unknown_choice
 from fercli.settings import build_config, flatten_config
@@ -178,13 +178,24 @@ def write_command(record: RunRecord, *, public: bool = False) -> str:
         words += ["--data", Path(data).name if public else data]
     if record.processes > 1:
         words += ["--processes", str(record.processes)]
+    said = {*_TYPED, *(ARCHITECTURE if config["init"] else ())}
+    models = _list_models(record, config, public=public)
     for name, value in config.items():
-        if name in _TYPED or value == recipe[name]:
+        if name in said or value == recipe[name]:
             continue
-        if name == "teacher":
-            named = [one.model for one in record.teachers] if public else value
-            words += [word for teacher in named for word in ("--teacher", teacher)]
+        if name in models:
+            words += [word for model in models[name] for word in (f"--{name}", model)]
             continue
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         words += ["--set", f"{name}={text}"]
     return shlex.join(words)
+
+
+def _list_models(
+    record: RunRecord, config: Mapping[str, Any], *, public: bool
+) -> dict[str, Sequence[str]]:
+    """Return the models that a training learned from, by the option that names them."""
+    if not public:
+        return {"teacher": config["teacher"], "init": [config["init"]]}
+    begun_with = [] if record.init is None else [record.init.model]
+    return {"teacher": [one.model for one in record.teachers], "init": begun_with}

@@ -13,7 +13,7 @@ from fercli.dependencies import import_pandas
 from fercli.errors import DatasetNotFoundError
 from fercli.model import Model, load, to_dataset
 from fercli.model_files import resolve_model_name
-from fercli.recipes import find_recipe, write_command
+from fercli.recipes import write_command
 from fercli.results import to_json
 from fercli.results.html import format_html
 from fercli.runs import (
@@ -24,7 +24,7 @@ from fercli.runs import (
     read_run_record,
     read_scores,
 )
-from fercli.settings import build_config
+from fercli.transfer import build_train_config
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -184,7 +184,8 @@ def train(
         overwrite: Replace the run that the folder holds.
         on_progress: Called with an `EpochReport` after every epoch.
         on_step: Called with a `StepReport` now and then within an epoch.
-        settings: Any field of the configuration, as `epochs=5`; `teacher` takes models, too.
+        settings: Any field of the configuration, as `epochs=5`; `teacher` and `init` take runs and
+            models, too.
 
     Raises:
         RunExistsError: The folder holds something, and `overwrite` is not set.
@@ -193,16 +194,18 @@ def train(
             data.
         DatasetNotFoundError: There is no such dataset, or it lacks a split that is needed.
         DeviceUnavailableError: The device is not there.
-        ModelFileError: A teacher is missing, damaged or of other labels.
+        ModelFileError: A teacher is missing, damaged or of other labels, or `init` is nothing that
+            can be fine-tuned.
         RunFailedError: The loss became NaN, memory or the disk ran out; the last state is named.
         RunInterruptedError: A signal came; the state is saved.
     """
     from fercli.training import train as train_run
 
-    base = find_recipe(recipe)
     if "teacher" in settings:
         settings["teacher"] = _name_teachers(settings["teacher"])
-    config = build_config(settings, base=base)
+    if settings.get("init"):
+        settings["init"] = _name_model(settings["init"])
+    config = build_train_config(settings, recipe)
     folder = RunFolder(Path(output) if output is not None else name_run_directory(recipe))
     folder.check_new(overwrite=overwrite)
     dataset = to_dataset(data)
@@ -291,5 +294,9 @@ def _name_data(data: Source, dataset: Dataset) -> str | None:
 def _name_teachers(teachers: Any) -> tuple[str, ...]:  # noqa: ANN401  # one or many of several kinds
     """Return teachers as a configuration names them."""
     many = [teachers] if isinstance(teachers, str | os.PathLike | Model) else list(teachers)
-    names = [one.name if isinstance(one, Model) else os.fspath(one) for one in many]
-    return tuple(map(resolve_model_name, names))
+    return tuple(map(_name_model, many))
+
+
+def _name_model(model: str | PathLike[str] | Model) -> str:
+    """Return a model as a configuration names it."""
+    return resolve_model_name(model.name if isinstance(model, Model) else os.fspath(model))

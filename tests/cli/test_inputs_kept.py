@@ -127,6 +127,8 @@ def test_a_run_may_be_exported_anew_into_itself() -> None:
          "labeled/train/happy/face-1.png"),
         (["train", "--data", "faces.safetensors", "--teacher", "m.onnx", "--output"], "model.onnx",
          "m.onnx"),
+        (["train", "--data", "faces.safetensors", "--init", "run", "--output"], "model.onnx",
+         "run/model.safetensors"),
         (["train", "--data", "faces.safetensors", "--config", "run/run.json", "--output"],
          "members/1/run.json", "run/run.json"),
         (["train", "--data", "faces.safetensors", "--network", "resnet18", "--set",

@@ -32,6 +32,9 @@ SMALL = [
     "--set", "widths=8", "--set", "stem_width=4",
 ]  # fmt: skip
 
+WHOLE = ["--recipe", "fast", "--epochs", 1, "--batch-size", 60, "--device", "cpu"]
+"""`SMALL` with the recipe's own network, or that of another model."""
+
 
 def test_a_run_folder_holds_what_is_promised(trained: RunFolder) -> None:
     names = {path.name for path in trained.path.iterdir()} - {"scores.jsonl"}
@@ -101,6 +104,43 @@ def test_pretrained_weights_that_cannot_be_used(run: Run, dataset_path: Path) ->
     assert not Path("small").exists()
     lonely = run(*words, "--network", "resnet18", "--set", "freeze_epochs=1")
     assert lonely.exit_code == 2
+
+
+def test_a_model_is_fine_tuned(
+    run: Run, run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    shutil.copytree(trained.path, "source")
+    words = ("train", "--data", dataset_path, *WHOLE, "--init", "source")
+    plan = run_json(*words, "--dry-run")["data"]["config"]
+    assert (plan["widths"], plan["init"]) == ([8, 16], str(Path("source").resolve()))
+
+    result = run(*words, "--output", "own", "--set", "trunk_ratio=0.1", "--set", "freeze_epochs=1")
+
+    assert result.exit_code == 0, result.output
+    note = "began with source, its last layer kept: the labels are the same"
+    assert note in result.stderr
+    assert note in Path("own/log.txt").read_text()
+    assert "trained: init" in run("info", "own").stdout
+    shutil.rmtree("source")
+    assert run("train", "--resume", "own", "--init", "source").exit_code == 0
+    assert run("train", "--resume", "own", "--init", "other").exit_code == 2
+
+
+def test_what_cannot_be_fine_tuned_is_said(
+    run: Run, trained: RunFolder, dataset_path: Path
+) -> None:
+    words = ("train", "--data", dataset_path, *WHOLE, "--output", "own", "--init")
+    onnx = run(*words, trained.onnx)
+    missing = run(*words, "nowhere")
+    other = run(*words, trained.path, "--set", "widths=8", "--network", "separable")
+    both = run(*words, "nowhere", "--epochs", 0)
+
+    assert (onnx.exit_code, missing.exit_code, other.exit_code, both.exit_code) == (4, 4, 2, 2)
+    assert "an ONNX, which can be used and not trained" in onnx.stderr
+    assert "name a run folder, or the model.safetensors in one" in onnx.stderr
+    assert "has network=cnn, widths=8,16, and not network=separable, widths=8" in other.stderr
+    assert "epochs must" in both.stderr
+    assert not Path("own").exists()
 
 
 def test_members_stay_within_their_run(run: Run, run_json: RunJson, dataset_path: Path) -> None:

@@ -243,7 +243,7 @@ def drive(recipe: str, **changes: Any) -> Watched:
     voted = dataclasses.replace(splits.train, targets=even if recipe == "best" else None)
     waits: list[list[str]] = []
     with imagine_gpu() as watch, keep_generators(torch.device("cpu")):
-        state = start(context, CUDA, pretrained=False)
+        state = start(context, CUDA, transfer=False)
         train = put_on_device(voted, 7, CUDA, taught, 2.0)
         validation = put_on_device(splits.validation, 7, CUDA)
 

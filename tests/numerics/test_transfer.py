@@ -19,6 +19,7 @@ from fercli.networks.pretrained import freeze, load_pretrained
 from fercli.runs import RunFolder
 from fercli.settings import build_config
 from fercli.training import Callbacks, resume, train
+from fercli.training.optimizer import build_optimizer
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
@@ -162,12 +163,14 @@ def test_frozen_epochs_change_the_first_and_last_layer_only(
 
 
 def test_unfrozen_means_all_of_it() -> None:
-    network, body = build(build_config({"network": NAME}))
+    config = build_config({"network": NAME, "pretrained": True})
+    network, body = build(config)
+    optimizer = build_optimizer(network, config.optimization)
 
-    freeze(network, frozen=True)
+    freeze(network, optimizer, config.transfer, frozen=True)
     trained = [item for item in network.parameters() if item.requires_grad]
     assert {id(item) for item in trained} == {id(item) for item in body.list_new()}
-    freeze(network, frozen=False)
+    freeze(network, optimizer, config.transfer, frozen=False)
 
     assert all(item.requires_grad for item in network.parameters())
 

@@ -49,7 +49,8 @@ def test_groups_are_named_by_their_first_image() -> None:
 def test_digests_are_kept_once_each(tmp_path: Path) -> None:
     images = draw(3)
 
-    save_digests(tmp_path / "digests.safetensors", images[[0, 1, 1, 2, 0]], "of-the-data")
+    digests = digest_images(images[[0, 1, 1, 2, 0]])
+    save_digests(tmp_path / "digests.safetensors", digests, "of-the-data")
 
     arrays, metadata = load_tensors(tmp_path / "digests.safetensors", ModelFileError)
     assert arrays["digests"].tolist() == sorted(digest_images(images).tolist())

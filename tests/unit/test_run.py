@@ -81,6 +81,26 @@ def test_a_run_tells_what_came_of_it(dataset_path: Path) -> None:
     assert fercli.Run("runs/mine").is_finished
 
 
+def test_a_run_is_fine_tuned(dataset_path: Path, trained: RunFolder) -> None:
+    whole = {name: SMALL[name] for name in SMALL if name not in {"stem_width", "widths"}}
+    begun = fercli.Run(trained.path)
+    configs = []
+    for number, init in enumerate((begun, begun.model, trained.model)):
+        run = fercli.train(
+            dataset_path, output=f"runs/{number}", init=init, **{**whole, "epochs": 1}
+        )
+        configs.append(run.record["config"]["init"])
+        assert run.record["init"]["head"] == "kept"
+        assert run.record["config"]["widths"] == [8, 16]
+
+    assert configs == [str(trained.path), str(trained.path), str(trained.model)]
+    with pytest.raises(ConfigError, match="widths=8,16, and not"):
+        fercli.train(dataset_path, output="new", init=begun, **SMALL)
+    with pytest.raises(ModelFileError, match="which can be used and not trained"):
+        fercli.train(dataset_path, output="new", init=trained.onnx, **whole)
+    assert not Path("new").exists()
+
+
 def test_misuse_is_refused_as_on_the_command_line(
     faces: Dataset, dataset_path: Path, trained: RunFolder
 ) -> None:

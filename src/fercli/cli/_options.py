@@ -70,7 +70,7 @@ def build_option(one: Option, *, by_recipe: bool = False) -> Any:  # noqa: ANN40
     default = "the recipe's" if by_recipe else one.default
     if "env" in declared:
         default = f"{declared['env']}, else {default}"
-    told = "" if default in (None, ()) or one.kind is bool else f" Default: {default}."
+    told = "" if default in (None, (), "") or one.kind is bool else f" Default: {default}."
     complete = complete_model if declared.get("metavar") == "MODEL" else lambda: one.values
     return typer.Option(
         declared["flag"],

@@ -61,6 +61,8 @@ def _find_changes(request: TrainRequest, own: dict[str, Any], processes: int) ->
 
     never = {"recipe": request.recipe, "config": request.config, "output": request.folder}
     fields = {**dict(map(parse_setting, request.settings)), **request.options}
+    if fields.get("init"):
+        fields["init"] = resolve_model_name(fields["init"])
     if fields.get("teacher"):
         fields["teacher"] = tuple(map(resolve_model_name, fields["teacher"]))
     if fields.get("pretrained_weights"):
@@ -76,7 +78,9 @@ def _choose_config(request: TrainRequest) -> TrainConfig:
     from fercli.model_files import resolve_model_name
 
     chosen = merge_config(request.config, request.recipe, request.settings, request.options)
+    init = chosen.transfer.init
     lasting = {
+        "init": resolve_model_name(init) if init else "",
         "teacher": tuple(map(resolve_model_name, chosen.distillation.teacher)),
         "pretrained_weights": _resolve_path(chosen.transfer.pretrained_weights) or "",
     }

@@ -85,8 +85,8 @@ def train_command(
     saves the state, and --resume continues; on a CPU the final weights are bit-identical.
     Precedence: options, --set, environment, --config, recipe.
 
-    Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 4 teacher, pretrained
-    weights or dataset do not match, 5 no such device, or pretrained weights cannot be had, 8 the
+    Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 4 teacher, weights to
+    begin with or dataset do not match, 5 no such device, or pretrained weights cannot be had, 8 the
     run failed (its last good state is named), 130 interrupted.
 
     Examples:
@@ -96,6 +96,7 @@ def train_command(
       fer train --members 5 --output runs/ensemble
       fer train --teacher runs/ensemble --recipe fast
       fer train --teacher runs/fast --teacher runs/standard --output runs/student
+      fer train --init runs/fast --recipe fast --set trunk_ratio=0.1
       fer train --processes 2 --dry-run
       fer train --network resnet18 --recipe fast --set input_px=96
       fer train --resume runs/standard

@@ -13,7 +13,7 @@ from fercli.config.augment import FLIPS, AugmentConfig
 from fercli.config.distillation import DistillationConfig
 from fercli.config.limits import MAX_PIXELS
 from fercli.config.loss import BALANCES, LossConfig
-from fercli.config.network import NETWORKS, STEMS, NetworkConfig
+from fercli.config.network import ARCHITECTURE, NETWORKS, STEMS, NetworkConfig
 from fercli.config.optimizer import AVERAGES, OPTIMIZERS, SCHEDULES, OptimizerConfig
 from fercli.config.options import Option, list_options
 from fercli.config.predict import FACES, ROW_FILE_FORMATS, PredictConfig
@@ -28,6 +28,7 @@ from fercli.config.train import (
 from fercli.config.transfer import TransferConfig
 
 __all__ = [
+    "ARCHITECTURE",
     "AVERAGES",
     "BALANCES",
     "DEFAULTS",

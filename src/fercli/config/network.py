@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Final
 
 from fercli.config.options import check_fields, option, raise_on
 
-__all__ = ["DEFAULT_STEM", "NETWORKS", "STEMS", "NetworkConfig"]
+__all__ = ["ARCHITECTURE", "DEFAULT_STEM", "NETWORKS", "STEMS", "NetworkConfig"]
 
 NETWORKS: Final = {
     "cnn": "fercli.networks.cnn",
@@ -33,8 +34,8 @@ class NetworkConfig:
         flag="--network",
         help="The network.",
         details="`cnn` is ours, sized by the fields below; `separable` is the same of depthwise "
-        "separable convolutions, without `flip_equivariant`; `seed` is the notebook's; the others "
-        "are torchvision's.",
+        "separable convolutions, without `flip_equivariant`; `notebook` is the student notebook's; "
+        "the others are torchvision's.",
     )
     stem_width: int = option(
         32, low=1, high=4096, help="Channels after the 4x4 stem of `cnn`, whose stride is 2."
@@ -98,3 +99,9 @@ class NetworkConfig:
                 f"a whitened flip_equivariant stem takes a multiple of 4, not {self.stem_width}"
             )
         raise_on(problems)
+
+
+ARCHITECTURE: Final = tuple(
+    item.name for item in dataclasses.fields(NetworkConfig) if item.name != "dropout"
+)
+"""The fields that weights depend on; dropout has none, and is each training's to choose."""

@@ -46,6 +46,13 @@ class OptimizerConfig:
         details="In short trainings biases have far to go in few steps (Page, "
         '"How to Train Your ResNet 8", 2019).',
     )
+    trunk_ratio: float = option(
+        1.0,
+        above=0,
+        high=1,
+        help="Learning rate of all but the last layer, as a fraction of that layer's.",
+        details="For fine-tuning: what was learned before changes less than what is new.",
+    )
     weight_decay: float = option(
         5e-4,
         low=0,

@@ -24,10 +24,6 @@ __all__ = [
 
 PRECISIONS: Final = ("auto", "fp32", "bf16", "fp16")
 DEVICES: Final = ("auto", "cpu", "cuda", "cuda:N", "mps")
-MAX_NOTEBOOK: Final = 2**31 - 1
-"""Largest seed, of the last member of an ensemble too."""
-
-
 MAX_SEED: Final = 2**31 - 1
 """Largest seed: the generators of NumPy and torch take it."""
 

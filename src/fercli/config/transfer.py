@@ -11,8 +11,17 @@ __all__ = ["TransferConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class TransferConfig:
-    """Pretrained weights, for the networks of torchvision."""
+    """Weights of another model to begin with: one of ours, or torchvision's for its networks."""
 
+    init: str = option(
+        "",
+        flag="--init",
+        metavar="MODEL",
+        help="Fine-tune this model: its network and weights are what the training begins with.",
+        details="A run, a `.safetensors` of a run, or a bundled model that brings its weights. "
+        "Where the labels, by name and order, are the model's, its last layer is kept, else it is "
+        "new.",
+    )
     pretrained: bool = option(
         default=False,
         flag="--pretrained",
@@ -26,17 +35,21 @@ class TransferConfig:
         0,
         low=0,
         high=1_000_000,
-        help="Epochs at the start in which only the first and the last layer are trained.",
+        help="Epochs at the start in which only the last layer is trained.",
+        details="After `pretrained` the first layer is trained, too: it was made for color. Norms "
+        "follow the new images all the time.",
     )
 
     def __post_init__(self) -> None:
         """Check every field; see `ConfigError.problems`."""
         problems = check_fields(self)
-        if self.freeze_epochs and not self.is_pretrained:
-            problems.append("freeze_epochs keeps pretrained weights: give --pretrained, too")
+        if self.init and self.is_pretrained:
+            problems.append("init and pretrained are two ways to begin: give one of them")
+        if self.freeze_epochs and not (self.init or self.is_pretrained):
+            problems.append("freeze_epochs keeps given weights: give --init or --pretrained, too")
         raise_on(problems)
 
     @property
     def is_pretrained(self) -> bool:
-        """Whether there are weights to begin with."""
+        """Whether torchvision's weights, or a file of its names, are begun with."""
         return self.pretrained or bool(self.pretrained_weights)

@@ -27,16 +27,16 @@ def digest_images(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
-def save_digests(path: Path, images: NDArray[np.uint8], dataset_sha256: str) -> None:
+def save_digests(path: Path, digests: NDArray[np.uint64], dataset_sha256: str) -> None:
     """Keep which images were learned from, so that a score can leave them out later.
 
     Args:
         path: Where.
-        images: `[N, H, W]`.
-        dataset_sha256: Digest of the dataset that they are of.
+        digests: `[N]`, as `digest_images` gives them.
+        dataset_sha256: Digest of the dataset that was learned from.
     """
     metadata = {"schema": 1, "kind": "train-digests", "dataset_sha256": dataset_sha256}
-    save_tensors(path, {"digests": np.unique(digest_images(images))}, metadata)
+    save_tensors(path, {"digests": np.unique(digests)}, metadata)
 
 
 def group_duplicates(images: NDArray[np.uint8]) -> NDArray[np.intp]:

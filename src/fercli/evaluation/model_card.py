@@ -110,6 +110,7 @@ def _list_facts(model: ModelFile, metadata: ModelMetadata) -> dict[str, str]:
         "labels": ", ".join(metadata.labels) + ("; by FER+'s votes" if by_votes else ""),
         "input": "grey face crop, uint8 [N, 48, 48], 0 to 255",
         **(_list_members(members) if members else _list_choices(metadata)),
+        **_list_beginnings(metadata),
         "data": f"{dataset.source}, sha256 `{dataset.sha256}`" if dataset else "unknown",
         "versions": f"fercli {metadata.fercli}"
         + (f", torch {metadata.torch}" if metadata.torch else ""),
@@ -137,6 +138,14 @@ def _list_choices(metadata: ModelMetadata) -> dict[str, str]:
         "recipe, seed": f"{metadata.recipe}, {metadata.seed}",
         "epoch": f"{metadata.best_epoch} of {metadata.epochs}, the best on {split}",
     }
+
+
+def _list_beginnings(metadata: ModelMetadata) -> dict[str, str]:
+    """Return whose weights a training began with, where it did not begin from nothing."""
+    init = metadata.init
+    if init is not None:
+        return {"began with": f"{init.model}, sha256 `{init.sha256}`, its last layer {init.head}"}
+    return {"began with": f"weights of {metadata.pretrained}"} if metadata.pretrained else {}
 
 
 def _list_members(members: Sequence[MemberRecord]) -> dict[str, str]:

@@ -9,10 +9,8 @@ import numpy as np
 from fercli.data.dataset import FERPLUS, FROM_SOURCE, is_synthetic_source
 from fercli.data.duplicates import digest_images
 from fercli.errors import DatasetNotFoundError, ModelFileError
-from fercli.model_files import list_selection_splits
+from fercli.model_files import list_selection_splits, load_train_digests
 from fercli.results import Deduplicated
-from fercli.runs import TRAIN_DIGESTS
-from fercli.storage import load_tensors, read_tensor_header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +68,8 @@ def judge_split(
     Splits are compared by name: whoever drops images from a dataset, adds some or compresses them
     anew still has the split that chose, and no digest would say so. Where a split of other data has
     the name, the judgement is too strict; it is never too kind. A teacher's choice is passed on to
-    whoever learns from it. Synthetic faces and real ones are told apart.
+    whoever learns from it or is fine-tuned from it. Synthetic faces and real ones are told apart,
+    but for a fine-tuned model, which may have met both.
 
     Args:
         metadata: The model's.
@@ -83,7 +82,7 @@ def judge_split(
         return UNKNOWN
     if seen is not None and seen[0].all():
         return TRAINING
-    if is_synthetic_source(metadata.source) != dataset.is_synthetic:
+    if metadata.init is None and is_synthetic_source(metadata.source) != dataset.is_synthetic:
         return HELD_OUT
     if split == "train":
         return TRAINING
@@ -134,27 +133,13 @@ def find_train_duplicates(
     positions = dataset.find_split("train")
     if positions is not None and split != "train":
         known["dataset"] = digest_images(dataset.images[positions])
-    learned = _load_learned(model, metadata)
+    learned = load_train_digests(model, metadata)
     if learned is not None:
         known["model"] = learned
     if not known:
         return None
     digests = digest_images(dataset.select(split).images)
     return np.isin(digests, np.concatenate(list(known.values()))), " and ".join(known)
-
-
-def _load_learned(model: ModelFile, metadata: ModelMetadata) -> NDArray[np.uint64] | None:
-    """Return the digests kept beside a model, or None where there are none of its own."""
-    own = model.path.with_name(f"{model.path.stem}.{TRAIN_DIGESTS}")
-    path = own if own.exists() else model.path.with_name(TRAIN_DIGESTS)
-    if not path.exists():
-        return None
-    dataset = None if metadata.dataset is None else metadata.dataset.sha256
-    if read_tensor_header(path, ModelFileError).get("dataset_sha256") != dataset:
-        # It belongs to another model of the same folder.
-        return None
-    digests: NDArray[np.uint64] = load_tensors(path, ModelFileError)[0]["digests"]
-    return digests
 
 
 def score_deduplicated(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fercli.config import NETWORKS, NetworkConfig
 
-__all__ = ["FaceNetwork", "build_network", "count_parameters", "initialize"]
+__all__ = ["FaceNetwork", "build_network", "count_parameters", "find_head", "initialize"]
 
 
 class FaceNetwork(nn.Module):
@@ -74,7 +74,7 @@ def initialize(
     Source:
         He et al., "Delving Deep into Rectifiers", 2015, section 2.2.
     """
-    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    last = network.get_submodule(find_head(network))
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             gain = 0.1 if module is last else 1.0
@@ -86,6 +86,12 @@ def initialize(
     fit = getattr(network.body, "fit", None)
     if fit is not None and pixels is not None:
         fit((pixels - network.mean) / network.std)
+
+
+def find_head(network: nn.Module) -> str:
+    """Return the name of the last dense layer, which gives the logits."""
+    names: list[str] = [n for n, part in network.named_modules() if isinstance(part, nn.Linear)]
+    return names[-1]
 
 
 def count_parameters(network: nn.Module) -> int:

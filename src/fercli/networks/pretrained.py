@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fercli.errors import ModelFileError, SetupError
+from fercli.networks import find_head
 from fercli.networks.backbones import Backbone, import_models, turn_grey
 
 if TYPE_CHECKING:
-    from fercli.config import TrainConfig
+    from fercli.config import TrainConfig, TransferConfig
     from fercli.networks import FaceNetwork
 
 __all__ = ["freeze", "load_pretrained"]
@@ -52,14 +53,30 @@ def load_pretrained(network: FaceNetwork, config: TrainConfig) -> str:
     return title
 
 
-def freeze(network: FaceNetwork, *, frozen: bool) -> None:
-    """Train only the first and the last layer of a torchvision network, or all of it."""
-    if not isinstance(network.body, Backbone):
-        raise TypeError(type(network.body))
-    for parameter in network.parameters():
-        parameter.requires_grad_(not frozen)
-    for parameter in network.body.list_new():
-        parameter.requires_grad_()
+def freeze(
+    network: FaceNetwork,
+    optimizer: torch.optim.Optimizer,
+    config: TransferConfig,
+    *,
+    frozen: bool,
+) -> None:
+    """Train only what the weights that were begun with do not bring, or all that is trained at all.
+
+    The last layer is always trained; the first, where it was made for color.
+
+    Args:
+        network: Its parameters are frozen, or not any more.
+        optimizer: Has what is trained at all: a computed stem, for one, never is.
+        config: Says whose the weights are.
+        frozen: Whether the others rest.
+    """
+    new = list(network.get_submodule(find_head(network)).parameters())
+    if config.is_pretrained and isinstance(network.body, Backbone):
+        new += network.body.list_new()
+    always = set(map(id, new))
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.requires_grad_(not frozen or id(parameter) in always)
 
 
 def _load(body: Backbone, weights: dict[str, Tensor], which: str) -> None:

@@ -12,6 +12,7 @@ from fercli.networks import build_network
 from fercli.networks.devices import choose_device, choose_precision
 from fercli.networks.pretrained import load_pretrained
 from fercli.training.distillation.teacher import open_named
+from fercli.training.init import open_init
 from fercli.training.sampling import count_steps
 from fercli.training.splits import choose_splits
 
@@ -48,7 +49,7 @@ def resolve_config(config: TrainConfig, *, resumed: Path | None = None) -> Train
 
 
 def check_training(dataset: Dataset, config: TrainConfig) -> int:
-    """Check whatever can be checked before a run begins: the data, the device, the teacher.
+    """Check whatever can be checked before a run begins: data, device, models learned from.
 
     Returns:
         The steps of an epoch.
@@ -59,14 +60,15 @@ def check_training(dataset: Dataset, config: TrainConfig) -> int:
         DatasetNotFoundError: The dataset has no train split, or not the validation split.
         DeviceUnavailableError: The device is not there.
         DependencyMissingError: torchvision is needed and cannot be imported.
-        ModelFileError: The teacher is missing, damaged or of other labels, or the pretrained
-            weights do not fit.
+        ModelFileError: The teacher is missing, damaged or of other labels, or the weights to begin
+            with do not fit.
         SetupError: The pretrained weights cannot be downloaded.
     """
     config = resolve_config(config)
     splits = choose_splits(dataset, config)
     check_fit(config, splits)
     open_named(dataset, config)
+    open_init(dataset, config)
     if config.transfer.is_pretrained:
         load_pretrained(build_network(config.model, len(dataset.label_names)), config)
     return count_steps(len(splits.train.labels), config.batch_size)

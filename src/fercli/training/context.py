@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fercli.config import TrainConfig
     from fercli.data import Dataset
-    from fercli.metadata import TeacherRecord
+    from fercli.metadata import InitRecord, TeacherRecord
     from fercli.runs import RunFolder
     from fercli.training.callbacks import RunLog
     from fercli.training.distributed import Group
@@ -49,12 +49,15 @@ class TrainingContext:
     """Who trains with this process."""
 
 
-def build_record(context: TrainingContext, teachers: Sequence[TeacherRecord]) -> RunRecord:
+def build_record(
+    context: TrainingContext, teachers: Sequence[TeacherRecord], init: InitRecord | None = None
+) -> RunRecord:
     """Return what `run.json` says of a run that begins.
 
     Args:
         context: The training.
         teachers: Who teaches, members left out.
+        init: The model that it is fine-tuned from.
     """
     config, dataset, splits = context.config, context.dataset, context.splits
     return RunRecord(
@@ -81,4 +84,5 @@ def build_record(context: TrainingContext, teachers: Sequence[TeacherRecord]) ->
         ),
         started_at=utc_now(),
         teachers=tuple(teachers),
+        init=init,
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import torch
 
 import fercli
-from fercli.data.duplicates import save_digests
-from fercli.errors import DependencyMissingError, FercliError
+from fercli.data.duplicates import digest_images, save_digests
+from fercli.errors import DependencyMissingError, FercliError, ModelFileError
 from fercli.export import ParityImages, export_model
 from fercli.inference import predict_in_batches
 from fercli.metadata import CalibrationRecord, DatasetRecord, ModelMetadata, ValidationRecord
@@ -25,6 +26,7 @@ from fercli.networks.runtime import TorchRuntime
 from fercli.plots import plot_curves, save_figure
 from fercli.results import TrainResult
 from fercli.runs import read_run_record, utc_now
+from fercli.storage import load_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,12 +59,14 @@ def finish_run(
     state.network.load_state_dict(state.best)
     temperature, calibration = _fit_temperature(state, splits, context.dataset.label_names)
     network = state.network.cpu()
+    record = read_run_record(run.path)
     metadata = _describe(progress, context).replace(
         temperature=temperature,
         calibration=calibration,
         teachers=tuple(teachers),
+        init=record.init,
     )
-    save_digests(run.train_digests, splits.train.images, context.dataset.sha256)
+    _save_train_digests(run.train_digests, context)
     save_model(run.model, network, config.model, metadata)
     warnings = _write_extras(run, config, splits, progress.history, progress.best_epoch)
     for warning in warnings:
@@ -89,7 +93,6 @@ def finish_run(
         onnx=str(run.onnx) if run.onnx.exists() else None,
         warnings=warnings,
     )
-    record = read_run_record(run.path)
     run.write_record(record.replace(finished_at=utc_now(), result=result))
     run_log.log(f"finished: best epoch {result.best_epoch}, {result.validation_accuracy:.4f}")
     return result
@@ -138,6 +141,14 @@ def _describe(progress: Progress, context: TrainingContext) -> ModelMetadata:
         fercli=fercli.__version__,
         torch=torch.__version__,
     )
+
+
+def _save_train_digests(path: Path, context: TrainingContext) -> None:
+    """Keep which images were learned from, those of the model begun with among them."""
+    digests = digest_images(context.splits.train.images)
+    if path.exists():
+        digests = np.concatenate([digests, load_tensors(path, ModelFileError)[0]["digests"]])
+    save_digests(path, digests, context.dataset.sha256)
 
 
 def _name_pretrained(config: TrainConfig) -> str | None:

@@ -149,7 +149,8 @@ def _run_epoch(state: TrainingState, loop: _Loop) -> int:
     batches = sample_batches(loop.train.labels, config, progress.epoch)
     state.network.train()
     if config.transfer.freeze_epochs:
-        freeze(state.network, frozen=progress.epoch < config.transfer.freeze_epochs)
+        frozen = progress.epoch < config.transfer.freeze_epochs
+        freeze(state.network, state.optimizer, config.transfer, frozen=frozen)
     state.wrap()
     # Reading a number back stalls a GPU, so there it is done now and then.
     stride = 1 if state.device.type == "cpu" else 20

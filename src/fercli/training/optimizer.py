@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from fercli.networks import find_head
 from fercli.training.muon import Muon
 
 if TYPE_CHECKING:
@@ -25,15 +27,14 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.
         network: Whose parameters are updated.
         config: Which optimizer, and its numbers.
     """
-    trained = [(name, item) for name, item in network.named_parameters() if item.requires_grad]
-    weights = [item for _, item in trained if item.ndim > 1]
-    scales = [item for name, item in trained if item.ndim <= 1 and not name.endswith("bias")]
-    biases = [item for name, item in trained if item.ndim <= 1 and name.endswith("bias")]
-    groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": config.weight_decay, "ratio": 1.0},
-        {"params": scales, "weight_decay": 0.0, "ratio": 1.0},
-        {"params": biases, "weight_decay": 0.0, "ratio": config.bias_ratio},
-    ]
+    trained = {name: item for name, item in network.named_parameters() if item.requires_grad}
+    if config.trunk_ratio == 1:
+        groups = _group(trained, config, 1.0)
+    else:
+        prefix = f"{find_head(network)}."
+        head = {name: item for name, item in trained.items() if name.startswith(prefix)}
+        trunk = {name: item for name, item in trained.items() if name not in head}
+        groups = [*_group(trunk, config, config.trunk_ratio), *_group(head, config, 1.0)]
     if config.optimizer == "muon":
         return Muon(
             _group_for_muon(groups, config), lr=config.learning_rate, momentum=config.momentum
@@ -59,6 +60,21 @@ def set_rates(optimizer: torch.optim.Optimizer, rate: float, momentum: float) ->
             group["momentum"] = momentum
 
 
+def _group(
+    trained: Mapping[str, nn.Parameter], config: OptimizerConfig, ratio: float
+) -> list[dict[str, Any]]:
+    """Return named parameters as groups: weights, scales, biases."""
+    weights = [item for item in trained.values() if item.ndim > 1]
+    flat = {name: item for name, item in trained.items() if item.ndim <= 1}
+    scales = [item for name, item in flat.items() if not name.endswith("bias")]
+    biases = [item for name, item in flat.items() if name.endswith("bias")]
+    return [
+        {"params": weights, "weight_decay": config.weight_decay, "ratio": ratio},
+        {"params": scales, "weight_decay": 0.0, "ratio": ratio},
+        {"params": biases, "weight_decay": 0.0, "ratio": config.bias_ratio * ratio},
+    ]
+
+
 def _group_for_muon(groups: list[dict[str, Any]], config: OptimizerConfig) -> list[dict[str, Any]]:
     """Split off the convolutions between two norms: all but a first one, on one channel."""
     weights = groups[0]
@@ -69,4 +85,5 @@ def _group_for_muon(groups: list[dict[str, Any]], config: OptimizerConfig) -> li
     rest = [
         {**group, "orthogonal": False, "ratio": config.sgd_ratio * group["ratio"]} for group in left
     ]
-    return [{"params": hidden, "weight_decay": 0.0, "orthogonal": True, "ratio": 1.0}, *rest]
+    orthogonal = {"weight_decay": 0.0, "orthogonal": True, "ratio": weights["ratio"]}
+    return [{"params": hidden, **orthogonal}, *rest]

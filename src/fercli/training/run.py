@@ -37,6 +37,7 @@ from fercli.training.distributed import join_group
 from fercli.training.errors import explain_failures
 from fercli.training.finalize import finish_run
 from fercli.training.generators import keep_generators
+from fercli.training.init import open_init
 from fercli.training.loop import run_epochs
 from fercli.training.setup import put_on_device, start
 from fercli.training.splits import choose_splits
@@ -86,7 +87,8 @@ def train(
             learns from.
         DatasetNotFoundError: The dataset has no train split, or not the validation split.
         DeviceUnavailableError: The device is not there.
-        ModelFileError: The teacher is missing, damaged or of other labels.
+        ModelFileError: The teacher, or the model to begin with, is missing, damaged or does not
+            fit.
         RunFailedError: The loss became NaN, memory or the disk ran out; states why and where
             the last good state is.
         PeerLostError: Another process of the same training went away.
@@ -125,7 +127,8 @@ def resume(
         What was reached; of a finished run, what stands in its `run.json`.
 
     Raises:
-        ModelFileError: There is no run, it was begun with other data, or its teacher has changed.
+        ModelFileError: There is no run, it was begun with other data, or its teacher has
+            changed, or what it is to begin with.
         ConfigError: It was begun in another number of processes.
         DeviceUnavailableError: The device that it was begun on is not there.
         OutputBusyError: Another training writes into the folder, or has since this one looked.
@@ -216,15 +219,20 @@ def _begin_or_go_on(context: TrainingContext) -> TrainResult:
 
 
 def _begin(context: TrainingContext) -> None:
-    """Write the record; a teacher that cannot teach is refused before anything is written."""
+    """Write the record; models that cannot be learned from are refused before that."""
+    run = context.run
     teachers = open_named(context.dataset, context.config)
+    init = open_init(context.dataset, context.config)
     if not context.group.is_main:
         return
     # What a killed `--force` left of an older run must not be gone on with.
-    for path in (*find_checkpoints(context.run.checkpoints), context.run.targets):
+    for path in (*find_checkpoints(run.checkpoints), run.targets, run.train_digests):
         path.unlink(missing_ok=True)
-    context.run.path.mkdir(parents=True, exist_ok=True)
-    context.run.write_record(build_record(context, [teacher.identity for teacher in teachers]))
+    run.path.mkdir(parents=True, exist_ok=True)
+    if init is not None:
+        init.save_train_digests(run.train_digests, context.dataset.sha256)
+    identities = [teacher.identity for teacher in teachers]
+    run.write_record(build_record(context, identities, None if init is None else init.record))
 
 
 def _train_one(
@@ -238,9 +246,9 @@ def _train_one(
     config, splits, run_log = context.config, context.splits, context.run_log
     device = context.group.local_device(torch.device(config.device))
     with keep_generators(device), full_fp32(device):
-        state = start(context, device, pretrained=not resumed)
+        state = start(context, device, transfer=not resumed)
         if resumed and not _restore(state, context.run, run_log):
-            state = start(context, device, pretrained=True)
+            state = start(context, device, transfer=True)
         if not resumed:
             if context.dataset.find_split(splits.validation_name) is None:
                 share = f"a stratified {splits.validation_name} of train"

@@ -42,10 +42,10 @@ class Teacher:
 
 
 def list_config_files(config: TrainConfig) -> list[Path]:
-    """Return the files that a configuration names: teachers and pretrained weights."""
-    weights = config.transfer.pretrained_weights
+    """Return the files that a configuration names: models and weights that it learns from."""
+    weights, init = config.transfer.pretrained_weights, config.transfer.init
     files = [Path(weights)] if weights else []
-    for spec in config.distillation.teacher:
+    for spec in (*config.distillation.teacher, *([init] if init else [])):
         # One that is missing has no files; who opens it says so.
         with contextlib.suppress(ModelFileError):
             files += find_model(spec).files
