@@ -34,20 +34,21 @@ def build_train_config(values: Mapping[str, object], recipe: str) -> TrainConfig
 
     Args:
         values: Flat, as `build_config` takes them.
-        recipe: The recipe's name.
+        recipe: The recipe's name; it is adapted to the network.
 
     Raises:
         ConfigError: The recipe or a field is unknown, a value is out of range, or contradicts the
             network of `init`.
         ModelFileError: `init` is missing, or nothing that can be fine-tuned.
     """
-    config = build_config(values, base=find_recipe(recipe))
+    config = build_config(values, base=find_recipe(recipe, values))
     if not config.transfer.init:
         return config
     network = _read_network(config.transfer.init)
     check_network(config, network, [name for name in ARCHITECTURE if name in values])
     own = {name: getattr(network, name) for name in ARCHITECTURE}
-    return build_config({**values, **own}, base=find_recipe(recipe))
+    asked = {**values, **own}
+    return build_config(asked, base=find_recipe(recipe, asked))
 
 
 def find_init(spec: str) -> ModelFile:

@@ -12,6 +12,7 @@ from fercli.config.options import check_fields, option
 from fercli.errors import ConfigError
 from fercli.recipes import RECIPES, find_recipe
 from fercli.settings import OPTIONS, build_config, flatten_config, parse_setting
+from fercli.transfer import build_train_config
 
 
 def test_field_names_are_unique_across_the_dataclasses() -> None:
@@ -41,6 +42,28 @@ def test_a_flattened_config_builds_itself(name: str) -> None:
 def test_the_default_recipe_exists() -> None:
     assert DEFAULTS.recipe in RECIPES
     assert find_recipe("standard").epochs == 60
+
+
+@pytest.mark.parametrize("network", ["resnet18", "vgg11_bn", "notebook"])
+@pytest.mark.parametrize("recipe", ["fast", "standard", "best", "tiny"])
+def test_a_recipe_of_ours_takes_other_rates_for_other_networks(recipe: str, network: str) -> None:
+    values: dict[str, object] = {"network": network}
+    config = build_train_config(values, recipe)
+
+    rates = config.optimization
+    assert (rates.optimizer, rates.learning_rate, rates.bias_ratio) == ("adamw", 1e-3, 1.0)
+    assert (config.sizes_px, config.model.stem) == ((48,), "learned")
+    assert (config.epochs, config.augment) == (find_recipe(recipe).epochs, RECIPES[recipe].augment)
+    asked = build_train_config({**values, "optimizer": "sgd", "momentum": 0.8}, recipe).optimization
+    assert (asked.learning_rate, asked.weight_decay, asked.momentum) == (0.02, 5e-4, 0.8)
+    asked = build_train_config({**values, "learning_rate": 0.1}, recipe).optimization
+    assert (asked.optimizer, asked.learning_rate) == ("adamw", 0.1)
+
+
+def test_a_recipe_stays_as_it_is_for_its_own_networks() -> None:
+    for recipe, network in (("fast", "cnn"), ("fast", "separable"), ("notebook", "notebook")):
+        config = build_train_config({"network": network}, recipe)
+        assert config == build_config({"network": network}, base=RECIPES[recipe])
 
 
 def test_the_seed_recipe_is_the_notebooks() -> None:
