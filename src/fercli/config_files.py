@@ -64,7 +64,7 @@ def merge_config(
         build = build_config if problems else partial(build_train_config, recipe=name)
         chosen = build(asked)
     except ConfigError as error:
-        raise ConfigError(*problems, *error.problems) from None
+        raise ConfigError(*problems, *error.problems, hint=error.hint) from None
     if problems:
         raise ConfigError(*problems)
     return chosen

@@ -405,7 +405,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
             "seed": metadata.seed,
             "recipe": metadata.recipe,
             "pretrained": metadata.pretrained,
-            "init": metadata.init.model if metadata.init else None,
+            "init": metadata.init.to_json() if metadata.init else None,
             "teachers": [one.model for one in metadata.teachers],
             "members": [one.model for one in metadata.members],
             "fercli": metadata.fercli,

@@ -120,7 +120,7 @@ def test_a_model_is_fine_tuned(
     note = "began with source, its last layer kept: the labels are the same"
     assert note in result.stderr
     assert note in Path("own/log.txt").read_text()
-    assert "trained: init" in run("info", "own").stdout
+    assert "source, its last layer kept; chosen on public" in run("info", "own").stdout
     shutil.rmtree("source")
     assert run("train", "--resume", "own", "--init", "source").exit_code == 0
     assert run("train", "--resume", "own", "--init", "other").exit_code == 2
@@ -139,6 +139,7 @@ def test_what_cannot_be_fine_tuned_is_said(
     assert "an ONNX, which can be used and not trained" in onnx.stderr
     assert "name a run folder, or the model.safetensors in one" in onnx.stderr
     assert "has network=cnn, widths=8,16, and not network=separable, widths=8" in other.stderr
+    assert "hint: leave network, widths out: --init decides that" in other.stderr
     assert "epochs must" in both.stderr
     assert not Path("own").exists()
 

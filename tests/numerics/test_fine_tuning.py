@@ -189,7 +189,7 @@ def test_where_it_came_from_is_passed_on(
     assert "--init tiny" in public
     assert "widths" not in public
     model = find_model(str(run.path))
-    assert describe_model(model)["trained"]["init"] == "tiny"
+    assert describe_model(model)["trained"]["init"]["model"] == "tiny"
     assert f"| began with | tiny, sha256 `{metadata.init.sha256}`, its last layer new |" in (
         build_card(model)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -97,6 +97,7 @@ def info_command(
             "input": data["input"],
             "temperature": f"{data['temperature']:.3f}",
             **trained,
+            **_name_init(data["trained"]["init"]),
         }
         for split, score in scores.items():
             pairs[f"scored: {split}"] = (
@@ -105,6 +106,15 @@ def info_command(
         print_pairs(console, {**pairs, **files})
 
     return Outcome(data, show)
+
+
+def _name_init(init: dict[str, Any] | None) -> dict[str, str]:
+    """Return what a model was fine-tuned from, for people."""
+    if init is None:
+        return {}
+    chosen = f"; chosen on {', '.join(init['chosen_on'])}" if init["chosen_on"] else ""
+    text = f"{init['model']}, its last layer {init['head']}{chosen}"
+    return {"trained: init": text, "trained: init sha256": init["sha256"]}
 
 
 def _write_files(
