@@ -33,8 +33,8 @@ from fercli.training import loop, step
 from fercli.training.callbacks import Callbacks, RunLog
 from fercli.training.context import TrainingContext
 from fercli.training.distributed import ALONE
-from fercli.training.generators import keep_generators
 from fercli.training.loop import run_epochs
+from fercli.training.process import keep_generators
 from fercli.training.setup import put_on_device, start
 from fercli.training.splits import choose_splits
 from fercli.training.step import build_sums

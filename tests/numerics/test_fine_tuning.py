@@ -22,8 +22,8 @@ from fercli.runs import RunFolder, read_run_record
 from fercli.settings import build_config
 from fercli.storage import load_tensors
 from fercli.training import Callbacks, resume, train
-from fercli.training.init import open_init
 from fercli.training.optimizer import build_optimizer, set_rates
+from fercli.training.setup import open_init
 from fercli.transfer import build_train_config, find_init
 
 if TYPE_CHECKING:

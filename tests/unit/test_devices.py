@@ -13,7 +13,7 @@ from fercli.networks.devices import (
     find_passed_over,
     full_fp32,
 )
-from fercli.training.generators import (
+from fercli.training.process import (
     keep_generators,
     read_generators,
     restore_generators,

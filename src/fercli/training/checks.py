@@ -12,8 +12,8 @@ from fercli.networks import build_network
 from fercli.networks.devices import choose_device, choose_precision
 from fercli.networks.pretrained import load_pretrained
 from fercli.training.distillation.teacher import open_named
-from fercli.training.init import open_init
 from fercli.training.sampling import count_steps
+from fercli.training.setup import open_init
 from fercli.training.splits import choose_splits
 
 if TYPE_CHECKING:

@@ -36,10 +36,9 @@ from fercli.training.distillation.teacher import list_config_files, open_named
 from fercli.training.distributed import join_group
 from fercli.training.errors import explain_failures
 from fercli.training.finalize import finish_run
-from fercli.training.generators import keep_generators
-from fercli.training.init import open_init
 from fercli.training.loop import run_epochs
-from fercli.training.setup import put_on_device, start
+from fercli.training.process import keep_generators
+from fercli.training.setup import open_init, put_on_device, start
 from fercli.training.splits import choose_splits
 
 if TYPE_CHECKING:

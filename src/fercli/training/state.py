@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fercli.results import EpochReport
-from fercli.training.distributed import ALONE, Group
+from fercli.training.distributed import ALONE, Group, convert_sync_batch_norm
 from fercli.training.ema import build_average
-from fercli.training.generators import read_generators, restore_generators
 from fercli.training.optimizer import build_optimizer
-from fercli.training.sync_batch_norm import convert_sync_batch_norm
+from fercli.training.process import read_generators, restore_generators
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
