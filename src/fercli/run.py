@@ -24,6 +24,7 @@ from fercli.runs import (
     read_run_record,
     read_scores,
 )
+from fercli.signals import catch_signals
 from fercli.transfer import build_train_config
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def _watch(
     on_step: Callable[[StepReport], None] | None,
 ) -> None:
     """Train with signals caught and sentences logged."""
-    from fercli.training import Callbacks, catch_signals
+    from fercli.training import Callbacks
 
     def on_epoch(report: EpochReport) -> None:
         if on_progress is not None:

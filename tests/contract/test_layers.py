@@ -10,8 +10,8 @@ ROOT = Path(fercli.__file__).parent
 LAYERS = (
     ("__init__ errors emotions names ranges",
      "error data, label names, harmless file names, range checks"),
-    ("config results fields paths launch locks dependencies",
-     "frozen dataclasses; JSON read by type; who this process is; locks; guarded imports"),
+    ("config results fields paths launch signals locks dependencies",
+     "frozen dataclasses; JSON read by type; this process, its signals; locks; guarded imports"),
     ("storage settings metadata environment",
      "atomic files and digests; the flat configuration; records of models and runs; this machine"),
     ("recipes runs detectors", "named configurations, run folders, weights to be fetched"),

@@ -20,6 +20,7 @@ from fercli.launch import check_processes, has_speaker, launch, read_launch
 from fercli.results import TrainResult, to_json
 from fercli.runs import RunFolder, is_finished, name_run_directory, read_run_record
 from fercli.settings import build_config, flatten_config, parse_setting
+from fercli.signals import catch_signals
 from fercli.storage import check_apart
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _show_plan(config: TrainConfig, folder: RunFolder, dataset: Dataset) -> Outc
 
 def _watch(output: Output, epochs: int, work: Callable[[Callbacks], TrainResult]) -> Outcome:
     """Train with progress on stderr and signals caught; return the outcome of the command."""
-    from fercli.training import Callbacks, catch_signals, tune_malloc
+    from fercli.training import Callbacks, tune_malloc
 
     tune_malloc()
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from fercli.training.callbacks import Callbacks, StepReport
 from fercli.training.checks import check_training, resolve_config
 from fercli.training.distillation.teacher import list_config_files
-from fercli.training.process import catch_signals, tune_malloc
+from fercli.training.process import tune_malloc
 from fercli.training.run import resume, train
 
 __all__ = [
     "Callbacks",
     "StepReport",
-    "catch_signals",
     "check_training",
     "list_config_files",
     "resolve_config",

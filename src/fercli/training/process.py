@@ -1,27 +1,20 @@
-"""What a training changes in this process: signals, memory, torch's own random generators.
+"""What a training changes in this process: memory, and torch's own random generators.
 
-Signals become a request to stop between two steps. Dropout draws from torch's own generators: they
-are seeded for a run, saved with it, and put back after it.
+Dropout draws from these: they are seeded for a run, saved with it, and put back after it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from types import FrameType
-
 __all__ = [
-    "catch_signals",
     "keep_generators",
     "read_generators",
     "restore_generators",
@@ -34,43 +27,6 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_TOP_PAD: Final = -2
 _M_MMAP_MAX: Final = -4
 _M_ARENA_MAX: Final = -8
-
-
-@contextlib.contextmanager
-def catch_signals(*, once: bool = True) -> Iterator[Callable[[], int]]:
-    """Catch SIGINT and SIGTERM inside the block.
-
-    The first signal is remembered; a second one acts as if it were not caught, for those who do
-    not want to wait. Outside the main thread, where Python cannot catch signals, nothing is done.
-
-    Args:
-        once: Catch no second one. Of several processes each is told by more than one, and none may
-            leave before the state is saved.
-
-    Yields:
-        A function that returns the signal caught, or 0.
-    """
-    caught = 0
-
-    def remember(number: int, _frame: FrameType | None) -> None:
-        nonlocal caught
-        caught = number
-        if once:
-            restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in before:
-            signal.signal(number, remember)
-    try:
-        yield lambda: caught
-    finally:
-        restore()
 
 
 def tune_malloc() -> bool:
