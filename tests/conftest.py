@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -329,6 +332,57 @@ def serve() -> Iterator[Callable[[dict[str, bytes]], str]]:
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(scope="session")
+def jpegs(photo: Path) -> dict[str, bytes]:
+    """Frames as `make_clip` has them, by letter, as JPEGs."""
+    import cv2
+    import numpy as np
+
+    rgb = np.asarray(Image.open(photo).resize((240, 240)))
+    frame = np.zeros((2, 240, 400, 3), dtype=np.uint8)
+    frame[0, :, :160] = rgb[:, 40:200, ::-1]
+    return {letter: cv2.imencode(".jpg", frame[at])[1].tobytes() for at, letter in enumerate("f-")}
+
+
+@pytest.fixture
+def stream(jpegs: dict[str, bytes]) -> Iterator[Callable[..., str]]:
+    """Serve a live stream of JPEGs, as cameras in networks do, and return its address.
+
+    Each letter is a frame as in `make_clip`, and `.` is none; the stream ends after the last,
+    unless it goes on for ever.
+    """
+    servers: list[ThreadingHTTPServer] = []
+
+    def start_server(letters: str, *, rate: float = 25, for_ever: bool = False) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    for letter in itertools.cycle(letters) if for_ever else letters:
+                        self.wfile.write(wrap_part(jpegs[letter]) if letter in jpegs else b"")
+                        time.sleep(1 / rate)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/stream.mjpg"
+
+    yield start_server
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def wrap_part(content: bytes) -> bytes:
+    """Return a JPEG as one part of a stream."""
+    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(content)}\r\n\r\n"
+    return head.encode() + content + b"\r\n"
 
 
 def write_table(

@@ -36,7 +36,16 @@ if TYPE_CHECKING:
         VerificationError,
     )
     from fercli.evaluation import Comparison, Evaluation, Explanation
-    from fercli.model import FacePrediction, Model, Predictions, RowStream, compare, load
+    from fercli.model import (
+        FacePrediction,
+        LiveFrame,
+        LiveStream,
+        Model,
+        Predictions,
+        RowStream,
+        compare,
+        load,
+    )
     from fercli.run import Run, load_dataset, resume, train
 
 __version__ = "0.1.0"
@@ -59,7 +68,16 @@ _HOMES = {
         "VerificationError",
     ),
     "fercli.evaluation": ("Comparison", "Evaluation", "Explanation"),
-    "fercli.model": ("FacePrediction", "Model", "Predictions", "RowStream", "compare", "load"),
+    "fercli.model": (
+        "FacePrediction",
+        "LiveFrame",
+        "LiveStream",
+        "Model",
+        "Predictions",
+        "RowStream",
+        "compare",
+        "load",
+    ),
     "fercli.run": ("Run", "load_dataset", "resume", "train"),
 }
 """Where each public name is defined."""
@@ -75,6 +93,8 @@ __all__ = [
     "FercliError",
     "ImageDecodeError",
     "ImageNotFoundError",
+    "LiveFrame",
+    "LiveStream",
     "Model",
     "ModelFileError",
     "OutputBusyError",

@@ -15,18 +15,31 @@ import io
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 
 from fercli.config import ROW_FILE_FORMATS, PredictConfig
 from fercli.data import Dataset, load_data
 from fercli.dependencies import import_pandas
-from fercli.errors import DatasetNotFoundError, ImageDecodeError, ImageNotFoundError
-from fercli.images import DecodedImage, FaceFinder, convert_image, cut_face, load_image
+from fercli.errors import (
+    DatasetNotFoundError,
+    ImageDecodeError,
+    ImageNotFoundError,
+)
+from fercli.images import (
+    DecodedImage,
+    FaceFinder,
+    LiveFeed,
+    convert_image,
+    cut_face,
+    load_image,
+    parse_live_source,
+)
 from fercli.inference.runtime import LABEL_SETS, choose_labels, predict_in_batches
 from fercli.model_files import (
     FOR_PHOTOS,
@@ -37,7 +50,7 @@ from fercli.model_files import (
     find_weights_file,
     open_runtime,
 )
-from fercli.prediction import find_images, predict_files
+from fercli.prediction import find_images, predict_files, predict_live
 from fercli.prediction.predict import describe_faces
 from fercli.prediction.row_files import RowFile
 from fercli.prediction.weights import provide_weights
@@ -54,12 +67,22 @@ if TYPE_CHECKING:
 
     from fercli.evaluation import Comparison, Evaluation, Explanation
     from fercli.inference import Runtime
+    from fercli.prediction import FilePrediction
     from fercli.results import ExportResult, PredictionRow
 
     Picture = str | PathLike[str] | bytes | io.BufferedIOBase | NDArray[np.uint8] | Image
     Source = Dataset | str | PathLike[str] | None
 
-__all__ = ["FacePrediction", "Model", "Predictions", "RowStream", "compare", "load"]
+__all__ = [
+    "FacePrediction",
+    "LiveFrame",
+    "LiveStream",
+    "Model",
+    "Predictions",
+    "RowStream",
+    "compare",
+    "load",
+]
 
 Faces = Literal["auto", "whole", "haar", "yunet"]
 Color = Literal["rgb", "bgr"]
@@ -169,6 +192,70 @@ class RowStream(Iterator["PredictionRow"]):
         with file.open(self._layout) as rows:
             for row in self:
                 rows.write(row)
+
+
+@dataclass(frozen=True)
+class LiveFrame:
+    """What a model says of one frame of a live source."""
+
+    index: int
+    """Its number among the frames that the source sent, from 0; those passed over count, too."""
+    time_s: float
+    """Seconds since the first frame."""
+    image: NDArray[np.uint8]
+    """`[H, W, 3]` uint8, red, green and blue: the frame."""
+    faces: tuple[PredictionRow, ...]
+    """One per face, largest first: `label`, `confidence`, `probabilities`, `box`, `track`, and the
+    smoothed ones where they were asked for."""
+
+
+class LiveStream(Iterator[LiveFrame]):
+    """Frames of a live source with their faces, each the newest when it is asked for.
+
+    It holds the source until it is closed, at the end of a `with` at the latest, or forgotten.
+
+    Args:
+        predictions: Yields what is said of each frame.
+        feed: The open source.
+    """
+
+    def __init__(self, predictions: Iterator[FilePrediction], feed: LiveFeed) -> None:
+        self._predictions = predictions
+        self._feed = feed
+        self._close = weakref.finalize(self, feed.close)
+
+    def __next__(self) -> LiveFrame:
+        """Return the next frame that is due; waits for it.
+
+        Raises:
+            ImageDecodeError: The source was lost, and cannot be opened again.
+            InputNotFoundError: It gives no frame at all.
+        """
+        prediction = next(self._predictions)
+        if (frame := prediction.frame) is None:
+            message = f"{self._feed.source.noun}: {prediction.rows[0].reason}"
+            raise ImageDecodeError(message)
+        faces = tuple(row for row in prediction.rows if row.status == "ok")
+        rgb = np.ascontiguousarray(frame.bgr[:, :, ::-1])
+        return LiveFrame(frame.index, frame.time_s, rgb, faces)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the source."""
+        self.close()
+
+    @property
+    def n_dropped(self) -> int:
+        """Frames that were due and passed over so far, since there was no time for them."""
+        return self._feed.n_dropped
+
+    def close(self) -> None:
+        """Let go of the source; there are no more frames then."""
+        self._predictions = iter(())
+        self._close()
 
 
 def load(
@@ -427,6 +514,53 @@ class Model:
         predictions = predict_files(runtime, files, config, parallel=on_cpu)
         rows = (row for prediction in predictions for row in prediction.rows)
         return RowStream(rows, RowLayout(runtime.labels, smooth=bool(config.smooth_s)))
+
+    def watch(  # noqa: PLR0913  # the options of the command
+        self,
+        source: int | str,
+        *,
+        faces: Faces = "auto",
+        min_confidence: float = 0.0,
+        detector_weights: str | PathLike[str] | None = None,
+        max_pixels: int | None = None,
+        every_s: float = 0.2,
+        end_s: float | None = None,
+        smooth_s: float = 0.0,
+    ) -> LiveStream:
+        """Return a stream of frames of a camera or an address, each with its faces.
+
+        Every frame is the newest there is when the one before is done with: frames that came
+        meanwhile are passed over, and the due ones among them counted in `n_dropped`. A source
+        that is lost is opened again, five times at most within half a minute.
+
+        Args:
+            source: The number of a camera, or an `rtsp`, `rtsps`, `http` or `https` address.
+            faces: As `predict`.
+            min_confidence: As `predict`.
+            detector_weights: As `predict`.
+            max_pixels: Largest frame, width times height; None for the default.
+            every_s: Seconds between the frames that are looked at; 0 for all there is time for.
+            end_s: When to end, in seconds after the first frame; None for never.
+            smooth_s: As `predict_files`.
+
+        Raises:
+            InputNotFoundError: It cannot be opened.
+            DataError: The address is one of a picture, or the frames are too large.
+            ConfigError: It is no source, or an option is none of what it may be.
+            DependencyMissingError: OpenCV cannot be imported.
+            ModelFileError: The model, or the weights of the detector, cannot be used.
+        """
+        weights = None if detector_weights is None else Path(detector_weights)
+        limit = {} if max_pixels is None else {"max_pixels": max_pixels}
+        config = PredictConfig(
+            faces=faces, detector_weights=provide_weights(faces, weights, note=_LOG.info),
+            min_confidence=min_confidence, every_s=every_s, end_s=end_s, smooth_s=smooth_s, **limit,
+        )  # fmt: skip
+        runtime = self.open()
+        feed = LiveFeed(
+            parse_live_source(source), every_s=every_s, end_s=end_s, max_pixels=config.max_pixels
+        )
+        return LiveStream(predict_live(runtime, feed, config, on_note=_LOG.warning), feed)
 
     def predict_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[F, K]` of face crops as the network sees them.

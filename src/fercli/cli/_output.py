@@ -53,6 +53,8 @@ class Outcome:
     """For `PARTIAL`: what was skipped, as in the envelope."""
     failure: FercliError | None = None
     """A check that did not hold; the result is shown all the same."""
+    signal_number: int = 0
+    """The signal that ended it, where what was done until then is whole; 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,7 @@ class Output:
         """Write a command's result to stdout and return its exit status."""
         failure = outcome.failure
         code = find_status(failure) if failure else int(outcome.status)
+        code = 128 + outcome.signal_number if outcome.signal_number else code
         if self.json:
             status = "error" if failure else "partial" if code else "ok"
             errors = _list_errors(failure) if failure else outcome.errors

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
 from time import perf_counter
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import count, watch_images, watch_seconds
+from fercli.cli._display import count
 from fercli.cli._exit import ExitStatus
 from fercli.cli._options import (
     DeviceOption,
@@ -33,6 +32,12 @@ from fercli.cli._predict_outputs import (
     open_rows,
     print_summary,
 )
+from fercli.cli._predict_sources import (
+    FileSource,
+    choose_live_source,
+    open_live,
+    open_work,
+)
 from fercli.config import PredictConfig, list_options
 from fercli.errors import ConfigError
 from fercli.names import safe_name
@@ -41,24 +46,16 @@ from fercli.results import PredictResult, to_json
 from fercli.storage import check_apart, name_partial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
     from rich.console import Console
 
+    from fercli.cli._predict_sources import Follow, OnPrediction, Work
     from fercli.inference import Runtime
-    from fercli.prediction import FilePrediction
     from fercli.prediction.sinks import Sink
-    from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
-
-    OnPrediction = Callable[[FilePrediction, PredictionSummary, int | None], None]
-    Follow = Callable[[Output], AbstractContextManager[OnPrediction]]
 
 __all__ = ["add_to"]
 
-_COUNTED_AHEAD: Final = 20_000
-"""Files that are listed before the first is read, so that the time left can be told."""
+_SIGNALS: Final = {2: "Ctrl-C", 15: "SIGTERM"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -73,7 +70,8 @@ def predict_command(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Photos, videos, folders (searched), patterns, or - for paths on stdin.",
+            help="Photos, videos, folders (searched), patterns, or - for paths on stdin; or a "
+            "camera's number, or an rtsp:// or http:// address.",
         ),
     ],
     model: PhotoModelOption = None,
@@ -126,15 +124,17 @@ def predict_command(
     force: ForceOption = False,
     **typed: Any,  # noqa: ANN401  # the options that fields of the configuration declare
 ) -> Outcome:
-    """Tell the expression of every face in photos, videos or face crops.
+    """Tell the expression of every face in photos, videos, live pictures or face crops.
 
     Images of up to 96 pixels are taken as one face; in others faces are looked for. Each face is a
     row: file, label, confidence, probabilities, box. A photo without a face is a row, and a file
     that cannot be read is a row with its reason. Of a video, each sampled frame gives rows with its
-    time, and each face the number of its track. An ONNX model runs without torch.
+    time, and each face the number of its track; a camera goes on until --end or Ctrl-C. An ONNX
+    model runs without torch.
 
-    Exit status: 0 done, 2 bad options, 3 a path is missing or nothing was found, 4 model missing
-    or refused, 5 no such device, 7 some files could not be read.
+    Exit status: 0 done, 2 bad options, 3 a path or camera is missing or nothing was found, 4 model
+    missing or refused, 5 no such device, 7 some files could not be read or a live source was lost,
+    130 or 143 stopped by Ctrl-C or SIGTERM, a live source's rows whole.
 
     Examples:
       fer predict faces/
@@ -143,15 +143,16 @@ def predict_command(
       fer predict faces/ --sort-into sorted/ --link --force
       fer predict clip.mp4 --every 0.5s --smooth 1s --output clip.csv
       fer predict clip.mp4 --annotate framed/ --timeline clip.png --force
+      fer predict 0 --end 10s --smooth 1s --output camera.csv
       ls *.png | fer predict - --model model.onnx --output rows.jsonl
     """
-    from fercli.images import is_video
-    from fercli.prediction import find_images, predict_files
+    from fercli.prediction import find_images
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.weights import provide_weights
     from fercli.prediction.writers import RowLayout
 
     chosen = drop_untyped(typed)
+    source = choose_live_source(paths, resume=resume, sorts=sort_into is not None)
     written = [
         path for path in (target, target and name_partial(target), montage, timeline) if path
     ]
@@ -178,12 +179,12 @@ def predict_command(
         config.max_pixels,
         config.every_s,
     )
-    sinks = pictures.open_sinks([PurePath(path) for path in paths])
-    files = find_images(
-        paths,
-        _read_stdin() if "-" in paths else (),
-        pictures.list_outputs(target),
-        keep=resume,
+    sinks = pictures.open_sinks([] if source else [PurePath(path) for path in paths])
+    outputs = pictures.list_outputs(target)
+    files = (
+        iter(())
+        if source
+        else find_images(paths, _read_stdin() if "-" in paths else (), outputs, keep=resume)
     )
     name = choose_device_name(device)
     runtime, title, parallel = _open_model(output, model, labels_of, name, written)
@@ -192,31 +193,33 @@ def predict_command(
         runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None
     )
     layout = RowLayout(runtime.labels, smooth=bool(config.smooth_s))
-    left, total = (files, None) if "-" in paths else _look_ahead(files)
-    follow = _follow_clip if total == 1 and is_video(Path(paths[0])) else _follow_files
+    given = FileSource(files, "-" not in paths, parallel)
     started = perf_counter()
     with (
+        open_live(source, runtime, config, output)
+        if source
+        else open_work(given, runtime, config, summary) as work,
         open_rows(rows_go, layout, shown=not output.json) as rows,
-        _watch(output, rows_go, follow) as on_progress,
-        contextlib.closing(
-            predict_files(runtime, summary.pass_over(left, rows.done), config, parallel=parallel)
-        ) as predictions,
+        _watch(output, rows_go, work.follow) as on_progress,
+        contextlib.closing(work.start(rows.done)) as predictions,
     ):
         for prediction in predictions:
             summary.add(prediction, rows)
-            if sinks:
-                # A picture without its row would be drawn again under another name.
+            if sinks or source:
+                # A picture without its row would be drawn again under another name; and who
+                # follows what is live wants to see it.
                 rows.flush()
             for sink in sinks:
                 summary.keep(sink, prediction)
-            on_progress(prediction, summary, total)
+            on_progress(prediction, summary, work.total)
+        summary.n_dropped = work.count_dropped()
     for sink in sinks:
         sink.close()
     if summary.n_unwritten:
         more = f", nor of {summary.n_unwritten - 1:,} others" if summary.n_unwritten > 1 else ""
         output.warn(f"no picture or copy of {summary.unwritten}{more}")
     result = summary.conclude(perf_counter() - started, output=target, model=title)
-    return _conclude(output, result, layout, rows_go, sinks)
+    return _conclude(output, result, layout, rows_go, sinks, work)
 
 
 def _open_model(
@@ -236,14 +239,6 @@ def _open_model(
     return runtime, found.title, found.is_onnx and on_cpu
 
 
-def _look_ahead(files: Iterator[Path]) -> tuple[Iterable[Path], int | None]:
-    """Return the files, and their number where they are few enough to be listed at once."""
-    first = list(itertools.islice(files, _COUNTED_AHEAD))
-    if len(first) < _COUNTED_AHEAD:
-        return first, len(first)
-    return itertools.chain(first, files), None
-
-
 @contextlib.contextmanager
 def _watch(output: Output, target: Target, follow: Follow) -> Iterator[OnPrediction]:
     """Show progress, unless the rows themselves run over the same terminal."""
@@ -254,45 +249,20 @@ def _watch(output: Output, target: Target, follow: Follow) -> Iterator[OnPredict
         yield on_prediction
 
 
-@contextlib.contextmanager
-def _follow_files(output: Output) -> Iterator[OnPrediction]:
-    """Count files."""
-    with watch_images(output, "predicting") as report:
-        yield lambda _prediction, summary, total: report(summary.n_done, total)
-
-
-@contextlib.contextmanager
-def _follow_clip(output: Output) -> Iterator[OnPrediction]:
-    """Count the seconds of one video, which say more than that it is one file."""
-    with watch_seconds(output, "predicting") as report:
-
-        def on_prediction(prediction: FilePrediction, *_: object) -> None:
-            if (frame := prediction.frame) is not None:
-                report(int(frame.time_s), int(frame.duration_s) if frame.duration_s else None)
-
-        yield on_prediction
-
-
 def _conclude(
-    output: Output, result: PredictResult, layout: RowLayout, target: Target, sinks: list[Sink]
+    output: Output,
+    result: PredictResult,
+    layout: RowLayout,
+    target: Target,
+    sinks: list[Sink],
+    work: Work,
 ) -> Outcome:
-    passed = f"{result.n_resumed:,} had their rows, " if result.n_resumed else ""
-    frames = f" ({count(result.n_frames, 'frame')})" if result.n_frames else ""
-    output.note(
-        f"{count(result.n_inputs, 'file')}{frames}: {passed}{count(result.n_faces, 'face')}, "
-        f"{result.n_no_face:,} without a face, {result.n_skipped:,} skipped, "
-        f"{result.images_per_s:,.0f} {'images' if result.n_frames else 'files'}/s"
-    )
+    output.note(_count_result(result, work))
     for sink in sinks:
         output.note(sink.describe())
-    if result.n_no_face > result.n_faces:
+    if result.n_no_face > result.n_faces and not work.source:
         output.note("if these are pictures of one face each: --faces whole takes them as they are")
-    errors = []
-    if result.n_skipped:
-        message = f"{result.n_skipped} of {count(result.n_inputs, 'file')} could not be read"
-        hint = "each has its row with the reason"
-        output.warn(f"{message}; {hint}")
-        errors = [{"code": "skipped", "message": message, "hint": hint}]
+    errors = _list_troubles(output, result, work)
     data = to_json(result)
     if result.rows is None:
         del data["rows"]
@@ -306,7 +276,38 @@ def _conclude(
             print_summary(console, result.labels)
 
     status = ExitStatus.PARTIAL if result.n_skipped else ExitStatus.DONE
-    return Outcome(data, show, status, errors)
+    return Outcome(data, show, status, errors, signal_number=work.get_signal())
+
+
+def _list_troubles(output: Output, result: PredictResult, work: Work) -> list[dict[str, str]]:
+    """Say what kept a result from being all that was asked for, and return it for the envelope."""
+    errors = []
+    if result.n_skipped:
+        message = f"{result.n_skipped} of {count(result.n_inputs, 'file')} could not be read"
+        hint = "each has its row with the reason"
+        if work.source:
+            message = f"{work.source.noun} could not be read to its end"
+            hint = "the last row has the reason"
+        output.warn(f"{message}; {hint}")
+        errors.append({"code": "skipped", "message": message, "hint": hint})
+    if signal_number := work.get_signal():
+        message = f"stopped by {_SIGNALS[signal_number]}"
+        output.note(message)
+        errors.append({"code": "interrupted", "message": message, "hint": ""})
+    return errors
+
+
+def _count_result(result: PredictResult, work: Work) -> str:
+    faces = f"{count(result.n_faces, 'face')}, {result.n_no_face:,} without a face"
+    if work.source:
+        looked_at = f"{count(result.n_frames, 'frame')}, {result.n_dropped:,} dropped"
+        return f"{work.source.noun} ({looked_at}): {faces}, {result.images_per_s:,.1f} images/s"
+    passed = f"{result.n_resumed:,} had their rows, " if result.n_resumed else ""
+    frames = f" ({count(result.n_frames, 'frame')})" if result.n_frames else ""
+    return (
+        f"{count(result.n_inputs, 'file')}{frames}: {passed}{faces}, {result.n_skipped:,} skipped, "
+        f"{result.images_per_s:,.0f} {'images' if result.n_frames else 'files'}/s"
+    )
 
 
 def _read_stdin() -> Iterator[str]:

@@ -59,21 +59,26 @@ class PredictConfig:
         low=0,
         flag="--every",
         unit="s",
-        help="Videos: time between the frames that are looked at; 0 for every frame.",
+        help="Videos and live sources: time between the frames that are looked at; 0 for every "
+        "frame.",
     )
     start_s: float = option(
         0.0, low=0, flag="--start", unit="s", help="Videos: where to begin, as 83 or 1:23."
     )
     end_s: float | None = option(
-        None, above=0, flag="--end", unit="s", help="Videos: where to end. Default: their end."
+        None,
+        above=0,
+        flag="--end",
+        unit="s",
+        help="Videos: where to end. Live sources: when. Default: their end, and never.",
     )
     smooth_s: float = option(
         0.0,
         low=0,
         flag="--smooth",
         unit="s",
-        help="Videos: average each track's probabilities with this time constant, in columns of "
-        "their own. 0: none.",
+        help="Videos and live sources: average each track's probabilities with this time constant, "
+        "in columns of their own. 0: none.",
     )
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from fercli.images.detection import (
     cut_face,
     import_cv2,
 )
+from fercli.images.live import LiveFeed, LiveSource, find_live_source, parse_live_source
 from fercli.images.memory import MEMORY
 from fercli.images.video import VideoFrame, is_video, sample_frames
 
@@ -25,13 +26,17 @@ __all__ = [
     "DecodedImage",
     "Face",
     "FaceFinder",
+    "LiveFeed",
+    "LiveSource",
     "VideoFrame",
     "convert_image",
     "cut_face",
+    "find_live_source",
     "import_cv2",
     "is_video",
     "load_face_crop",
     "load_image",
+    "parse_live_source",
     "sample_frames",
     "to_face_crop",
 ]

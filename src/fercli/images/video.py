@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["VideoFrame", "is_video", "sample_frames"]
+__all__ = [
+    "VideoFrame",
+    "check_size",
+    "find_next_due",
+    "is_video",
+    "read_length",
+    "sample_capture",
+    "sample_frames",
+]
 
 _HEAD_BYTES: Final = 400
 _STILL_BRANDS: Final = frozenset(
@@ -58,15 +66,17 @@ class VideoFrame:
     """One frame, still as it was decoded."""
 
     index: int
-    """Its number in the file, from 0."""
+    """Its number in the file, or since a live source was opened, from 0."""
     time_s: float
-    """When it is shown, by the container."""
+    """When it is shown, by the container; of a live source, since its first frame."""
     duration_s: float | None
     """Of the whole video, as its container says."""
     rate: float | None
     """Frames a second on average, as its container says."""
     bgr: NDArray[np.uint8]
     """[H, W, 3], 0-255, upright, as OpenCV orders colors."""
+    is_live: bool = False
+    """Whether it came when it was filmed: then its time is the clock's, and others were missed."""
 
     @property
     def n_bytes(self) -> int:
@@ -128,7 +138,9 @@ def sample_frames(
         if not capture.isOpened():
             message = "it holds no video that OpenCV can decode"
             raise ImageDecodeError(message)
-        yield from _sample(cv2, capture, every_s, start_s, end_s, max_pixels)
+        yield from sample_capture(
+            capture, every_s=every_s, start_s=start_s, end_s=end_s, max_pixels=max_pixels
+        )
     except cv2.error as reason:
         message = f"OpenCV cannot decode it ({' '.join(str(reason).split())[:100]})"
         raise ImageDecodeError(message) from reason
@@ -136,17 +148,19 @@ def sample_frames(
         capture.release()
 
 
-def _sample(  # the capture, and what is wanted of it
-    cv2: Any,  # noqa: ANN401  # untyped library
-    capture: Any,  # noqa: ANN401  # as above
+def sample_capture(
+    capture: Any,  # noqa: ANN401  # untyped library
+    *,
     every_s: float,
     start_s: float,
     end_s: float | None,
     max_pixels: int,
 ) -> Generator[VideoFrame, None, None]:
-    n_announced, rate = _read_length(cv2, capture)
+    """Yield frames of an open capture of a recorded video; see `sample_frames`."""
+    cv2 = import_cv2()
+    n_announced, rate = read_length(capture)
     duration_s = n_announced / rate if rate else None
-    _check_size(capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT),
+    check_size(capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT),
                 max_pixels)  # fmt: skip
     index, time_s, due_s = -1, -math.inf, start_s
     while capture.grab():
@@ -157,11 +171,11 @@ def _sample(  # the capture, and what is wanted of it
             return
         if time_s < due_s - _SAME_TIME * every_s:
             continue
-        due_s = _find_next_due(time_s, every_s, start_s)
+        due_s = find_next_due(time_s, every_s, start_s)
         is_there, bgr = capture.retrieve()
         if not is_there:
             break
-        _check_size(bgr.shape[0] * bgr.shape[1], max_pixels)
+        check_size(bgr.shape[0] * bgr.shape[1], max_pixels)
         yield VideoFrame(index=index, time_s=time_s, duration_s=duration_s, rate=rate, bgr=bgr)
     n_read = index + 1
     whole = 1 - _MISSING
@@ -174,22 +188,28 @@ def _sample(  # the capture, and what is wanted of it
         raise ImageDecodeError(message)
 
 
-def _read_length(cv2: Any, capture: Any) -> tuple[int, float | None]:  # noqa: ANN401  # untyped library
+def read_length(capture: Any) -> tuple[int, float | None]:  # noqa: ANN401  # untyped library
     """Return how many frames the container announces, at which rate; 0 and None where not."""
+    cv2 = import_cv2()
     count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     if not (math.isfinite(count) and math.isfinite(rate) and count > 0 and rate > 0):
         return 0, None
     return round(count), rate
 
 
-def _find_next_due(time_s: float, every_s: float, start_s: float) -> float:
+def find_next_due(time_s: float, every_s: float, start_s: float) -> float:
     """Return the first multiple of the sampling period after a time."""
     if not every_s:
         return -math.inf
     return start_s + (math.floor((time_s - start_s) / every_s + _SAME_TIME) + 1) * every_s
 
 
-def _check_size(n_pixels: float, max_pixels: int) -> None:
+def check_size(n_pixels: float, max_pixels: int) -> None:
+    """Refuse frames of too many pixels.
+
+    Raises:
+        ImageRefusedError: They are more than `max_pixels`.
+    """
     if n_pixels > max_pixels:
         message = f"its frames have {n_pixels:.0f} pixels, more than {max_pixels}"
         raise ImageRefusedError(message)

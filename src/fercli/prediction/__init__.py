@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from fercli.prediction.inputs import find_images
-from fercli.prediction.predict import UNCERTAIN, FilePrediction, describe_faces, predict_files
+from fercli.prediction.predict import (
+    UNCERTAIN,
+    FilePrediction,
+    describe_faces,
+    predict_files,
+    predict_live,
+)
 from fercli.prediction.writers import open_writer
 
 __all__ = [
@@ -13,4 +19,5 @@ __all__ = [
     "find_images",
     "open_writer",
     "predict_files",
+    "predict_live",
 ]

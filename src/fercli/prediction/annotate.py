@@ -123,7 +123,8 @@ class Annotator:
             rate = 1 / self._every_s if self._every_s else frame.rate or _USUAL_RATE
             self._clip = _Clip(prediction.path, rate)
         shown = Image.fromarray(np.ascontiguousarray(frame.bgr[:, :, ::-1]))
-        self._clip.write(np.asarray(_draw_faces(shown, prediction.rows).convert("RGB")))
+        picture = np.asarray(_draw_faces(shown, prediction.rows).convert("RGB"))
+        self._clip.write(picture, frame.time_s if frame.is_live else None)
 
     def _end_clip(self) -> None:
         if self._clip is None:
@@ -162,9 +163,16 @@ class _Clip:
         self._cv2 = import_cv2()
         self._writer: Any = None
         self._size = (0, 0)
+        self._n_frames = 0
+        self._latest: NDArray[np.uint8] | None = None
 
-    def write(self, rgb: NDArray[np.uint8]) -> None:
+    def write(self, rgb: NDArray[np.uint8], time_s: float | None = None) -> None:
         """Add a frame `[H, W, 3]`; one of another size is brought to that of the first.
+
+        Args:
+            rgb: The frame.
+            time_s: When it was filmed, where frames are missing before it: the one before it is
+                shown until then, and none is where another has that moment already.
 
         Raises:
             RunFailedError: OpenCV cannot write such a video.
@@ -183,7 +191,13 @@ class _Clip:
                 raise RunFailedError(message, hint="pip install 'opencv-python-headless<5'")
         if (rgb.shape[1], rgb.shape[0]) != self._size:
             rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
-        self._writer.write(np.ascontiguousarray(rgb[:, :, ::-1]))
+        bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+        place = self._n_frames if time_s is None else round(time_s * self._rate)
+        for at in range(self._n_frames, place + 1):
+            is_missing = at < place and self._latest is not None
+            self._writer.write(self._latest if is_missing else bgr)
+            self._n_frames += 1
+        self._latest = bgr
 
     @contextlib.contextmanager
     def finish(self) -> Iterator[Any]:

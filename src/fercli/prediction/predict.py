@@ -8,7 +8,8 @@ model, are the same in every run. Only a few chunks are under way at a time: mem
 with the list.
 
 Of a video, frames are read in order by one thread and searched in the others; what depends on the
-frame before, the tracks, is worked out as rows are handed over.
+frame before, the tracks, is worked out as rows are handed over. Of a live source one frame is under
+way at a time, so that its rows are there as soon as they can be.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from fercli.images import (
     DecodedImage,
     Face,
     FaceFinder,
+    LiveFeed,
     VideoFrame,
     cut_face,
     is_video,
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
     from fercli.inference.runtime import Runtime
 
-__all__ = ["UNCERTAIN", "FilePrediction", "describe_faces", "predict_files"]
+__all__ = ["UNCERTAIN", "FilePrediction", "describe_faces", "predict_files", "predict_live"]
 
 UNCERTAIN: Final = "uncertain"
 """Label of a face whose best probability is below the threshold."""
@@ -65,7 +67,7 @@ class FilePrediction:
     """What was said of one image, or of one frame of a video."""
 
     path: Path
-    """The file."""
+    """The file; of a live source, a name for what is made of it."""
     rows: tuple[PredictionRow, ...]
     """One per face, largest first; one without a face where there is none."""
     crops: NDArray[np.uint8]
@@ -143,6 +145,45 @@ def predict_files(
             yield from _follow_video(path, config, finder, process)
 
 
+def predict_live(
+    runtime: Runtime,
+    feed: LiveFeed,
+    config: PredictConfig | None = None,
+    *,
+    on_note: Callable[[str], object] = str,
+) -> Generator[FilePrediction, None, None]:
+    """Yield what is said of each frame of a live source that is looked at.
+
+    A source that is lost for good ends with a prediction without a frame, whose row has the reason.
+
+    Args:
+        runtime: The model.
+        feed: The open source; closed at the end.
+        config: What to look for; the defaults where it is None. When to look is the feed's.
+        on_note: Told in a sentence when the source is lost and when it is back.
+
+    Raises:
+        InputNotFoundError: It gives no frame at all.
+        ModelFileError: The weights of the detector, or the model, are damaged.
+        DependencyMissingError: OpenCV is needed and cannot be imported.
+    """
+    config = config or PredictConfig()
+    finder = FaceFinder(config.faces, config.detector_weights)
+    tracker = Tracker(every_s=config.every_s, smooth_s=config.smooth_s)
+    title, path, is_first = feed.source.title, Path(feed.source.name), True
+    try:
+        with contextlib.closing(feed), contextlib.closing(feed.read(on_note)) as frames:
+            for frame in frames:
+                [prediction] = _predict_chunk(runtime, [_search(path, frame, finder)], config)
+                rows = _track_faces(prediction, tracker, config.min_confidence)
+                titled = tuple(replace(row, path=title) for row in rows)
+                yield replace(prediction, rows=titled, is_first=is_first)
+                is_first = False
+    except ImageDecodeError as reason:
+        last = _describe_failure(path, reason, is_first=is_first)
+        yield replace(last, rows=(replace(last.rows[0], path=title),))
+
+
 def _follow_video(
     path: Path,
     config: PredictConfig,
@@ -160,15 +201,15 @@ def _follow_video(
             is_first = False
     if failed or is_first:
         until = "" if config.end_s is None else f" to {config.end_s:g}"
-        loaded = _Loaded(
-            path,
-            reason=failed[0].message
-            if failed
-            else f"it has no frame from {config.start_s:g}{until} s",
-            refused=bool(failed) and isinstance(failed[0], ImageRefusedError),
-        )
-        crops = np.empty((0, SIDE_PX, SIDE_PX), dtype=np.uint8)
-        yield FilePrediction(path, _build_rows(loaded, []), crops, is_first=is_first)
+        nothing = ImageDecodeError(f"it has no frame from {config.start_s:g}{until} s")
+        yield _describe_failure(path, failed[0] if failed else nothing, is_first=is_first)
+
+
+def _describe_failure(path: Path, reason: ImageDecodeError, *, is_first: bool) -> FilePrediction:
+    """Return what is said of a video at its end that is none."""
+    loaded = _Loaded(path, reason=reason.message, refused=isinstance(reason, ImageRefusedError))
+    crops = np.empty((0, SIDE_PX, SIDE_PX), dtype=np.uint8)
+    return FilePrediction(path, _build_rows(loaded, []), crops, is_first=is_first)
 
 
 def _read_frames(

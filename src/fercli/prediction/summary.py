@@ -33,6 +33,7 @@ class PredictionSummary:
     """Takes the rows, if they go nowhere else."""
     n_inputs: int = 0
     n_frames: int = 0
+    n_dropped: int = 0
     n_images: int = 0
     n_resumed: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
@@ -95,6 +96,7 @@ class PredictionSummary:
         return PredictResult(
             n_inputs=self.n_inputs,
             n_frames=self.n_frames,
+            n_dropped=self.n_dropped,
             n_faces=statuses["ok"],
             n_no_face=statuses["no_face"],
             n_skipped=statuses["unreadable"] + statuses["refused"],

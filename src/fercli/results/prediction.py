@@ -12,7 +12,7 @@ class PredictionRow:
     """One face, or one file that gave none; the columns of the CSV and keys of the JSONL."""
 
     path: str
-    """As given or found."""
+    """As given or found; an address without its name and password."""
     status: str
     """`ok`, `no_face`, `unreadable` or `refused`."""
     reason: str | None = None
@@ -36,9 +36,9 @@ class PredictionRow:
     frames: int | None = None
     """Frames in an image file; the first is used."""
     frame: int | None = None
-    """Of a video: the number of the frame in the file, from 0."""
+    """Of a video: the number of the frame in the file, from 0; live, of those that were sent."""
     time_s: float | None = None
-    """Of a video: when the frame is shown, by the container."""
+    """Of a video: when the frame is shown, by the container; live, since the first frame."""
     track: int | None = None
     """Of a video: the same number while a face overlaps the one before; not who it is."""
     smooth_label: str | None = None
@@ -57,6 +57,8 @@ class PredictResult:
     """Files looked at."""
     n_frames: int = 0
     """Frames of videos among them that were looked at."""
+    n_dropped: int = 0
+    """Of a live source: frames that were due while the one before still took its time."""
     n_faces: int
     """Faces with probabilities, each frame's of its own."""
     n_no_face: int

@@ -1,0 +1,162 @@
+"""What `fer predict` looks at: files, or one live source; how its end and its progress are told."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from fercli.cli._display import watch_images, watch_seconds
+from fercli.errors import ConfigError
+from fercli.signals import catch_signals
+
+if TYPE_CHECKING:
+    from fercli.cli._output import Output
+    from fercli.config import PredictConfig
+    from fercli.images import LiveSource
+    from fercli.inference import Runtime
+    from fercli.prediction import FilePrediction
+    from fercli.prediction.summary import PredictionSummary
+
+    OnPrediction = Callable[[FilePrediction, PredictionSummary, int | None], None]
+    Follow = Callable[[Output], AbstractContextManager[OnPrediction]]
+
+__all__ = ["FileSource", "Work", "choose_live_source", "open_live", "open_work"]
+
+_COUNTED_AHEAD: Final = 20_000
+"""Files that are listed before the first is read, so that the time left can be told."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is looked at, and how to tell how far it is."""
+
+    start: Callable[[set[str]], Generator[FilePrediction, None, None]]
+    """Begins to predict; takes the inputs that have their rows already."""
+    follow: Follow
+    """Shows the progress."""
+    total: int | None = None
+    """Files in all, where they were counted."""
+    source: LiveSource | None = None
+    """What it is, where it is no files."""
+    get_signal: Callable[[], int] = int
+    """Returns the signal that asked for an end, or 0."""
+    count_dropped: Callable[[], int] = int
+    """Returns the frames that there was no time for."""
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Files that were asked for."""
+
+    files: Iterator[Path]
+    is_counted: bool
+    """Whether they may be listed ahead; those of stdin may come slowly."""
+    parallel: bool
+    """Whether threads may share the model."""
+
+
+def choose_live_source(paths: list[str], *, resume: bool, sorts: bool) -> LiveSource | None:
+    """Return the live source that was named, None where files were.
+
+    Args:
+        paths: What was typed.
+        resume: Whether rows are to be gone on with.
+        sorts: Whether files are to be sorted.
+
+    Raises:
+        ConfigError: It is named beside others, or with what there is for files alone.
+    """
+    from fercli.images import find_live_source
+
+    found = [source for path in paths if (source := find_live_source(path)) is not None]
+    if not found:
+        return None
+    problems = []
+    if len(paths) > 1:
+        problems.append(f"{found[0].noun} is live: give it alone, without other paths")
+    if resume:
+        problems.append("--resume goes on with files: what a live source showed is gone")
+    if sorts:
+        problems.append("--sort-into copies files: a live source has none")
+    if problems:
+        raise ConfigError(*problems)
+    return found[0]
+
+
+@contextlib.contextmanager
+def open_live(
+    source: LiveSource, runtime: Runtime, config: PredictConfig, output: Output
+) -> Iterator[Work]:
+    """Yield the work on a live source, signals caught: the first one ends it.
+
+    Raises:
+        FercliError: As `LiveFeed`.
+    """
+    from fercli.images import LiveFeed
+    from fercli.prediction import predict_live
+
+    with catch_signals() as get_signal:
+        feed = LiveFeed(
+            source,
+            every_s=config.every_s,
+            start_s=config.start_s,
+            end_s=config.end_s,
+            max_pixels=config.max_pixels,
+            should_stop=get_signal,
+        )
+        with contextlib.closing(feed):
+            yield Work(
+                lambda _done: predict_live(runtime, feed, config, on_note=output.note),
+                _follow_clip,
+                None,
+                source,
+                get_signal,
+                lambda: feed.n_dropped,
+            )
+
+
+@contextlib.contextmanager
+def open_work(
+    given: FileSource, runtime: Runtime, config: PredictConfig, summary: PredictionSummary
+) -> Iterator[Work]:
+    """Yield the work on files."""
+    from fercli.images import is_video
+    from fercli.prediction import predict_files
+
+    files: Iterable[Path] = given.files
+    total, is_clip = None, False
+    if given.is_counted:
+        first = list(itertools.islice(given.files, _COUNTED_AHEAD))
+        files = itertools.chain(first, given.files)
+        total = len(first) if len(first) < _COUNTED_AHEAD else None
+        is_clip = total == 1 and is_video(first[0])
+
+    def start(done: set[str]) -> Generator[FilePrediction, None, None]:
+        left = summary.pass_over(files, done)
+        return predict_files(runtime, left, config, parallel=given.parallel)
+
+    yield Work(start, _follow_clip if is_clip else _follow_files, total)
+
+
+@contextlib.contextmanager
+def _follow_files(output: Output) -> Iterator[OnPrediction]:
+    """Count files."""
+    with watch_images(output, "predicting") as report:
+        yield lambda _prediction, summary, total: report(summary.n_done, total)
+
+
+@contextlib.contextmanager
+def _follow_clip(output: Output) -> Iterator[OnPrediction]:
+    """Count the seconds of one video, which say more than that it is one file."""
+    with watch_seconds(output, "predicting") as report:
+
+        def on_prediction(prediction: FilePrediction, *_: object) -> None:
+            if (frame := prediction.frame) is not None:
+                report(int(frame.time_s), int(frame.duration_s) if frame.duration_s else None)
+
+        yield on_prediction
