@@ -396,7 +396,7 @@ class _Reader:
 
     def _put(self, index: int, time_s: float, bgr: Any) -> None:  # noqa: ANN401  # an array
         frame = VideoFrame(
-            index=index, time_s=time_s, duration_s=None, rate=None, bgr=bgr, is_live=True
+            index=index, time_s=time_s, duration_s=self._end_s, rate=None, bgr=bgr, is_live=True
         )
         with self._changed:
             # Before the first one is taken nobody is too slow.

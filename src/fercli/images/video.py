@@ -70,7 +70,7 @@ class VideoFrame:
     time_s: float
     """When it is shown, by the container; of a live source, since its first frame."""
     duration_s: float | None
-    """Of the whole video, as its container says."""
+    """Of the whole video, as its container says; of a live source, when it is to end."""
     rate: float | None
     """Frames a second on average, as its container says."""
     bgr: NDArray[np.uint8]
