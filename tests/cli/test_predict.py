@@ -188,7 +188,6 @@ def test_refusals(run: Run, trained: RunFolder, face_files: Path, tmp_path: Path
     assert run("predict", face_files, "--montage", "sheet.jpg").exit_code == 2
     assert run("predict", face_files, "--annotate", face_files / "face-0.png").exit_code == 2
     assert run("predict", face_files, "--detector-weights", "x.onnx").exit_code == 4
-    assert run("predict", face_files, "--faces", "yunet").exit_code == 4
     result = run("predict", face_files, "--model", trained.onnx, "--device", "cuda:99")
     assert result.exit_code == 5
 
