@@ -10,10 +10,12 @@ Shape legend: N images of H x W pixels, F faces, K labels.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import io
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -346,7 +348,9 @@ class Model:
         if self._opened is None or self._opened[0] != os.getpid():
             with _renewed_after_fork(self):
                 if self._opened is None or self._opened[0] != os.getpid():
-                    if self._opened is not None and not self.file.is_onnx:
+                    if self._opened is not None:
+                        _keep_for_ever(self._opened[1])
+                    if _FORK.has_torch and not self.file.is_onnx:
                         _calm_torch_after_fork()
                     runtime = self._open_file()
                     self._opened = (os.getpid(), runtime)
@@ -777,6 +781,27 @@ def _renewed_after_fork(model: Model) -> Iterator[None]:
         model._lock = threading.Lock()  # noqa: SLF001  # same module
     with model._lock:  # noqa: SLF001  # same module
         yield
+
+
+class _Fork:
+    """What a forked child has from its parent."""
+
+    has_torch = False
+    """Whether torch was imported before the fork, and may have threads that a child has not."""
+
+    def note(self) -> None:
+        """Look at the parent's imports; runs in the child."""
+        self.has_torch = "torch" in sys.modules
+
+
+_FORK: Final = _Fork()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_FORK.note)
+
+
+def _keep_for_ever(runtime: Runtime) -> None:
+    """Never let what a parent opened go: it would wait for threads that a child does not have."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))
 
 
 def _calm_torch_after_fork() -> None:
