@@ -15,10 +15,12 @@ from fercli.images.detection import (
     import_cv2,
 )
 from fercli.images.live import LiveFeed, LiveSource, find_live_source, parse_live_source
+from fercli.images.kinds import HEAD_BYTES, find_kind, may_hold_pictures
 from fercli.images.memory import MEMORY
 from fercli.images.video import VideoFrame, is_video, sample_frames
 
 __all__ = [
+    "HEAD_BYTES",
     "MEMORY",
     "SIDE_PX",
     "SUFFIXES",
@@ -32,11 +34,13 @@ __all__ = [
     "convert_image",
     "cut_face",
     "find_live_source",
+    "find_kind",
     "import_cv2",
     "is_video",
     "load_face_crop",
     "load_image",
     "parse_live_source",
+    "may_hold_pictures",
     "sample_frames",
     "to_face_crop",
 ]

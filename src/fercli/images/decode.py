@@ -1,7 +1,8 @@
 """Decode an image file into pixels, grey first of all.
 
-The format is decided by content, the name means nothing. Only six formats are offered to Pillow,
-so its rarer (and more often exploited) codecs never run. Every way of storing the same picture
+The format is decided by content, the name means nothing. Only seven formats are offered to Pillow,
+so its rarer (and more often exploited) codecs never run; an eighth, HEIC, is read where the extra
+`heic` is installed. Every way of storing the same picture
 gives the same grey values: orientation is applied, 16 bits are scaled rather than clipped (which
 is what `convert("L")` does), transparency is laid on white as a page shows it, and only the first
 frame of an animation counts.
@@ -27,6 +28,7 @@ import numpy as np
 
 from fercli.config import MAX_PIXELS
 from fercli.errors import FercliError, ImageDecodeError, ImageRefusedError
+from fercli.images.limits import refuse_pixels
 from fercli.images.memory import MEMORY, Share
 from fercli.images.structure import check_frames, check_scans, check_structure
 
@@ -40,8 +42,11 @@ __all__ = ["MAX_FILE_BYTES", "SUFFIXES", "DecodedImage", "convert_image", "load_
 
 FORMATS: Final = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 SUFFIXES: Final = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".jpe", ".jfif", ".dib"}
-)
+    {
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".dib", ".gif", ".webp", ".tif",
+        ".tiff", ".avif", ".avifs", ".heic", ".heif", ".hif",
+    }
+)  # fmt: skip
 """Names by which folders are searched; whether a file is an image its content decides."""
 MAX_FILE_BYTES: Final = 1 << 30
 """Largest file that is read; the pixels of 100 megapixels in 16-bit colour fit."""
@@ -53,7 +58,7 @@ _STRIP_PIXELS: Final = 1 << 20
 """Pixels that are converted at once."""
 _STORED_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 """Of a pixel in Pillow's memory; four in other modes."""
-_COPIES: Final = {"TIFF": 2, "WEBP": 4}
+_COPIES: Final = {"TIFF": 2, "WEBP": 4, "AVIF": 5, "HEIF": 5}
 """Images of its size that a codec has at once, the result among them; others have one."""
 _COPIES_WITH_COEFFICIENTS: Final = 3
 """The same of a JPEG with several scans, whose coefficients have two bytes."""
@@ -108,7 +113,7 @@ def load_image(
             counted until it is decoded.
 
     Raises:
-        ImageDecodeError: Not a regular file, not one of the six formats, truncated, too large,
+        ImageDecodeError: Not a regular file, not one of the eight formats, truncated, too large,
             holding pixels without a defined brightness, or refused by its codec for any reason.
         ImageRefusedError: Of these: not a regular file, or too large, or of too many parts.
     """
@@ -193,8 +198,8 @@ def convert_image(
 def _check_size(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
-        message = f"{width}x{height} is more than {max_pixels} pixels"
-        raise ImageRefusedError(message)
+        what = f"{width}x{height}"
+        raise refuse_pixels(what, width * height, max_pixels)
     if max(width, height) > _MAX_SIDE_PX:
         message = f"{width}x{height} has a side of more than {_MAX_SIDE_PX} pixels"
         raise ImageRefusedError(message)
@@ -236,11 +241,9 @@ class _Stream(io.BytesIO):
 
 
 def _decode(content: bytes, max_pixels: int, *, color: bool, share: Share) -> DecodedImage:
-    from PIL import Image
-
     _silence_pillow()
     structure = check_structure(content, max_pixels)
-    with Image.open(_Stream(content), formats=FORMATS) as image:
+    with _open(content, structure.kind) as image:
         _check_size(image, max_pixels)
         check_scans(structure.scans, image.width * image.height)
         n_bytes = _estimate_bytes(image, has_coefficients=structure.scans > 1, color=color)
@@ -248,9 +251,31 @@ def _decode(content: bytes, max_pixels: int, *, color: bool, share: Share) -> De
         # Pillow's own count of a TIFF's frames takes quadratic time.
         frames = structure.frames or int(getattr(image, "n_frames", 1))
         check_frames(frames)
-        image.seek(0)
+        if image.format != "HEIF":
+            # There it is opened at its main picture, which need not be the first.
+            image.seek(0)
         image.load()
+        # Some sizes change with decoding.
+        _check_size(image, max_pixels)
         return _convert(image, frames=frames, color=color)
+
+
+def _open(content: bytes, kind: str | None) -> Image.Image:
+    """Open an image whose structure was looked at, by the codecs that are to see such a one."""
+    from PIL import Image, features
+
+    if kind == "HEIC":
+        try:
+            from pillow_heif import HeifImageFile
+        except ImportError as reason:
+            message = "HEIC needs pip install 'fercli[heic]'"
+            raise ImageDecodeError(message) from reason
+        heic: Image.Image = HeifImageFile(_Stream(content))
+        return heic
+    if kind == "AVIF" and not features.check("avif"):
+        message = "this build of Pillow cannot decode AVIF"
+        raise ImageDecodeError(message)
+    return Image.open(_Stream(content), formats=FORMATS if kind is None else (kind,))
 
 
 def _convert(image: Image.Image, *, frames: int, color: bool) -> DecodedImage:
@@ -291,7 +316,25 @@ def _choose_turn(image: Image.Image) -> Callable[[NDArray[np.uint8]], NDArray[np
     """Return what puts pixels upright, as the image's orientation says."""
     # A JPEG says by these whether it is turned; looking further takes as long as decoding it.
     is_plain = image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}
+    if image.format == "HEIF":
+        # The codec has turned it.
+        return _TURNS[1]
+    if image.format == "AVIF":
+        return _TURNS.get(_read_box_orientation(image), _TURNS[1])
     return _TURNS.get(1 if is_plain else image.getexif().get(_ORIENTATION, 1), _TURNS[1])
+
+
+def _read_box_orientation(image: Image.Image) -> int:
+    """Return the orientation of an AVIF, which its boxes alone say.
+
+    Pillow puts it into the EXIF data in place of theirs; what XMP says stays, and does not count.
+    """
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif.load(image.info.get("exif", b""))
+    orientation: int = exif.get(_ORIENTATION, 1)
+    return orientation
 
 
 @functools.cache
@@ -383,6 +426,6 @@ def _describe(reason: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(reason, UnidentifiedImageError):
-        return "not a JPEG, PNG, BMP, GIF, WEBP or TIFF image"
+        return "not a JPEG, PNG, BMP, GIF, WEBP, TIFF, AVIF or HEIC image"
     text = " ".join(str(reason).split()) or "no reason given"
     return f"{text} ({type(reason).__name__})"

@@ -18,7 +18,9 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from fercli.errors import ImageRefusedError
+from fercli.errors import ImageDecodeError, ImageRefusedError
+from fercli.images.boxes import read_container
+from fercli.images.limits import refuse_pixels
 
 __all__ = ["MAX_FRAMES", "Structure", "check_frames", "check_scans", "check_structure"]
 
@@ -40,6 +42,17 @@ _BYTE_STRINGS: Final = frozenset({1, 2, 7})
 """Types of a TIFF's values that stay bytes; others become a number each."""
 _SHORT: Final = 3
 _TILE_SIDES: Final = frozenset({322, 323})
+_PHOTOMETRIC: Final = 262
+_SENSOR: Final = frozenset({32803, 34892})
+"""Values of a sensor, before they are colors (TIFF/EP, 2001; "DNG Specification", 1.7)."""
+_SUBFILE: Final = 254
+_SUBIFDS: Final = 330
+_DNG_VERSION: Final = 50706
+_RAW: Final = (
+    b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\0MRM",
+    b"II\x1a\0\0\0HEAPCCDR",
+)  # fmt: skip
+"""How files of cameras begin that are not built as a TIFF is."""
 _MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
 _MARKER_IN_SCAN: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _BARE_MARKERS: Final = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -54,6 +67,8 @@ class Structure:
     """Frames of a TIFF; None for others, whose codecs count."""
     scans: int = 1
     """Scans of a JPEG; with more than one the codec keeps all coefficients."""
+    kind: str | None = None
+    """`AVIF` or `HEIC` for these two; None for others, which Pillow tells apart."""
     tile_pixels: int = 0
     """Pixels of a TIFF's tile, all of which are decoded, whatever the image's size is."""
 
@@ -62,12 +77,21 @@ def check_structure(content: bytes, max_pixels: int) -> Structure:
     """Return what a file is made of.
 
     Args:
-        content: The file; of other formats than JPEG and TIFF nothing is looked at.
-        max_pixels: Largest tile that is decoded.
+        content: The file; of other formats than JPEG, TIFF, AVIF and HEIC nothing is looked at.
+        max_pixels: Largest image or tile that is decoded.
 
     Raises:
+        ImageDecodeError: It is a camera's raw file, or an AVIF or HEIC that is damaged.
         ImageRefusedError: There is too much of something.
     """
+    if content[4:8] == b"ftyp":
+        if content[8:12] == b"crx ":
+            raise _refuse_raw()
+        found = read_container(content, max_pixels)
+        check_frames(found.frames)
+        return Structure(kind=found.kind)
+    if content.startswith(_RAW):
+        raise _refuse_raw()
     if content.startswith(b"\xff\xd8\xff"):
         return Structure(scans=_count_scans(content))
     if content[:2] in _ORDERS and content[2:4] in _TIFF_VERSIONS:
@@ -122,6 +146,8 @@ def _count_scans(content: bytes) -> int:
 
 def _read_tiff(content: bytes, max_pixels: int) -> Structure:
     """Follow a TIFF's chain of frames, and look at what the first one lists."""
+    if content[8:10] == b"CR" and content[:2] == b"II":
+        raise _refuse_raw()
     order = _ORDERS[content[:2]]
     # As Pillow tells them apart.
     is_big = content[2] == 43
@@ -146,8 +172,8 @@ def _read_tiff(content: bytes, max_pixels: int) -> Structure:
         # Cut short; the codec says so, where it concerns the first frame.
         pass
     if tile_pixels > max_pixels:
-        message = f"a tile of {tile_pixels} pixels is more than {max_pixels} pixels"
-        raise ImageRefusedError(message)
+        what = f"a tile of {tile_pixels} pixels"
+        raise refuse_pixels(what, tile_pixels, max_pixels)
     return Structure(frames=max(1, len(seen)), tile_pixels=tile_pixels)
 
 
@@ -157,6 +183,7 @@ def _check_entries(content: bytes, entry: struct.Struct, first: int, n_entries: 
         message = f"a TIFF of more than {_MAX_ENTRIES:,} entries"
         raise ImageRefusedError(message)
     sides = dict.fromkeys(_TILE_SIDES, 0)
+    told: dict[int, int] = {}
     for index in range(n_entries):
         tag, kind, count, value = entry.unpack_from(content, first + index * entry.size)
         if kind not in _BYTE_STRINGS and count > _MAX_NUMBERS:
@@ -164,7 +191,17 @@ def _check_entries(content: bytes, entry: struct.Struct, first: int, n_entries: 
             raise ImageRefusedError(message)
         if tag in sides:
             sides[tag] = max(sides[tag], _read_side(entry, kind, value))
+        told[tag] = _read_side(entry, kind, value)
+    # Its first frame is a preview of what lies beside, or the sensor's own values.
+    is_preview = told.get(_SUBFILE, 0) & 1 and _SUBIFDS in told
+    if is_preview or _DNG_VERSION in told or told.get(_PHOTOMETRIC) in _SENSOR:
+        raise _refuse_raw()
     return math.prod(sides.values())
+
+
+def _refuse_raw() -> ImageDecodeError:
+    message = "a camera's raw file: develop it to JPEG or PNG first"
+    return ImageDecodeError(message)
 
 
 def _read_side(entry: struct.Struct, kind: int, value: int) -> int:

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fercli.errors import ImageDecodeError, ImageRefusedError
+from fercli.errors import ImageDecodeError
 from fercli.images.decode import SUFFIXES, DecodedImage, convert_image
 from fercli.images.detection import import_cv2
+from fercli.images.limits import refuse_pixels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VideoFrame",
+    "begins_as_video",
     "check_size",
     "find_next_due",
     "is_video",
@@ -42,6 +44,8 @@ _STILL_BRANDS: Final = frozenset(
     {b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 )
 """Of files that are built as an MP4 and hold a picture (ISO/IEC 23008-12, 2022, annex B)."""
+_RAW_BRAND: Final = b"crx "
+"""Of a camera's raw picture."""
 _TIMED_ATOMS: Final = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip"})
 """With which old QuickTime files begin."""
 _SIGNATURES: Final = (
@@ -107,7 +111,7 @@ def is_video(path: Path) -> bool:
         if not path.is_file():
             return False
         with path.open("rb") as stream:
-            return _begins_as_video(stream.read(_HEAD_BYTES))
+            return begins_as_video(stream.read(_HEAD_BYTES))
     except (OSError, ValueError):
         return False
 
@@ -211,14 +215,19 @@ def check_size(n_pixels: float, max_pixels: int) -> None:
         ImageRefusedError: They are more than `max_pixels`.
     """
     if n_pixels > max_pixels:
-        message = f"its frames have {n_pixels:.0f} pixels, more than {max_pixels}"
-        raise ImageRefusedError(message)
+        what = f"a frame of {n_pixels:.0f} pixels"
+        raise refuse_pixels(what, round(n_pixels), max_pixels)
 
 
-def _begins_as_video(head: bytes) -> bool:
+def begins_as_video(head: bytes) -> bool:
+    """Return whether a file that begins so is a video.
+
+    Args:
+        head: Its first 400 bytes.
+    """
     kind, brand = head[4:8], head[8:12]
     if kind == b"ftyp":
-        return brand not in _STILL_BRANDS
+        return brand not in _STILL_BRANDS and brand != _RAW_BRAND
     if head[:1] == b"\0" and kind in _TIMED_ATOMS:
         return True
     if head.startswith(b"RIFF"):
