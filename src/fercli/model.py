@@ -53,6 +53,7 @@ from fercli.model_files import (
     open_runtime,
 )
 from fercli.prediction import find_images, predict_files, predict_live
+from fercli.prediction.members import open_archives
 from fercli.prediction.predict import describe_faces
 from fercli.prediction.row_files import RowFile
 from fercli.prediction.weights import provide_weights
@@ -469,6 +470,7 @@ class Model:
         detector_weights: str | PathLike[str] | None = None,
         batch_size: int = 64,
         max_pixels: int | None = None,
+        min_face_px: int = 0,
         every_s: float = 0.2,
         start_s: float = 0.0,
         end_s: float | None = None,
@@ -485,12 +487,14 @@ class Model:
         ok whole
 
         Args:
-            paths: Files, folders (searched through and sorted) or patterns.
+            paths: Files, folders (searched through for images and videos, and sorted), archives
+                of images (zip, tar) or patterns.
             faces: As `predict`.
             min_confidence: As `predict`.
             detector_weights: As `predict`.
             batch_size: Faces per call of the model.
             max_pixels: Largest image that is decoded, width times height; None for the default.
+            min_face_px: Faces whose box has a shorter side below it are left out.
             every_s: Seconds between the frames of a video that are looked at; 0 for all of them.
             start_s: Where to begin in a video, in seconds.
             end_s: Where to end; None for its end.
@@ -509,15 +513,18 @@ class Model:
             faces=faces, detector_weights=provide_weights(faces, weights, note=_LOG.info),
             batch_size=batch_size,
             min_confidence=min_confidence, every_s=every_s, start_s=start_s, end_s=end_s,
-            smooth_s=smooth_s, **limit,
+            smooth_s=smooth_s, min_face_px=min_face_px, **limit,
         )  # fmt: skip
         files = find_images([os.fspath(path) for path in given])
         on_cpu = self.file.is_onnx and self._wanted_device in {"auto", "cpu"}
         # Called in the threads that read, each call on one core.
         runtime = self._open_file(n_threads=1) if on_cpu else self.open()
-        predictions = predict_files(runtime, files, config, parallel=on_cpu)
+        title = self.file.title
+        predictions = predict_files(
+            runtime, open_archives(files), config, parallel=on_cpu, title=title
+        )
         rows = (row for prediction in predictions for row in prediction.rows)
-        return RowStream(rows, RowLayout(runtime.labels, smooth=bool(config.smooth_s)))
+        return RowStream(rows, RowLayout(runtime.labels, smooth=bool(config.smooth_s), model=title))
 
     def watch(  # noqa: PLR0913  # the options of the command
         self,
@@ -564,7 +571,10 @@ class Model:
         feed = LiveFeed(
             parse_live_source(source), every_s=every_s, end_s=end_s, max_pixels=config.max_pixels
         )
-        return LiveStream(predict_live(runtime, feed, config, on_note=_LOG.warning), feed)
+        predictions = predict_live(
+            runtime, feed, config, on_note=_LOG.warning, model=self.file.title
+        )
+        return LiveStream(predictions, feed)
 
     def predict_crops(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[F, K]` of face crops as the network sees them.

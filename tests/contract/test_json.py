@@ -70,11 +70,12 @@ def test_predict(run_json: RunJson, trained: RunFolder, face_files: Path) -> Non
 
     data = envelope["data"]
     assert {
-        "n_inputs", "n_faces", "n_no_face", "n_skipped", "images_per_s", "output", "rows",
+        "n_inputs", "n_faces", "n_no_face", "n_skipped", "n_other", "images_per_s", "output",
+        "rows",
     } <= set(data)  # fmt: skip
     assert set(data["rows"][0]) == {
         "path", "status", "reason", "face", "box", "confidence", "label", "probabilities",
-        "image_width", "image_height", "detector", "frames", "frame", "time_s", "track",
+        "image_width", "image_height", "detector", "frames", "frame", "time_s", "track", "model",
     }  # fmt: skip
 
 

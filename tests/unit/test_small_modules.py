@@ -36,7 +36,7 @@ def test_folders_are_searched_sorted_without_hidden_files(tmp_path: Path) -> Non
 
     found = [str(path.relative_to(tmp_path)) for path in find_images([str(tmp_path)])]
 
-    assert found == ["a.jpg", "b.PNG", "notes.txt", "sub/c.webp"]
+    assert found == ["a.jpg", "b.PNG", "sub/c.webp"]
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

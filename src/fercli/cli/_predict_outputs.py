@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from fercli.prediction.writers import RowLayout, Write
     from fercli.results import PredictionRow
 
-__all__ = ["FORMATS", "Target", "WantedPictures", "choose_target", "open_rows", "print_summary"]
+__all__ = [
+    "FORMATS",
+    "Target",
+    "WantedPictures",
+    "choose_target",
+    "open_rows",
+    "print_summary",
+    "split_endings",
+]
 
 FORMATS: Final = ("table", *ROW_FILE_FORMATS)
 _BAR: Final = 20
@@ -41,7 +49,13 @@ class Target:
 
 
 def choose_target(
-    row_format: str | None, path: Path | None, *, json: bool, resume: bool, force: bool
+    row_format: str | None,
+    path: Path | None,
+    *,
+    json: bool,
+    resume: bool,
+    force: bool,
+    for_excel: bool = False,
 ) -> Target:
     """Return where rows go: the format is the one asked for, or what the file's name says.
 
@@ -56,6 +70,8 @@ def choose_target(
         if path is None
         else _find_file_problems(path, kind, row_format, resume=resume)
     )
+    if for_excel and kind != "csv":
+        problems.append("--excel is a form of CSV: give --output FILE.csv or --format csv with it")
     if problems:
         raise ConfigError(*problems)
     if path is None:
@@ -65,6 +81,19 @@ def choose_target(
     file = RowFile(path=path, kind=kind, resume=resume, overwrite=force)
     file.check()
     return Target(kind, file)
+
+
+def split_endings(words: list[str]) -> frozenset[str]:
+    """Return the endings that were typed, `jpg,.PNG` or one at a time, without their dots.
+
+    Raises:
+        ConfigError: One is none.
+    """
+    parts = [part.strip().lower().removeprefix(".") for word in words for part in word.split(",")]
+    if words and not all(parts):
+        message = f"--ext takes endings of files, such as jpg,png, not {','.join(words)!r}"
+        raise ConfigError(message)
+    return frozenset(parts)
 
 
 def _find_stdout_problems(kind: str, *, json: bool, resume: bool) -> list[str]:
@@ -155,7 +184,8 @@ class WantedPictures:
         """Return what takes the predictions; `open_timeline` is for when the model is known.
 
         Args:
-            roots: The inputs as they were named; folders below them are made again.
+            roots: The inputs as they were named; folders below them are made again, those within
+                archives, too.
 
         Raises:
             ConfigError: Options contradict each other, or an output is there already.
@@ -165,6 +195,8 @@ class WantedPictures:
             return []
         from fercli.prediction.annotate import Annotator, Montage
         from fercli.prediction.outputs import OutputFolder, Sorter
+
+        roots = [*roots, *(PurePath(f"{root}!") for root in roots)]
 
         def open_folder(path: Path) -> OutputFolder:
             return OutputFolder(path, roots, force=self.force, keep=self.resume)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,10 @@ class FileSource:
     """Whether they may be listed ahead; those of stdin may come slowly."""
     parallel: bool
     """Whether threads may share the model."""
+    title: str
+    """What rows call the model."""
+    endings: Collection[str] = ()
+    """Of the files that are taken from archives; all images where there are none."""
 
 
 def choose_live_source(paths: list[str], *, resume: bool, sorts: bool) -> LiveSource | None:
@@ -90,7 +94,7 @@ def choose_live_source(paths: list[str], *, resume: bool, sorts: bool) -> LiveSo
 
 @contextlib.contextmanager
 def open_live(
-    source: LiveSource, runtime: Runtime, config: PredictConfig, output: Output
+    source: LiveSource, runtime: Runtime, config: PredictConfig, output: Output, title: str
 ) -> Iterator[Work]:
     """Yield the work on a live source, signals caught: the first one ends it.
 
@@ -111,7 +115,7 @@ def open_live(
         )
         with contextlib.closing(feed):
             yield Work(
-                lambda _done: predict_live(runtime, feed, config, on_note=output.note),
+                lambda _done: predict_live(runtime, feed, config, on_note=output.note, model=title),
                 _follow_clip,
                 None,
                 source,
@@ -127,18 +131,21 @@ def open_work(
     """Yield the work on files."""
     from fercli.images import is_video
     from fercli.prediction import predict_files
+    from fercli.prediction.members import is_archive
 
     files: Iterable[Path] = given.files
     total, is_clip = None, False
     if given.is_counted:
         first = list(itertools.islice(given.files, _COUNTED_AHEAD))
         files = itertools.chain(first, given.files)
-        total = len(first) if len(first) < _COUNTED_AHEAD else None
+        # An archive holds nobody knows how many.
+        is_short = len(first) < _COUNTED_AHEAD and not any(map(is_archive, first))
+        total = len(first) if is_short else None
         is_clip = total == 1 and is_video(first[0])
 
     def start(done: set[str]) -> Generator[FilePrediction, None, None]:
-        left = summary.pass_over(files, done)
-        return predict_files(runtime, left, config, parallel=given.parallel)
+        left = summary.pass_over(files, done, given.endings)
+        return predict_files(runtime, left, config, parallel=given.parallel, title=given.title)
 
     yield Work(start, _follow_clip if is_clip else _follow_files, total)
 

@@ -31,6 +31,7 @@ from fercli.cli._predict_outputs import (
     choose_target,
     open_rows,
     print_summary,
+    split_endings,
 )
 from fercli.cli._predict_sources import (
     FileSource,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from fercli.cli._predict_sources import Follow, OnPrediction, Work
     from fercli.inference import Runtime
     from fercli.prediction.sinks import Sink
+    from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
 __all__ = ["add_to"]
@@ -70,8 +72,8 @@ def predict_command(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Photos, videos, folders (searched), patterns, or - for paths on stdin; or a "
-            "camera's number, or an rtsp:// or http:// address.",
+            help="Photos, videos, folders (searched), archives (zip, tar), patterns, or - for paths "
+            "on stdin; or a camera's number, or an rtsp:// or http:// address.",
         ),
     ],
     model: PhotoModelOption = None,
@@ -99,6 +101,17 @@ def predict_command(
         bool,
         typer.Option("--resume", help="Go on with --output: files that have rows are passed over."),
     ] = False,
+    excel: Annotated[
+        bool,
+        typer.Option("--excel", help="CSV as spreadsheets take it: 4 digits, no cell a formula."),
+    ] = False,
+    ext: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="jpg,png",
+            help="Take only files with these endings from folders and archives.",
+        ),
+    ] = None,
     annotate: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write images and videos with faces framed and named."),
@@ -128,9 +141,10 @@ def predict_command(
 
     Images of up to 96 pixels are taken as one face; in others faces are looked for. Each face is a
     row: file, label, confidence, probabilities, box. A photo without a face is a row, and a file
-    that cannot be read is a row with its reason. Of a video, each sampled frame gives rows with its
-    time, and each face the number of its track; a camera goes on until --end or Ctrl-C. An ONNX
-    model runs without torch.
+    that cannot be read is a row with its reason; what lies in a folder and is neither image nor
+    video is counted and passed over. Of a video, each sampled frame gives rows with its time, and
+    each face the number of its track; a camera goes on until --end or Ctrl-C. An ONNX model runs
+    without torch.
 
     Exit status: 0 done, 2 bad options, 3 a path or camera is missing or nothing was found, 4 model
     missing or refused, 5 no such device, 7 some files could not be read or a live source was lost,
@@ -139,6 +153,7 @@ def predict_command(
     Examples:
       fer predict faces/
       fer predict faces/ photo.jpg --model runs/fast --format csv > rows.csv
+      fer predict faces/ --ext jpg,png --min-face 40 --excel --output faces.csv --force
       fer predict faces/ --annotate framed/ --montage sheet.png --force
       fer predict faces/ --sort-into sorted/ --link --force
       fer predict clip.mp4 --every 0.5s --smooth 1s --output clip.csv
@@ -147,8 +162,8 @@ def predict_command(
       ls *.png | fer predict - --model model.onnx --output rows.jsonl
     """
     from fercli.prediction import find_images
+    from fercli.prediction.members import Others
     from fercli.prediction.summary import PredictionSummary
-    from fercli.prediction.weights import provide_weights
     from fercli.prediction.writers import RowLayout
 
     chosen = drop_untyped(typed)
@@ -163,11 +178,13 @@ def predict_command(
         problems := find_unknown_choice("--labels-of", labels_of, ("fer2013",))
     ):
         raise ConfigError(*problems)
-    rows_go = choose_target(row_format, target, json=output.json, resume=resume, force=force)
+    rows_go = choose_target(
+        row_format, target, json=output.json, resume=resume, force=force, for_excel=excel
+    )
+    endings = split_endings(ext or [])
+    others = Others()
     # A file that is missing is said before whether it would be used.
-    config = PredictConfig(**chosen)
-    weights = provide_weights(config.faces, config.detector_weights, note=output.note)
-    config = replace(config, detector_weights=weights)
+    config = _build_config(output, chosen)
     pictures = WantedPictures(
         annotate,
         sort_into,
@@ -184,19 +201,28 @@ def predict_command(
     files = (
         iter(())
         if source
-        else find_images(paths, _read_stdin() if "-" in paths else (), outputs, keep=resume)
+        else find_images(
+            paths,
+            _read_stdin() if "-" in paths else (),
+            outputs,
+            keep=resume,
+            endings=endings,
+            others=others,
+        )
     )
     name = choose_device_name(device)
     runtime, title, parallel = _open_model(output, model, labels_of, name, written)
     sinks += pictures.open_timeline(runtime.labels)
     summary = PredictionSummary(
-        runtime.labels, rows=[] if output.json and rows_go.kind == "table" else None
+        runtime.labels,
+        rows=[] if output.json and rows_go.kind == "table" else None,
+        others=others,
     )
-    layout = RowLayout(runtime.labels, smooth=bool(config.smooth_s))
-    given = FileSource(files, "-" not in paths, parallel)
+    layout = RowLayout(runtime.labels, smooth=bool(config.smooth_s), model=title, for_excel=excel)
+    given = FileSource(files, "-" not in paths, parallel, title, endings)
     started = perf_counter()
     with (
-        open_live(source, runtime, config, output)
+        open_live(source, runtime, config, output, title)
         if source
         else open_work(given, runtime, config, summary) as work,
         open_rows(rows_go, layout, shown=not output.json) as rows,
@@ -215,11 +241,31 @@ def predict_command(
         summary.n_dropped = work.count_dropped()
     for sink in sinks:
         sink.close()
+    _note_passed_over(output, summary)
+    result = summary.conclude(perf_counter() - started, output=target, model=title)
+    return _conclude(output, result, layout, rows_go, sinks, work)
+
+
+def _build_config(output: Output, chosen: dict[str, Any]) -> PredictConfig:
+    """Return what was asked for, with the detector's weights."""
+    from fercli.prediction.weights import provide_weights
+
+    config = PredictConfig(**chosen)
+    weights = provide_weights(config.faces, config.detector_weights, note=output.note)
+    return replace(config, detector_weights=weights)
+
+
+def _note_passed_over(output: Output, summary: PredictionSummary) -> None:
+    """Say what was not looked at, and what could not be written."""
+    others = summary.others
+    if others.n_files:
+        output.note(f"{count(others.n_files, 'other file')} passed over")
+    if others.n_packed_videos:
+        videos = count(others.n_packed_videos, "video")
+        output.note(f"{videos} of them in archives: videos are read from files of their own")
     if summary.n_unwritten:
         more = f", nor of {summary.n_unwritten - 1:,} others" if summary.n_unwritten > 1 else ""
         output.warn(f"no picture or copy of {summary.unwritten}{more}")
-    result = summary.conclude(perf_counter() - started, output=target, model=title)
-    return _conclude(output, result, layout, rows_go, sinks, work)
 
 
 def _open_model(

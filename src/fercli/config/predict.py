@@ -38,6 +38,13 @@ class PredictConfig:
         help="Weights of yunet. Default: the known ones, fetched once.",
         details="See `fercli.prediction.weights.provide_weights`.",
     )
+    min_face_px: int = option(
+        0,
+        low=0,
+        flag="--min-face",
+        metavar="PX",
+        help="Faces whose box has a shorter side below it are left out.",
+    )
     batch_size: int = option(64, low=1, flag="--batch-size", help="Faces per call of the model.")
     min_confidence: float = option(
         0.0,

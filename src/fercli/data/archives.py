@@ -1,8 +1,8 @@
 """Archives from strangers: every name, kind and byte of theirs is looked at.
 
-Zip members are read in place, never unpacked. A tar has no index, so its regular files are copied
-into a folder of ours; nothing is left to `extractall`. Sizes in an archive are claims, so the
-budget counts what really comes out.
+Zip members are read in place, never unpacked. A tar has no index, so its regular files are read as
+they come, or copied into a folder of ours; nothing is left to `extractall`. Sizes in an archive are
+claims, so the budget counts what really comes out.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
     "check_length",
     "is_tar",
     "is_wanted",
+    "read_tar",
     "unpack_tar",
 ]
 
@@ -53,6 +54,8 @@ _FREE_BYTES: Final = 64 << 20
 MAX_FILE_BYTES: Final = 64 << 20
 """Of one image in a dataset."""
 _CHUNK: Final = 1 << 20
+_TAIL_BYTES: Final = 2 * tarfile.BLOCKSIZE
+"""Of zeros at the end of a tar; one that was cut between two members has none."""
 _SHOWN: Final = 200
 
 
@@ -71,12 +74,15 @@ class Budget:
     Args:
         name: The archive's, for messages.
         n_bytes: Its size.
+        is_kept: Whether what comes out is kept; then all of it together has a bound, too.
     """
 
-    def __init__(self, name: str, n_bytes: int) -> None:
+    def __init__(self, name: str, n_bytes: int, *, is_kept: bool = True) -> None:
         self._name = name
         self._n_members = 0
-        self._left = min(MAX_TOTAL_BYTES, max(_FREE_BYTES, _MOST_EXPANSION * n_bytes))
+        self._left = max(_FREE_BYTES, _MOST_EXPANSION * n_bytes)
+        if is_kept:
+            self._left = min(MAX_TOTAL_BYTES, self._left)
 
     def take_member(self) -> None:
         """Count a member.
@@ -97,7 +103,7 @@ class Budget:
         """
         self._left -= n_bytes
         if self._left < 0:
-            message = f"{self._name} unpacks to far more than any copy of FER2013 does"
+            message = f"{self._name} unpacks to far more than such an archive should"
             raise DatasetLayoutError(message, hint="nothing was written")
 
 
@@ -107,11 +113,15 @@ class Metered(io.RawIOBase):
     Args:
         stream: What is read; stays open.
         budget: What may be.
+
+    Attributes:
+        tail: The last bytes that were read, up to a kilobyte.
     """
 
     def __init__(self, stream: IO[bytes], budget: Budget) -> None:
         self._stream = stream
         self._budget = budget
+        self.tail = b""
 
     def readable(self) -> bool:
         """Return True."""
@@ -129,6 +139,7 @@ class Metered(io.RawIOBase):
         """
         content = self._stream.read(len(buffer))
         buffer[: len(content)] = content
+        self.tail = (self.tail + content[-_TAIL_BYTES:])[-_TAIL_BYTES:]
         self._budget.take_bytes(len(content))
         return len(content)
 
@@ -254,9 +265,24 @@ def _open_plain(path: Path) -> Iterator[IO[bytes]]:
 
 def unpack_tar(path: Path, folder: Path, budget: Budget) -> None:
     """Copy the regular files of a tar into an empty folder; anything else is refused."""
+    for name, _size, content in read_tar(path, budget):
+        _copy(content, path.name, folder / name)
+
+
+def read_tar(path: Path, budget: Budget) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
+    """Yield the regular files of a tar, in its order: name, size, and a stream of the content.
+
+    What is not read of a stream before the next one is passed over.
+
+    Raises:
+        DatasetLayoutError: A member leaves the archive or is anything but a file or folder, or
+            more comes out than may.
+        OSError: As the others of `DAMAGE` and `tarfile.TarError`: it is damaged.
+    """
     with _open_plain(path) as plain:
         # All bytes count, those of headers too, which can be as long as they like.
-        stream = io.BufferedReader(Metered(plain, budget), _CHUNK)
+        metered = Metered(plain, budget)
+        stream = io.BufferedReader(metered, _CHUNK)
         # As a stream: a member is read where it comes, and never sought for.
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for info in archive:
@@ -277,10 +303,13 @@ def unpack_tar(path: Path, folder: Path, budget: Budget) -> None:
                     raise DatasetLayoutError(message)
                 content = archive.extractfile(info)
                 if content is not None:
-                    _copy(content, path.name, folder / name)
+                    yield name, info.size, content
         # gzip checks its sum only at its end, which a tar's own end does not reach.
         while stream.read(_CHUNK):
             pass
+        if metered.tail.strip(b"\0"):
+            message = "it breaks off"
+            raise tarfile.ReadError(message)
 
 
 def _copy(content: IO[bytes], archive: str, target: Path) -> None:

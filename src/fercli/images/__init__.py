@@ -14,8 +14,8 @@ from fercli.images.detection import (
     cut_face,
     import_cv2,
 )
-from fercli.images.live import LiveFeed, LiveSource, find_live_source, parse_live_source
 from fercli.images.kinds import HEAD_BYTES, find_kind, may_hold_pictures
+from fercli.images.live import LiveFeed, LiveSource, find_live_source, parse_live_source
 from fercli.images.memory import MEMORY
 from fercli.images.video import VideoFrame, is_video, sample_frames
 
@@ -33,14 +33,14 @@ __all__ = [
     "VideoFrame",
     "convert_image",
     "cut_face",
-    "find_live_source",
     "find_kind",
+    "find_live_source",
     "import_cv2",
     "is_video",
     "load_face_crop",
     "load_image",
-    "parse_live_source",
     "may_hold_pictures",
+    "parse_live_source",
     "sample_frames",
     "to_face_crop",
 ]

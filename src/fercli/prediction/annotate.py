@@ -19,6 +19,7 @@ import numpy as np
 
 from fercli.errors import ImageDecodeError, RunFailedError
 from fercli.images import import_cv2, load_image
+from fercli.names import safe_name
 from fercli.storage import check_apart, open_atomically
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["Annotator", "Montage", "choose_color", "is_montage"]
 
 _SHADE: Final = (20, 20, 20)
+_FAINT: Final = (90, 90, 90)
+_NAME_LETTERS: Final = 17
+"""Of a name below a face."""
 _PALETTE: Final = {
     "angry": (230, 80, 60), "disgust": (120, 190, 70), "fear": (180, 120, 230),
     "happy": (255, 205, 0), "sad": (90, 160, 255), "surprise": (255, 140, 40),
@@ -102,7 +106,8 @@ class Annotator:
         from PIL import Image
 
         try:
-            image = load_image(prediction.path, max_pixels=self._max_pixels, color=True)
+            content = prediction.path if prediction.content is None else prediction.content
+            image = load_image(content, max_pixels=self._max_pixels, color=True)
         except ImageDecodeError:
             # Gone, or overwritten, since its faces were found.
             return
@@ -222,7 +227,7 @@ def _silence_stderr() -> Iterator[None]:
 
 
 class Montage:
-    """A contact sheet: faces as the model saw them, each with its label.
+    """A contact sheet: faces as the model saw them, each with its label and its file's name.
 
     Args:
         path: A `.png`.
@@ -233,12 +238,13 @@ class Montage:
     _COLUMNS: Final = 20
     _FACE_PX: Final = 96
     _LINE_PX: Final = 18
+    _NAME_PX: Final = 13
     _GAP_PX: Final = 4
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._n_faces = 0
-        self._faces: list[tuple[NDArray[np.uint8], str]] = []
+        self._faces: list[tuple[NDArray[np.uint8], str, str]] = []
 
     def add(self, prediction: FilePrediction) -> None:
         """Take the faces of one file, as long as there is room.
@@ -250,7 +256,8 @@ class Montage:
         for row, crop in zip(prediction.rows, prediction.crops, strict=False):
             self._n_faces += 1
             if len(self._faces) < self.MOST:
-                self._faces.append((crop, _describe(row)))
+                name = _shorten_name(prediction.path.name)
+                self._faces.append((crop, _describe(row), name))
 
     def close(self) -> None:
         """Write the sheet; one without a face is blank."""
@@ -258,17 +265,20 @@ class Montage:
 
         columns = min(self._COLUMNS, max(1, math.ceil(math.sqrt(len(self._faces)))))
         rows = max(1, math.ceil(len(self._faces) / columns))
-        wide, high = self._FACE_PX + self._GAP_PX, self._FACE_PX + self._LINE_PX + self._GAP_PX
+        wide = self._FACE_PX + self._GAP_PX
+        high = wide + self._LINE_PX + self._NAME_PX
         size = (columns * wide + self._GAP_PX, rows * high + self._GAP_PX)
         sheet = Image.new("RGB", size, "white")
-        draw, font = ImageDraw.Draw(sheet), _load_font(13)
-        for index, (crop, text) in enumerate(self._faces):
+        draw, font, small = ImageDraw.Draw(sheet), _load_font(13), _load_font(10)
+        for index, (crop, text, name) in enumerate(self._faces):
             x = self._GAP_PX + index % columns * wide
             y = self._GAP_PX + index // columns * high
             face = Image.fromarray(crop).resize((self._FACE_PX, self._FACE_PX))
             sheet.paste(face.convert("RGB"), (x, y))
             middle = (x + self._FACE_PX // 2, y + self._FACE_PX + self._LINE_PX // 2)
             draw.text(middle, text, fill=_SHADE, font=font, anchor="mm")
+            below = (middle[0], y + self._FACE_PX + self._LINE_PX + self._NAME_PX // 2 - 1)
+            draw.text(below, name, fill=_FAINT, font=small, anchor="mm")
         facts = PngImagePlugin.PngInfo()
         facts.add_text("Software", _MARK)
         with open_atomically(self._path) as stream:
@@ -358,6 +368,14 @@ def _measure_overlap(first: Corners, second: Corners) -> int:
 
 def _describe(row: PredictionRow) -> str:
     return f"{row.label} {row.confidence:.0%}"
+
+
+def _shorten_name(name: str) -> str:
+    """Return a file's name as fits below a face: its beginning, and its end, where numbers are."""
+    shown = safe_name(name)
+    if len(shown) <= _NAME_LETTERS:
+        return shown
+    return f"{shown[: _NAME_LETTERS // 2 - 1]}…{shown[-_NAME_LETTERS // 2 :]}"
 
 
 def _load_font(size: int) -> Any:  # noqa: ANN401  # one of two kinds of Pillow's

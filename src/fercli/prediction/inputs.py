@@ -5,11 +5,14 @@ from __future__ import annotations
 import glob
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from fercli.errors import ConfigError, InputNotFoundError
+from fercli.images import may_hold_pictures
 from fercli.prediction.annotate import is_montage
+from fercli.prediction.members import Others, has_ending, is_archive
 from fercli.prediction.writers import are_rows
 from fercli.storage import check_apart, identify_file
 
@@ -22,18 +25,23 @@ def find_images(
     outputs: Sequence[Path] = (),
     *,
     keep: bool = False,
+    endings: Collection[str] = (),
+    others: Others | None = None,
 ) -> Iterator[Path]:
     """Return the files to look at, in the order asked for, each folder's sorted.
 
     They are found as they are asked for; what is held are the names of one folder or pattern.
 
     Args:
-        paths: Files, folders (all that is in them and below, but for dot files and linked
-            folders), patterns with `*`, `?` or `[`, or `-`. Names say nothing: what is no image
-            becomes a row that says so.
+        paths: Files, folders (the images, videos and archives in them and below, by name or
+            content, but for dot files and linked folders), patterns with `*`, `?` or `[`, or `-`.
+            What is named is taken whatever it is: what is no image becomes a row that says so.
         stdin: Lines of paths, used for `-`; a path that is not there comes all the same.
         outputs: Files and folders that are being written; a search leaves them out.
         keep: They are gone on with; else what is there is written over.
+        endings: Of the files that are taken from folders; all images, videos and archives where
+            there are none.
+        others: Counts what is passed over in folders.
 
     Raises:
         InputNotFoundError: A path is missing, or nothing was found at all.
@@ -45,11 +53,13 @@ def find_images(
     for text in paths:
         if text != "-":
             _check_there(text)
-    left_out = _Outputs(outputs, keep=keep)
-    found = itertools.chain.from_iterable(_expand(text, stdin, left_out) for text in paths)
+    others = others or Others()
+    search = _Search(_Outputs(outputs, keep=keep), endings, others)
+    found = itertools.chain.from_iterable(_expand(text, stdin, search) for text in paths)
     first = next(found, None)
     if first is None:
-        message = f"no images found in {', '.join(map(repr, paths))}"
+        beside = f"; files passed over: {others.n_files:,}" if others.n_files else ""
+        message = f"no images found in {', '.join(map(repr, paths))}{beside}"
         raise InputNotFoundError(message)
     return itertools.chain([first], found)
 
@@ -123,26 +133,45 @@ def _is_ours(path: Path) -> bool:
     return are_rows(head) or is_montage(head)
 
 
-def _expand(text: str, stdin: Iterable[str], left_out: _Outputs) -> Iterator[Path]:
+@dataclass(frozen=True)
+class _Search:
+    """What a search of folders takes."""
+
+    left_out: _Outputs
+    endings: Collection[str]
+    others: Others
+
+    def take(self, path: Path) -> bool:
+        """Return whether a file of a folder is taken; one that is not is counted."""
+        if self.endings:
+            is_taken = has_ending(path.name, self.endings)
+        else:
+            is_taken = may_hold_pictures(path) or is_archive(path)
+        if not is_taken:
+            self.others.add()
+        return is_taken
+
+
+def _expand(text: str, stdin: Iterable[str], search: _Search) -> Iterator[Path]:
     """Yield the files of one word; a blank line of stdin has none."""
     if text == "-":
         for line in stdin:
-            yield from _expand_path(line.rstrip("\r\n"), left_out)
+            yield from _expand_path(line.rstrip("\r\n"), search)
     elif glob.has_magic(text) and not os.path.lexists(text):  # noqa: TID251  # as above
         for match in _drop_inner(sorted(glob.glob(text, recursive=True))):  # noqa: PTH207  # as typed
-            yield from _expand_path(match, left_out)
+            yield from _expand_path(match, search)
     else:
-        yield from _expand_path(text, left_out)
+        yield from _expand_path(text, search)
 
 
-def _expand_path(text: str, left_out: _Outputs) -> Iterator[Path]:
+def _expand_path(text: str, search: _Search) -> Iterator[Path]:
     path = Path(text)
-    if not text or left_out.hold(path):
+    if not text or search.left_out.hold(path):
         return
-    left_out.check_outside(path)
+    search.left_out.check_outside(path)
     # Not of pathlib, which raises on names that are too long and folders that are closed.
     if os.path.isdir(text):  # noqa: PTH112, TID251
-        yield from _search(path, left_out)
+        yield from _search(path, search)
     else:
         yield path
 
@@ -158,17 +187,17 @@ def _drop_inner(matches: list[str]) -> Iterator[str]:
         yield match
 
 
-def _search(folder: Path, left_out: _Outputs) -> Iterator[Path]:
+def _search(folder: Path, search: _Search) -> Iterator[Path]:
     closed: list[OSError] = []
 
     def is_wanted(root: str, name: str) -> bool:
-        return not name.startswith(".") and not left_out.hold(Path(root, name))
+        return not name.startswith(".") and not search.left_out.hold(Path(root, name))
 
     for root, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if is_wanted(root, name))
         for name in sorted(files):
-            if is_wanted(root, name):
-                yield Path(root, name)
+            if is_wanted(root, name) and search.take(path := Path(root, name)):
+                yield path
         # A folder that cannot be searched is named as what cannot be read, not passed over.
         while closed:
             yield Path(closed.pop(0).filename)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from fercli.errors import ConfigError, OutputExistsError
 from fercli.prediction.inputs import name_within
+from fercli.storage import identify_file
 
 if TYPE_CHECKING:
     from fercli.prediction.predict import FilePrediction
@@ -127,7 +128,9 @@ class OutputFolder:
         if not self._force or chosen in self._taken:
             return False
         # Never an input, not even by another name.
-        return target.is_symlink() or not target.samefile(source)
+        if target.is_symlink() or identify_file(source) is None:
+            return True
+        return not target.samefile(source)
 
 
 class Sorter:
@@ -137,7 +140,7 @@ class Sorter:
 
     Args:
         folder: Where to.
-        link: Make symbolic links instead of copies.
+        link: Make symbolic links instead of copies; of what lies in an archive there are copies.
     """
 
     def __init__(self, folder: OutputFolder, *, link: bool = False) -> None:
@@ -151,7 +154,10 @@ class Sorter:
         if prediction.frame is not None or first.status not in {"ok", "no_face"}:
             return
         below = _name_folder(first.label or first.status)
-        if self._link:
+        content = prediction.content
+        if content is not None:
+            self._folder.add(prediction.path, lambda copy: _write(content, copy), below=below)
+        elif self._link:
             self._folder.link(prediction.path, below=below)
         else:
             self._folder.add(
@@ -165,6 +171,10 @@ class Sorter:
     def describe(self) -> str:
         """Return what was made."""
         return f"{self._n_files:,} files sorted into {self._folder.path}"
+
+
+def _write(content: bytes, target: BinaryIO) -> None:
+    target.write(content)
 
 
 def _copy(path: Path, target: BinaryIO) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -42,6 +42,7 @@ from fercli.images import (
     sample_frames,
 )
 from fercli.inference.runtime import predict_checked
+from fercli.prediction.members import Member
 from fercli.prediction.tracking import Tracker
 from fercli.results import PredictionRow
 
@@ -76,6 +77,8 @@ class FilePrediction:
     """The frame, of a video."""
     is_first: bool = True
     """Whether it is the first of its file."""
+    content: bytes | None = None
+    """The file, where it came from within an archive, and `path` is no place on the disk."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class _Loaded:
     height: int | None = None
     frames: int | None = None
     frame: VideoFrame | None = None
+    content: bytes | None = None
 
 
 Work = Callable[[list[Any]], list[Any]]
@@ -100,19 +104,22 @@ Work = Callable[[list[Any]], list[Any]]
 
 def predict_files(
     runtime: Runtime,
-    paths: Iterable[Path],
+    paths: Iterable[Path | Member],
     config: PredictConfig | None = None,
     *,
     parallel: bool = False,
+    title: str | None = None,
 ) -> Generator[FilePrediction, None, None]:
     """Yield what is said of each image and of each sampled frame of a video, in order.
 
     Args:
         runtime: The model.
-        paths: Images and videos; taken only a little ahead of what is yielded.
+        paths: Images, those of archives among them, and videos; taken only a little ahead of what
+            is yielded.
         config: What to look for; the defaults where it is None.
         parallel: Call the model in the threads that read, too; for one that takes such calls and
             computes each on one core, which keeps all cores busier than one call on all of them.
+        title: What rows call the model.
 
     Raises:
         ModelFileError: The weights of the detector, or the model, are damaged.
@@ -122,7 +129,7 @@ def predict_files(
     finder = FaceFinder(config.faces, config.detector_weights)
 
     def answer(loaded: list[_Loaded]) -> list[FilePrediction]:
-        return list(_predict_chunk(runtime, loaded, config))
+        return list(_predict_chunk(runtime, loaded, config, title))
 
     def process(
         chunks: Iterable[list[Any]], load: Callable[[Any], _Loaded]
@@ -136,13 +143,18 @@ def predict_files(
             for chunk in done:
                 yield from chunk if parallel else answer(chunk)
 
-    for of_videos, group in itertools.groupby(paths, is_video):
+    for of_videos, group in itertools.groupby(paths, _is_video):
         if not of_videos:
             images = _pack(group, config.batch_size)
-            yield from process(images, lambda path: _load(path, finder, config.max_pixels))
+            yield from process(images, lambda source: _load(source, finder, config))
             continue
         for path in group:
-            yield from _follow_video(path, config, finder, process)
+            # What lies in an archive is no video.
+            yield from _follow_video(cast("Path", path), config, finder, process, title)
+
+
+def _is_video(source: Path | Member) -> bool:
+    return isinstance(source, Path) and is_video(source)
 
 
 def predict_live(
@@ -151,6 +163,7 @@ def predict_live(
     config: PredictConfig | None = None,
     *,
     on_note: Callable[[str], object] = str,
+    model: str | None = None,
 ) -> Generator[FilePrediction, None, None]:
     """Yield what is said of each frame of a live source that is looked at.
 
@@ -161,6 +174,7 @@ def predict_live(
         feed: The open source; closed at the end.
         config: What to look for; the defaults where it is None. When to look is the feed's.
         on_note: Told in a sentence when the source is lost and when it is back.
+        model: What rows call the model.
 
     Raises:
         InputNotFoundError: It gives no frame at all.
@@ -174,13 +188,14 @@ def predict_live(
     try:
         with contextlib.closing(feed), contextlib.closing(feed.read(on_note)) as frames:
             for frame in frames:
-                [prediction] = _predict_chunk(runtime, [_search(path, frame, finder)], config)
+                loaded = _search(path, frame, finder, config)
+                [prediction] = _predict_chunk(runtime, [loaded], config, model)
                 rows = _track_faces(prediction, tracker, config.min_confidence)
                 titled = tuple(replace(row, path=title) for row in rows)
                 yield replace(prediction, rows=titled, is_first=is_first)
                 is_first = False
     except ImageDecodeError as reason:
-        last = _describe_failure(path, reason, is_first=is_first)
+        last = _end_video(path, reason, model, is_first=is_first)
         yield replace(last, rows=(replace(last.rows[0], path=title),))
 
 
@@ -189,27 +204,31 @@ def _follow_video(
     config: PredictConfig,
     finder: FaceFinder,
     process: Callable[..., Generator[FilePrediction, None, None]],
+    title: str | None,
 ) -> Generator[FilePrediction, None, None]:
     """Yield what is said of each sampled frame, its faces with their tracks."""
     tracker = Tracker(every_s=config.every_s, smooth_s=config.smooth_s)
     failed: list[ImageDecodeError] = []
     is_first = True
     with contextlib.closing(_read_frames(path, config, failed)) as frames:
-        for prediction in process(frames, lambda frame: _search(path, frame, finder)):
+        for prediction in process(frames, lambda frame: _search(path, frame, finder, config)):
             rows = _track_faces(prediction, tracker, config.min_confidence)
             yield replace(prediction, rows=rows, is_first=is_first)
             is_first = False
     if failed or is_first:
         until = "" if config.end_s is None else f" to {config.end_s:g}"
         nothing = ImageDecodeError(f"it has no frame from {config.start_s:g}{until} s")
-        yield _describe_failure(path, failed[0] if failed else nothing, is_first=is_first)
+        yield _end_video(path, failed[0] if failed else nothing, title, is_first=is_first)
 
 
-def _describe_failure(path: Path, reason: ImageDecodeError, *, is_first: bool) -> FilePrediction:
+def _end_video(
+    path: Path, reason: ImageDecodeError, title: str | None, *, is_first: bool
+) -> FilePrediction:
     """Return what is said of a video at its end that is none."""
-    loaded = _Loaded(path, reason=reason.message, refused=isinstance(reason, ImageRefusedError))
+    refused = isinstance(reason, ImageRefusedError)
+    loaded = _Loaded(path, reason=_describe_failure(reason), refused=refused)
     crops = np.empty((0, SIDE_PX, SIDE_PX), dtype=np.uint8)
-    return FilePrediction(path, _build_rows(loaded, []), crops, is_first=is_first)
+    return FilePrediction(path, _build_rows(loaded, [], title), crops, is_first=is_first)
 
 
 def _read_frames(
@@ -231,10 +250,10 @@ def _read_frames(
             failed.append(reason)
 
 
-def _search(path: Path, frame: VideoFrame, finder: FaceFinder) -> _Loaded:
+def _search(path: Path, frame: VideoFrame, finder: FaceFinder, config: PredictConfig) -> _Loaded:
     try:
         image = frame.convert(color=finder.needs_color)
-        return replace(_find_faces(path, image, finder), frames=None, frame=frame)
+        return replace(_find_faces(path, image, finder, config), frames=None, frame=frame)
     except ImageDecodeError as reason:
         return _Loaded(path, reason=reason.message, frame=frame)
 
@@ -305,12 +324,14 @@ def _count_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _pack(paths: Iterable[Path], most: int) -> Iterator[list[Path]]:
+def _pack(paths: Iterable[Path | Member], most: int) -> Iterator[list[Path | Member]]:
     """Yield files in chunks: at most so many, and of so many bytes."""
-    chunk: list[Path] = []
+    chunk: list[Path | Member] = []
     n_bytes = 0
     for path in paths:
-        if len(chunk) % _SAMPLED == 0:
+        if isinstance(path, Member):
+            n_bytes += path.n_bytes
+        elif len(chunk) % _SAMPLED == 0:
             n_bytes += _SAMPLED * _measure(path)
         chunk.append(path)
         if len(chunk) >= most or n_bytes >= _CHUNK_BYTES:
@@ -326,19 +347,38 @@ def _measure(path: Path) -> int:
     return 0
 
 
-def _load(path: Path, finder: FaceFinder, max_pixels: int) -> _Loaded:
+def _load(source: Path | Member, finder: FaceFinder, config: PredictConfig) -> _Loaded:
+    if isinstance(source, Member):
+        path, content = source.path, source.content
+        if source.reason is not None:
+            return _Loaded(path, reason=source.reason, refused=source.refused)
+    else:
+        path, content = source, None
     try:
         # The image's bytes count until its faces are cut out.
         with MEMORY.open_share() as share:
-            image = load_image(path, max_pixels=max_pixels, color=finder.needs_color, share=share)
-            return _find_faces(path, image, finder)
+            image = load_image(
+                path if content is None else content,
+                max_pixels=config.max_pixels,
+                color=finder.needs_color,
+                share=share,
+            )
+            return replace(_find_faces(path, image, finder, config), content=content)
     except ImageDecodeError as reason:
         refused = isinstance(reason, ImageRefusedError)
-        return _Loaded(path, reason=reason.message, refused=refused)
+        return _Loaded(path, reason=_describe_failure(reason), refused=refused)
 
 
-def _find_faces(path: Path, image: DecodedImage, finder: FaceFinder) -> _Loaded:
-    detector, faces = finder.find(image)
+def _describe_failure(reason: ImageDecodeError) -> str:
+    """Return why a file cannot be used, and the option that lifts it, where one does."""
+    return f"{reason.message}; {reason.hint} lifts it" if reason.hint else reason.message
+
+
+def _find_faces(
+    path: Path, image: DecodedImage, finder: FaceFinder, config: PredictConfig
+) -> _Loaded:
+    detector, found = finder.find(image)
+    faces = [face for face in found if min(face.width, face.height) >= config.min_face_px]
     height, width = image.gray.shape
     return _Loaded(
         path,
@@ -352,7 +392,7 @@ def _find_faces(path: Path, image: DecodedImage, finder: FaceFinder) -> _Loaded:
 
 
 def _predict_chunk(
-    runtime: Runtime, chunk: list[_Loaded], config: PredictConfig
+    runtime: Runtime, chunk: list[_Loaded], config: PredictConfig, title: str | None
 ) -> Iterator[FilePrediction]:
     crops = [crop for loaded in chunk for crop in loaded.crops]
     starts = range(0, len(crops), config.batch_size)
@@ -369,20 +409,22 @@ def _predict_chunk(
         count = len(loaded.crops)
         yield FilePrediction(
             loaded.path,
-            _build_rows(loaded, answers[at : at + count]),
+            _build_rows(loaded, answers[at : at + count], title),
             np.stack(loaded.crops) if count else np.empty((0, SIDE_PX, SIDE_PX), dtype=np.uint8),
             loaded.frame,
+            content=loaded.content,
         )
         at += count
 
 
 def _build_rows(
-    loaded: _Loaded, answers: list[tuple[str, float, dict[str, float]]]
+    loaded: _Loaded, answers: list[tuple[str, float, dict[str, float]]], title: str | None
 ) -> tuple[PredictionRow, ...]:
     shared = {
         "path": str(loaded.path),
         "frame": loaded.frame.index if loaded.frame else None,
         "time_s": loaded.frame.time_s if loaded.frame else None,
+        "model": title,
     }
     if loaded.reason is not None:
         status = "refused" if loaded.refused else "unreadable"

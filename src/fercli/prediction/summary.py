@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from fercli.prediction.members import Member, Others, open_archives
 from fercli.prediction.writers import key_path
 from fercli.results import PredictionRow, PredictResult
 
@@ -31,6 +32,8 @@ class PredictionSummary:
     """The model's, in its order."""
     rows: list[PredictionRow] | None
     """Takes the rows, if they go nowhere else."""
+    others: Others = field(default_factory=Others)
+    """Counts files that are passed over."""
     n_inputs: int = 0
     n_frames: int = 0
     n_dropped: int = 0
@@ -47,21 +50,23 @@ class PredictionSummary:
         """Files that have their rows."""
         return self.n_inputs + self.n_resumed
 
-    def pass_over(self, files: Iterable[Path], done: set[str]) -> Iterator[Path]:
-        """Yield the files that have no rows yet.
+    def pass_over(
+        self, files: Iterable[Path], done: set[str], endings: Collection[str] = ()
+    ) -> Iterator[Path | Member]:
+        """Yield the files that have no rows yet, those within archives among them.
 
         Args:
             files: All of them.
             done: Those that have, as `key_path` gives them.
+            endings: Of the files that are taken from archives; all images where there are none.
         """
-        if not done:
-            yield from files
-            return
-        for path in files:
-            if key_path(str(path)) in done:
-                self.n_resumed += 1
-            else:
-                yield path
+
+        def is_done(path: str) -> bool:
+            is_there = bool(done) and key_path(path) in done
+            self.n_resumed += is_there
+            return is_there
+
+        return open_archives(files, endings=endings, others=self.others, is_done=is_done)
 
     def add(self, prediction: FilePrediction, rows: Rows) -> None:
         """Count one image or frame and write its rows."""
@@ -101,6 +106,7 @@ class PredictionSummary:
             n_no_face=statuses["no_face"],
             n_skipped=statuses["unreadable"] + statuses["refused"],
             n_resumed=self.n_resumed,
+            n_other=self.others.n_files,
             images_per_s=self.n_images / duration_s,
             output=str(output) if output else None,
             model=model,

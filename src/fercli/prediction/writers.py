@@ -38,6 +38,12 @@ _PREFIXES: Final = {"probabilities": "p_", "smooth_probabilities": "s_"}
 _ROWS_AT_ONCE: Final = 8192
 """Rows in a row group of Parquet, which is what is held of a file."""
 
+_MARK: Final = "\ufeff"
+"""At the head of a file it tells spreadsheets that the file is UTF-8."""
+_DIGITS: Final = 4
+"""Of numbers in a CSV for spreadsheets."""
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+"""How cells begin that a spreadsheet would take for more than text; the last marks those."""
 _SMOOTH: Final = ("smooth_label", "smooth_confidence", "smooth_probabilities")
 
 Write = Callable[[PredictionRow], None]
@@ -51,6 +57,10 @@ class RowLayout:
     """The K labels of the model, one column `p_<label>` each."""
     smooth: bool = False
     """Whether there are smoothed answers, `s_<label>` among them."""
+    model: str | None = None
+    """What rows call the model; those of another are not gone on with."""
+    for_excel: bool = False
+    """Whether a CSV is for spreadsheets: marked as UTF-8, numbers rounded, no cell a formula."""
 
     @cached_property
     def columns(self) -> list[str]:
@@ -137,7 +147,8 @@ def append_rows(
 
 def are_rows(head: bytes) -> bool:
     """Return whether a file that begins so holds rows that `open_writer` wrote, or nothing yet."""
-    return not head or head.startswith((b"path,", b'{"path": ', b"PAR1"))
+    starts = (b"path,", _MARK.encode() + b"path,", b'{"path": ', b"PAR1")
+    return not head or head.startswith(starts)
 
 
 def key_path(path: str) -> str:
@@ -203,15 +214,30 @@ def _write_json_line(stream: IO[str], values: dict[str, Any]) -> None:
 
 def _start_csv(stream: IO[str], layout: RowLayout, *, header: bool) -> Write:
     writer = csv.DictWriter(stream, layout.columns, lineterminator="\n")
+    adapt = _adapt_cells if layout.for_excel else dict[str, Any]
     if header:
+        stream.write(_MARK if layout.for_excel else "")
         writer.writeheader()
     # The library quotes a lone carriage return from Python 3.13 on only.
     quoting = csv.DictWriter(stream, layout.columns, lineterminator="\n", quoting=csv.QUOTE_ALL)
 
     def write(row: PredictionRow) -> None:
-        (quoting if "\r" in row.path else writer).writerow(layout.flatten(row))
+        (quoting if "\r" in row.path else writer).writerow(adapt(layout.flatten(row)))
 
     return write
+
+
+def _adapt_cells(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values as a spreadsheet shows them and runs nothing of them."""
+    adapted: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, float):
+            adapted[name] = round(value, _DIGITS)
+        elif isinstance(value, str) and value.startswith(_FORMULA):
+            adapted[name] = f"'{value}"
+        else:
+            adapted[name] = value
+    return adapted
 
 
 @contextlib.contextmanager
@@ -249,17 +275,19 @@ def _read_json_lines(path: Path, stream: IO[bytes], layout: RowLayout) -> Iterat
             name, probabilities = row["path"], row["probabilities"]
             known = probabilities is None or list(probabilities) == list(layout.labels)
             known = known and ("smooth_label" in row) == layout.smooth
+            model = row["model"]
         except (ValueError, KeyError, TypeError, RecursionError) as reason:
             raise _refuse(path, number) from reason
         if not known or not isinstance(name, str):
             raise _refuse(path, number)
+        _check_model(path, model, layout)
         end += len(line)
         yield key_path(name), end
 
 
 def _read_csv(path: Path, stream: IO[bytes], layout: RowLayout) -> Iterator[tuple[str, int]]:
     """Yield the path of each record, and where the record ends."""
-    columns = layout.columns
+    columns = [(_MARK if layout.for_excel else "") + layout.columns[0], *layout.columns[1:]]
     end = 0
 
     def decode() -> Iterator[str]:
@@ -274,11 +302,27 @@ def _read_csv(path: Path, stream: IO[bytes], layout: RowLayout) -> Iterator[tupl
         for number, record in enumerate(records):
             if len(record) != len(columns) or (number == 0 and record != columns):
                 raise _refuse(path, number + 1)
-            yield record[0] if number else "", end
+            yield _find_key(path, record, layout) if number else "", end
     except csv.Error as reason:
         # A name may hold a line break: the last record can be torn although its line is whole.
         if next(decode(), None) is not None:
             raise _refuse(path, number + 2) from reason
+
+
+def _find_key(path: Path, record: list[str], layout: RowLayout) -> str:
+    """Return which input a record is of; one of another model's is refused."""
+    mark = "'" if layout.for_excel else ""
+    name, model = (record[at].removeprefix(mark) for at in (0, -1))
+    _check_model(path, model or None, layout)
+    return name
+
+
+def _check_model(path: Path, model: object, layout: RowLayout) -> None:
+    """Refuse rows of another model: a file of both would look like one."""
+    if model != layout.model:
+        message = f"{path} holds rows of the model {model}, not of {layout.model}"
+        hint = "go on with the same --model; without --resume, and with --force, it is written anew"
+        raise DataError(message, hint=hint)
 
 
 def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:

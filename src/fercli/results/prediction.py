@@ -47,6 +47,8 @@ class PredictionRow:
     """With smoothing: the highest smoothed probability."""
     smooth_probabilities: dict[str, float] | None = None
     """With smoothing: the average over the track up to this frame, per label."""
+    model: str | None = None
+    """Which model was asked: its path, or the name of a bundled one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ class PredictResult:
     """Files that could not be used."""
     n_resumed: int = 0
     """Files that had their rows already, beside those looked at."""
+    n_other: int = 0
+    """Files passed over in folders and archives: neither images nor videos, or not of `--ext`."""
     images_per_s: float
     """Images and frames over the whole time, reading included."""
     output: str | None
