@@ -209,5 +209,5 @@ def test_python_streams_the_same_rows(clip: Path, model: str) -> None:
     table = fercli.load(model).predict_files(clip, every_s=0.1, smooth_s=0.5).to_frame()
 
     assert table.time_s.unique() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
-    assert list(table.columns[-9:-7]) == ["smooth_label", "smooth_confidence"]
+    assert list(table.columns[-10:-8]) == ["smooth_label", "smooth_confidence"]
     assert table.track.dropna().unique().tolist() == [0, 1]
