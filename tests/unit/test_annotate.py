@@ -16,6 +16,7 @@ from fercli.prediction.annotate import (
     _draw_faces,
     _find_place,
     _measure_overlap,
+    _shorten_name,
     choose_color,
     is_montage,
 )
@@ -191,3 +192,33 @@ def test_frames_are_drawn_on_the_picture() -> None:
     assert changed.min(axis=0).tolist() == [changed[:, 0].min(), 100]
     assert tuple(drawn[140, 101]) == choose_color("happy")
     assert (drawn[140, 140] == 128).all()
+
+
+def test_a_sheet_names_the_file_below_each_face(tmp_path: Path) -> None:
+    row = PredictionRow(path="a", status="ok", label="happy", confidence=0.5)
+    crops = np.zeros((1, 48, 48), dtype=np.uint8)
+
+    drawn = []
+    for name in ("a.png", "b.png"):
+        sheet = Montage(tmp_path / "sheet.png")
+        sheet.add(FilePrediction(Path("deep", name), (row,), crops))
+        sheet.close()
+        drawn.append(np.asarray(Image.open(tmp_path / "sheet.png")).astype(int))
+
+    differs = np.argwhere((drawn[0] != drawn[1]).any(axis=2))
+    # Below the face and its label alone.
+    assert differs[:, 0].min() >= 4 + 96 + 18
+    assert differs[:, 0].max() < drawn[0].shape[0] - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a.png", "a.png"),
+        ("seventeen-123.png", "seventeen-123.png"),
+        ("IMG_20260101_123456789.jpg", "IMG_202…56789.jpg"),
+        ("a\x1b.png", "a\\x1b.png"),
+    ],
+)
+def test_names_are_shortened_in_their_middle(name: str, shown: str) -> None:
+    assert _shorten_name(name) == shown

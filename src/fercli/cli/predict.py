@@ -72,8 +72,8 @@ def predict_command(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Photos, videos, folders (searched), archives (zip, tar), patterns, or - for paths "
-            "on stdin; or a camera's number, or an rtsp:// or http:// address.",
+            help="Photos, videos, folders (searched), archives (zip, tar), patterns, or - for "
+            "paths on stdin; or a camera's number, or an rtsp:// or http:// address.",
         ),
     ],
     model: PhotoModelOption = None,
