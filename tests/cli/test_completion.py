@@ -40,7 +40,7 @@ def complete(text: str) -> list[str]:
         ("fer evaluate --device c", ["cpu", "cuda"]),
         ("fer evaluate --split pr", ["private"]),
         ("fer predict --faces ", ["auto", "whole", "haar", "yunet"]),
-        ("fer explain --faces ", ["auto", "whole", "haar"]),
+        ("fer explain --faces ", ["auto", "whole", "haar", "yunet"]),
         ("fer train --set erasing", ["erasing=", "erasing_area="]),
         ("fer train --set fold", []),
         ("fer train --set average=", ["average=none", "average=ema"]),

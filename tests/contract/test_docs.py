@@ -163,6 +163,16 @@ def test_every_command_has_examples_and_a_page(name: str) -> None:
     assert "Exit status" in (COMMANDS[name].__doc__ or "")
 
 
+def have_what_examples_need(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let downloads be there already, and the bundled model that an example names."""
+    here = Downloaded(path=Path("archive.zip"), n_bytes=1, sha256="", was_there=True)
+    for place in ("fercli.download", "fercli.download.detectors"):
+        monkeypatch.setattr(f"{place}.download", lambda *_a, **_b: here)
+    if "plus" in example.split():
+        assets = Path(fercli.__file__).parent / "assets"
+        monkeypatch.setattr("fercli.model_files._ASSETS", assets)
+
+
 @pytest.mark.usefixtures("cameras")
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if not e.startswith("fer demo")])
 def test_examples_run(
@@ -176,8 +186,7 @@ def test_examples_run(
     example = example.replace("DIGEST", 64 * "0")
     # Ten thousand faces take a minute to draw.
     example = re.sub(r"synthetic(?![:.])", "synthetic:1000", example)
-    here = Downloaded(path=Path("archive.zip"), n_bytes=1, sha256="", was_there=True)
-    monkeypatch.setattr("fercli.download.download", lambda *_a, **_b: here)
+    have_what_examples_need(example, monkeypatch)
     if not preparing:
         home = workplace / "home"
         home.mkdir(exist_ok=True)

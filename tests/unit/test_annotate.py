@@ -59,7 +59,7 @@ def test_the_frame_lies_where_the_face_is() -> None:
         ink = find_ink(image)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     # The label stands above the frame and begins where it does.
-    assert (rows.max(), columns.min()) == (208, 100)
+    assert (rows.max(), columns.min()) == (208, 101)
     assert rows.min() < 150
     assert ink[151:209, 101].all()
     assert ink[208, 101:179].all()
@@ -88,7 +88,7 @@ def test_the_format_follows_the_name(name: str, written: str, kind: str) -> None
     assert path.name == written
     with Image.open(path) as image:
         assert image.format == kind
-    assert annotator.describe() == "1 pictures written to out"
+    assert annotator.describe() == "1 picture written to out"
 
 
 def test_what_was_not_read_is_left_out() -> None:
@@ -97,7 +97,7 @@ def test_what_was_not_read_is_left_out() -> None:
 
     for prediction in (unread, say("gone.png")):
         annotator, made = annotate(prediction)
-        assert (annotator.describe(), made) == ("0 pictures written to out", [])
+        assert (annotator.describe(), made) == ("no pictures written to out", [])
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_sheet_is_nearly_square_and_holds_400_faces(
     montage.close()
 
     with Image.open("sheet.png") as sheet:
-        assert sheet.size == (columns * 100 + 4, rows * 118 + 4)
+        assert sheet.size == (columns * 100 + 4, rows * 131 + 4)
         dark = np.asarray(sheet.convert("L")) == 0
     assert dark[4:100, 4:100].all() == (n_faces > 0)
     count = "the first 400 of 401" if n_faces > 400 else str(n_faces)

@@ -113,8 +113,6 @@ def test_what_is_no_image_is_refused(model: fercli.Model, tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="haar"):
         model.predict(np.zeros((48, 48), dtype=np.uint8), faces="harr")  # type: ignore[arg-type]  # what is wrong is the point
     with pytest.raises(ModelNotFoundError):
-        model.predict(np.zeros((48, 48), dtype=np.uint8), faces="yunet")
-    with pytest.raises(ModelNotFoundError):
         fercli.load("nothing")
     with pytest.raises(AttributeError):
         fercli.nothing  # noqa: B018  # that is the point
