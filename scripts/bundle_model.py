@@ -1,7 +1,7 @@
-"""Put a model into the package: `assets/NAME.onnx`, its weights in fp16, and its card.
+"""Put a model into the package: `assets/NAME.onnx`, in fp16 or eight bits, and its card.
 
 python scripts/bundle_model.py NAME RUN... --machine TEXT [--data SOURCE] [--teacher-run RUN]...
-    [--prepared COMMAND] [--majority SOURCE]
+    [--int8] [--prepared COMMAND] [--majority SOURCE]
 
 Several runs are joined into one model. Of one run the weights come along,
 `assets/NAME.safetensors`, for those who train on. Of FER+'s labels `--majority` names the set with
@@ -22,7 +22,13 @@ from typing import TYPE_CHECKING, Final
 from fercli.data import load_data
 from fercli.data.duplicates import digest_images, save_digests
 from fercli.evaluation import build_card, describe_scores, describe_training, evaluate
-from fercli.export import LabeledImages, ParityImages, export_model, join_models
+from fercli.export import (
+    LabeledImages,
+    ParityImages,
+    export_any,
+    export_model,
+    join_models,
+)
 from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
 from fercli.model_files import ModelFile, find_model, open_runtime
 from fercli.runs import TRAIN_DIGESTS, RunFolder, read_run_record
@@ -45,7 +51,7 @@ def main() -> None:
         check_run(run, dataset)
     path = ASSETS / f"{options.name}.onnx"
     new = path.with_suffix(".new.onnx")
-    export([find_model(str(run)) for run in options.runs], new, dataset)
+    export([find_model(str(run)) for run in options.runs], new, dataset, int8=options.int8)
     model = find_model(str(new))
     result = evaluate(open_runtime(model), model, dataset, CHOSEN_ON, tta=True).result
     scores = {CHOSEN_ON: describe_scores(result)}
@@ -76,6 +82,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument(
         "--teacher-run", type=Path, action="append", default=[], help="of --teacher, for the card"
     )
+    parser.add_argument("--int8", action="store_true", help="in eight bits instead of fp16")
     parser.add_argument("--prepared", help="command that made --data, for the card")
     parser.add_argument("--majority", help="of FER+: the images on which the voters agree")
     parser.add_argument("--machine", required=True, help="what it was trained on, for the card")
@@ -91,8 +98,11 @@ def check_run(run: Path, dataset: Dataset) -> None:
         sys.exit(f"{run} was trained on other data: {record.dataset.sha256}")
 
 
-def export(models: list[ModelFile], target: Path, dataset: Dataset) -> None:
+def export(models: list[ModelFile], target: Path, dataset: Dataset, *, int8: bool) -> None:
     """Write one model, or the mean of several."""
+    if int8:
+        print(export_any(models, target, dataset, int8=True))
+        return
     judged = dataset.select(CHOSEN_ON)
     parity = ParityImages(judged.images[:256], CHOSEN_ON)
     if len(models) == 1:

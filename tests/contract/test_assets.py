@@ -84,5 +84,7 @@ def test_the_cards_figure_comes_out(
 
     row = r"^\| public \| [^|]+ \| selection \| [0-9,]+ \| ([0-9.]+)% \|"
     (figure,) = re.findall(row, card, re.MULTILINE)
-    # Other processors round otherwise: an image on the brink may fall to the other side.
-    assert data["accuracy"] * 100 == pytest.approx(float(figure), abs=0.06)
+    # Other processors round otherwise: an image on the brink may fall to the other side, of eight
+    # bits some more.
+    slack = 0.3 if "weights in int8" in card else 0.06
+    assert data["accuracy"] * 100 == pytest.approx(float(figure), abs=slack)
