@@ -50,7 +50,7 @@ def test_each_sampled_frame_has_its_rows(run: Run, clip: Path, model: str) -> No
     assert {row["track"] for row in rows[4:6]} == {0, 1} == {row["track"] for row in rows[6:]}
     assert rows[0]["smooth_probabilities"] == rows[0]["probabilities"]
     assert rows[3]["smooth_probabilities"] is None
-    assert rows[0]["image_width"], rows[0]["image_height"] == (400, 240)
+    assert (rows[0]["image_width"], rows[0]["image_height"]) == (400, 240)
     assert "1 file (6 frames): 7 faces, 1 without a face" in result.stderr
 
 
