@@ -86,12 +86,8 @@ def _read_record(path: Path) -> RunRecord:
     """Return a `run.json`, whatever its name; one that is none cannot be a configuration."""
     try:
         return RunRecord.from_json(parse_json(path.read_bytes()), path=path)
-    except OSError as reason:
-        message = f"{path}: {reason.strerror or reason}"
-        raise ConfigError(message) from reason
-    except ValueError as reason:
-        message = f"{path} cannot be read as a configuration ({reason})"
-        raise ConfigError(message) from reason
+    except (OSError, ValueError) as reason:
+        raise _refuse(path, reason) from reason
     except ModelFileError as reason:
         message = f"{path} is not the run.json of a run ({reason.message})"
         raise ConfigError(message) from reason
@@ -104,12 +100,8 @@ def _read_config_file(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
             values = tomllib.load(stream)
-    except OSError as reason:
-        message = f"{path}: {reason.strerror or reason}"
-        raise ConfigError(message) from reason
-    except ValueError as reason:
-        message = f"{path} cannot be read as a configuration ({reason})"
-        raise ConfigError(message) from reason
+    except (OSError, ValueError) as reason:
+        raise _refuse(path, reason) from reason
     flat: dict[str, Any] = {}
     twice: list[str] = []
     for key, value in values.items():
@@ -119,3 +111,10 @@ def _read_config_file(path: Path) -> dict[str, Any]:
     if twice:
         raise ConfigError(*(f"{path} has {name} twice" for name in twice))
     return flat
+
+
+def _refuse(path: Path, reason: OSError | ValueError) -> ConfigError:
+    """Return why a file cannot be a configuration."""
+    if isinstance(reason, OSError):
+        return ConfigError(f"{path}: {reason.strerror or reason}")
+    return ConfigError(f"{path} cannot be read as a configuration ({reason})")

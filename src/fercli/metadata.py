@@ -268,6 +268,17 @@ class CalibrationRecord(_Record):
         )
 
 
+def _read_origin(values: JsonObject) -> dict[str, Any]:
+    """Return the fields that every record of an earlier model has."""
+    return {
+        "model": values.maybe_text("model") or "unknown",
+        "sha256": values.text("sha256"),
+        "validation": _read_part(values, "validation", ValidationRecord),
+        "chosen_on": values.texts("chosen_on"),
+        "_raw": values.raw,
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class TeacherRecord(_Record):
     """A model that taught another one."""
@@ -285,11 +296,7 @@ class TeacherRecord(_Record):
     def read(cls, values: JsonObject) -> Self:
         """See `from_json`."""
         return cls(
-            model=values.maybe_text("model") or "unknown",
-            sha256=values.text("sha256"),
-            validation=_read_part(values, "validation", ValidationRecord),
-            chosen_on=values.texts("chosen_on"),
-            _raw=values.raw,
+            **_read_origin(values),
         )
 
 
@@ -308,14 +315,10 @@ class MemberRecord(TeacherRecord):
     def read(cls, values: JsonObject) -> Self:
         """See `from_json`."""
         return cls(
-            model=values.maybe_text("model") or "unknown",
-            sha256=values.text("sha256"),
-            validation=_read_part(values, "validation", ValidationRecord),
-            chosen_on=values.texts("chosen_on"),
+            **_read_origin(values),
             recipe=values.maybe_text("recipe"),
             seed=values.maybe_count("seed"),
             epochs=values.maybe_count("epochs"),
-            _raw=values.raw,
         )
 
 
@@ -330,12 +333,8 @@ class InitRecord(TeacherRecord):
     def read(cls, values: JsonObject) -> Self:
         """See `from_json`."""
         return cls(
-            model=values.maybe_text("model") or "unknown",
-            sha256=values.text("sha256"),
-            validation=_read_part(values, "validation", ValidationRecord),
-            chosen_on=values.texts("chosen_on"),
+            **_read_origin(values),
             head=values.text("head"),
-            _raw=values.raw,
         )
 
 

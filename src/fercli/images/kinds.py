@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from fercli.images.decode import SUFFIXES
-from fercli.images.video import begins_as_video
+from fercli.images.video import HEAD_BYTES, begins_as_video
 
 __all__ = ["HEAD_BYTES", "find_kind", "may_hold_pictures"]
 
-HEAD_BYTES: Final = 400
-"""By which a file is told."""
 _VIDEO_SUFFIXES: Final = frozenset(
     {
         ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".mpe", ".mts", ".m2ts",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "HEAD_BYTES",
     "VideoFrame",
     "begins_as_video",
     "check_size",
@@ -39,7 +40,8 @@ __all__ = [
     "sample_frames",
 ]
 
-_HEAD_BYTES: Final = 400
+HEAD_BYTES: Final = 400
+"""By which a file is told."""
 _STILL_BRANDS: Final = frozenset(
     {b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 )
@@ -111,7 +113,7 @@ def is_video(path: Path) -> bool:
         if not path.is_file():
             return False
         with path.open("rb") as stream:
-            return begins_as_video(stream.read(_HEAD_BYTES))
+            return begins_as_video(stream.read(HEAD_BYTES))
     except (OSError, ValueError):
         return False
 
@@ -223,7 +225,7 @@ def begins_as_video(head: bytes) -> bool:
     """Return whether a file that begins so is a video.
 
     Args:
-        head: Its first 400 bytes.
+        head: Its first `HEAD_BYTES`.
     """
     kind, brand = head[4:8], head[8:12]
     if kind == b"ftyp":

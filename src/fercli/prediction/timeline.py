@@ -69,4 +69,5 @@ class Timeline:
 
     def describe(self) -> str:
         """Return what was made."""
-        return f"{len(self._tracks):,} tracks on {self._path}"
+        count = len(self._tracks)
+        return f"{count:,} track{'s' * (count != 1)} on {self._path}"
