@@ -82,8 +82,10 @@ def print_header(claim: str) -> None:
     print(claim)
     print(f"machine: {describe_machine()}, Python {platform.python_version()}")
     # Whether the figures are also written down changes nothing about them.
-    words = [word for word in sys.argv if not word.startswith("--write")]
-    print(f"command: python {shlex.join(words)}")
+    words = [word for word in sys.argv[1:] if not word.startswith("--write")]
+    # As it is typed in the checkout: where that lies is nobody's business.
+    script = f"benchmarks/{Path(sys.argv[0]).name}"
+    print(f"command: python {shlex.join([script, *words])}")
 
 
 def add_write_option(parser: argparse.ArgumentParser) -> None:
