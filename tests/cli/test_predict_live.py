@@ -144,7 +144,7 @@ def test_a_signal_leaves_whole_files_and_a_summary(
     assert rows[-1]["smooth_label"]
     assert not (tmp_path / "rows.jsonl.partial").exists()
     assert f"stopped by {'Ctrl-C' if number == signal.SIGINT else 'SIGTERM'}" in stderr
-    assert "1 video written to framed\n1 tracks on t.png" in stderr
+    assert "1 video written to framed\n1 track on t.png" in stderr
     capture = cv2.VideoCapture(str(next((tmp_path / "framed").iterdir())), cv2.CAP_FFMPEG)
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= len(rows)
     with Image.open(tmp_path / "t.png") as chart:
