@@ -2,8 +2,10 @@
 
 python scripts/bundle_model.py NAME RUN... --machine TEXT [--data SOURCE] [--teacher-run RUN]...
     [--int8] [--prepared COMMAND] [--majority SOURCE]
+python scripts/bundle_model.py NAME NAME --int8 [--data SOURCE]
 
-Several runs are joined into one model. Of one run the weights come along,
+Several runs are joined into one model. A bundled model in a run's place is put into eight bits, and
+its card goes on saying how it was made. Of one run the weights come along,
 `assets/NAME.safetensors`, for those who train on. Of FER+'s labels `--majority` names the set with
 those images alone on which the voters agree, which is what the literature scores. The card is
 written from what was measured here and from the runs' own records. Which images the model learned
@@ -47,8 +49,10 @@ def main() -> None:
     """Export, score, write the card."""
     options = read_options()
     dataset = load_data(options.data)
-    for run in options.runs:
-        check_run(run, dataset)
+    again = [str(run) for run in options.runs] == [options.name]
+    if not again:
+        for run in options.runs:
+            check_run(run, dataset)
     path = ASSETS / f"{options.name}.onnx"
     new = path.with_suffix(".new.onnx")
     export([find_model(str(run)) for run in options.runs], new, dataset, int8=options.int8)
@@ -64,12 +68,14 @@ def main() -> None:
     digests = ASSETS / f"{options.name}.{TRAIN_DIGESTS}"
     learned = digest_images(dataset.select("train").images)
     save_digests(digests, learned, dataset.sha256)
-    run = options.runs[0] if len(options.runs) == 1 else None
+    run = options.runs[0] if len(options.runs) == 1 and not again else None
     if run is not None:
         shutil.copyfile(RunFolder(run).model, path.with_suffix(".safetensors"))
     bundled = ModelFile(path, run, assumed=False, bundled=options.name)
-    card = build_card(bundled, name=options.name, more=list_facts(options), scores=scores)
-    path.with_suffix(".md").write_text(card, encoding="utf-8")
+    card = path.with_suffix(".md")
+    facts = read_facts(card, options) if again else list_facts(options)
+    text = build_card(bundled, name=options.name, more=facts, scores=scores)
+    card.write_text(text, encoding="utf-8")
     print(f"{path}: {path.stat().st_size:,} bytes, {result.scores.accuracy:.2%} on public plain")
 
 
@@ -85,8 +91,11 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--int8", action="store_true", help="in eight bits instead of fp16")
     parser.add_argument("--prepared", help="command that made --data, for the card")
     parser.add_argument("--majority", help="of FER+: the images on which the voters agree")
-    parser.add_argument("--machine", required=True, help="what it was trained on, for the card")
-    return parser.parse_args()
+    parser.add_argument("--machine", help="what it was trained on, for the card; runs need it")
+    options = parser.parse_args()
+    if not options.machine and [str(run) for run in options.runs] != [options.name]:
+        parser.error("--machine is missing")
+    return options
 
 
 def check_run(run: Path, dataset: Dataset) -> None:
@@ -124,6 +133,17 @@ def list_facts(options: argparse.Namespace) -> dict[str, str]:
         facts["made by"] = f"`fer export {names} --fp16`, the mean of:"
         facts |= {run.name: describe_training(run) for run in options.runs}
     return facts | {f"teacher {run.name}": describe_training(run) for run in options.teacher_run}
+
+
+def read_facts(card: Path, options: argparse.Namespace) -> dict[str, str]:
+    """Return what a card says from `machine` on, which no model file tells, and the way to int8."""
+    table = card.read_text(encoding="utf-8").partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ", 1) for line in table.splitlines() if " | " in line]
+    names = [row[0] for row in rows]
+    facts = {name: said.strip() for name, said in rows[names.index("machine") :]}
+    if options.majority:
+        facts["voters' majority"] = describe_majority(options)
+    return facts | {"in eight bits": f"`fer export {options.name} --int8`"}
 
 
 def describe_majority(options: argparse.Namespace) -> str:
