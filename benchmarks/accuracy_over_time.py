@@ -1,0 +1,153 @@
+"""Accuracy on `public` over the minutes of training that it took, of runs, by their own records.
+
+Each RUN is a finished run folder, `NAME=RUN` names its line. Time is what the processor worked, in
+minutes of one core: the wall time of each epoch with its validation, from `metrics.csv`, times what
+part of all wall time the run's processor time was, from `run.json`. So a run beside other work, or
+one that slept, is not charged for it. What a run was begun with, or taught by, is named in the
+table and is not counted.
+
+python benchmarks/accuracy_over_time.py [NAME=]RUN... [--picture FILE.png] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from _report import RESULTS, add_write_option, print_header, publish
+
+from fercli.metrics import compute_wilson_interval
+from fercli.plots.figures import build_figure, save_figure
+from fercli.runs import RunFolder, read_history, read_run_record
+
+if TYPE_CHECKING:
+    from fercli.metadata import RunRecord
+
+SPLIT: Final = "public"
+GOALS: Final = (0.612, 0.66, 0.69, 0.72)
+"""The notebook's end, and what stands between it and the best single networks."""
+COLORS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+"""Okabe and Ito's, which are told apart by the color-blind too."""
+MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run as a line."""
+
+    name: str
+    """What it is called."""
+    record: RunRecord
+    """Its `run.json`."""
+    minutes: tuple[float, ...]
+    """One core's, until each epoch's end."""
+    accuracies: tuple[float, ...]
+    """On `public`, plain."""
+
+    @property
+    def best(self) -> float:
+        """The accuracy of the epoch that was kept."""
+        return max(self.accuracies)
+
+    def find_minutes(self, goal: float) -> float | None:
+        """Return when an accuracy was first reached; None where it was not."""
+        pairs = zip(self.minutes, self.accuracies, strict=True)
+        return next((minute for minute, accuracy in pairs if accuracy >= goal), None)
+
+
+def main() -> None:
+    """Read the runs, print the table, plot the lines."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="[NAME=]RUN")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        default=RESULTS.parent / "accuracy-over-time.png",
+        help="default: %(default)s",
+    )
+    add_write_option(parser)
+    options = parser.parse_args()
+    curves = [read_curve(text) for text in options.runs]
+    with publish("accuracy over time", write=options.write):
+        print_header("accuracy on public over minutes of one core")
+        print_table(curves)
+    plot(curves, options.picture)
+
+
+def read_curve(text: str) -> Curve:
+    """Return the line of a run."""
+    name, found, folder = text.rpartition("=")
+    run = RunFolder(Path(folder))
+    record = read_run_record(run.path)
+    result = record.result
+    if result is None or result.validation_split != SPLIT:
+        sys.exit(f"{folder} is not finished, or {SPLIT} did not choose its epoch")
+    history = read_history(run)
+    wall_s = sum(epoch.duration_s for epoch in history)
+    busy = (result.cpu_s or wall_s) / wall_s
+    ends = itertools.accumulate(epoch.duration_s * busy / 60 for epoch in history)
+    accuracies = tuple(epoch.validation_accuracy for epoch in history)
+    return Curve(name if found else run.path.name, record, tuple(ends), accuracies)
+
+
+def print_table(curves: list[Curve]) -> None:
+    """Print when each line crosses each goal, and where it ends."""
+    goals = "".join(f"{f'min to {goal:.1%}':>15}" for goal in GOALS)
+    print(f"{'run':26}{'weights':>11}{'epochs':>8}{'minutes':>9}{'best':>8}  {'95 %':15}{goals}")
+    for curve in curves:
+        result = curve.record.result
+        n_images = curve.record.dataset.n_validation
+        low, high = compute_wilson_interval(round(curve.best * n_images), n_images)
+        reached = (curve.find_minutes(goal) for goal in GOALS)
+        times = "".join(f"{'-' if at is None else f'{at:.1f}':>15}" for at in reached)
+        parameters = 0 if result is None else result.parameters
+        print(
+            f"{curve.name:26}{parameters:>11,}{len(curve.minutes):>8}{curve.minutes[-1]:>9.1f}"
+            f"{curve.best:>8.2%}  {f'{low:.1%} to {high:.1%}':15}{times}"
+        )
+    for curve in curves:
+        begun = curve.record.init
+        teachers = " and ".join(teacher.model for teacher in curve.record.teachers)
+        more = [f"began with {begun.model}"] if begun else []
+        more += [f"taught by {teachers}"] if teachers else []
+        print(f"  {curve.name}: {', '.join([curve.record.device, *more])}")
+
+
+def plot(curves: list[Curve], path: Path) -> None:
+    """Draw a line per run; the best so far, since that is what a run keeps."""
+    figure = build_figure(8, 4.8)
+    axes = figure.subplots()
+    styles = itertools.cycle(zip(COLORS, MARKERS, strict=True))
+    for curve, (color, marker) in zip(curves, styles, strict=False):
+        kept = [100 * accuracy for accuracy in itertools.accumulate(curve.accuracies, max)]
+        axes.plot(
+            curve.minutes,
+            kept,
+            color=color,
+            marker=marker,
+            markersize=4,
+            label=f"{curve.name}: {curve.best:.1%}",
+        )
+    for goal in GOALS:
+        axes.axhline(100 * goal, color="0.85", linewidth=0.8, zorder=0)
+    axes.set_xscale("log")
+    ticks = (1, 3, 10, 30, 100, 300, 1000)
+    axes.set_xticks(ticks, list(map(str, ticks)))
+    axes.minorticks_off()
+    axes.set_ylim(bottom=40)
+    axes.set_xlabel("minutes of training on one core (logarithmic)")
+    axes.set_ylabel("accuracy on PublicTest, plain, %")
+    axes.set_title(
+        "FER2013: accuracy over training time, best epoch so far, n = 3,589", fontsize=11
+    )
+    axes.legend(loc="lower right", fontsize=8, framealpha=1)
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    main()
