@@ -73,9 +73,12 @@ def test_a_model_of_votes_is_not_scored_by_labels(
     )  # fmt: skip
 
     assert (opened.labeling, opened.learned) == ("ferplus", "votes")
-    assert (
-        run_json("evaluate", "runs/votes", "--data", "votes.safetensors")["data"]["n_images"] == 60
-    )
+    shown = run("evaluate", "runs/votes", "--data", "votes.safetensors")
+    assert "7 of FER+'s voters: angry, disgust," in shown.stdout
+    shown = run("evaluate", trained.onnx, "--data", dataset_path)
+    assert "7: angry, disgust," in shown.stdout
+    shown = run("compare", "runs/votes", "runs/votes/model.safetensors", "--data", "votes.safetensors")
+    assert "7 of FER+'s voters: angry, disgust," in shown.stdout
     for model, data in (("runs/votes", dataset_path), (trained.onnx, "votes.safetensors")):
         result = run("evaluate", model, "--data", data)
         assert result.exit_code == 4

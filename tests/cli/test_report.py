@@ -279,6 +279,23 @@ def test_the_page_stands_alone(scored: Path, page: Page) -> None:
             assert min(image.size) > 300, name
 
 
+def test_the_page_says_whose_labels_are_the_voters(twinned: Dataset, trained: RunFolder) -> None:
+    from fercli.evaluation import evaluate
+    from fercli.evaluation.report import build_report
+    from fercli.model_files import find_model, open_runtime
+
+    model = find_model(str(trained.onnx))
+    evaluation = evaluate(open_runtime(model, device="cpu"), model, twinned, "private")
+    votes = {**evaluation.result.dataset, "labeling": "ferplus"}
+    by_voters = dataclasses.replace(
+        evaluation, result=dataclasses.replace(evaluation.result, dataset=votes)
+    )
+
+    pages = [build_report(one, {}, np.zeros(0, np.intp)) for one in (evaluation, by_voters)]
+
+    assert ["voters gave" in page for page in pages] == [False, True]
+
+
 def test_both_forms_of_a_model_give_the_same_report(
     run: Run, scored: Path, trained: RunFolder, twinned: Dataset
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from fercli.cli._output import Output
@@ -24,6 +24,7 @@ __all__ = [
     "build_scores_table",
     "count",
     "describe_accuracy",
+    "describe_labels",
     "print_pairs",
     "print_table",
     "watch_bytes",
@@ -97,6 +98,14 @@ def describe_accuracy(scores: Scores) -> str:
     """Return the accuracy with its interval and n, for people."""
     low, high = scores.accuracy_ci95
     return f"{scores.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, n = {scores.n_images:,})"
+
+
+def describe_labels(labels: Sequence[str], dataset: Mapping[str, str]) -> str:
+    """Return the labels that scores are of, and that FER+'s voters gave them where they did."""
+    from fercli.data.dataset import FERPLUS
+
+    whose = " of FER+'s voters" if dataset["labeling"] == FERPLUS else ""
+    return f"{len(labels)}{whose}: {', '.join(labels)}"
 
 
 _LINE_EVERY_S: Final = 15.0

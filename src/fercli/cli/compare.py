@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import print_pairs, print_table, watch_images
+from fercli.cli._display import describe_labels, print_pairs, print_table, watch_images
 from fercli.cli._options import (
     DataOption,
     DeviceOption,
@@ -201,7 +201,10 @@ def _show(console: Console, result: ComparisonResult) -> None:
         console.print(_describe(pair), soft_wrap=True)
     if result.settings:
         print_table(console, _build_settings_table(result))
-    pairs = {"answered differently": f"{result.n_disagreements:,} of {result.n_images:,} images"}
+    pairs = {
+        "labels": describe_labels(result.models[0].labels, result.dataset),
+        "answered differently": f"{result.n_disagreements:,} of {result.n_images:,} images",
+    }
     print_pairs(console, {**pairs, **result.files})
 
 

@@ -11,6 +11,7 @@ from fercli.cli._command import register
 from fercli.cli._display import (
     build_scores_table,
     describe_accuracy,
+    describe_labels,
     print_pairs,
     print_table,
     watch_images,
@@ -151,7 +152,10 @@ def show_evaluation(console: Console, result: EvaluationResult) -> None:
     print_table(console, build_scores_table(scores, f"{result.split}, {scores.n_images:,} images"))
     if result.robustness:
         print_table(console, _build_robustness_table(result))
-    pairs = {"accuracy": describe_accuracy(scores)}
+    pairs = {
+        "labels": describe_labels(result.labels, result.dataset),
+        "accuracy": describe_accuracy(scores),
+    }
     if result.protocol in _PROTOCOLS:
         pairs["protocol"] = _PROTOCOLS[result.protocol].format(result.split)
     pairs |= {

@@ -200,7 +200,11 @@ def evaluate(
     result = EvaluationResult(
         model=model.title,
         model_sha256=model.compute_digest(),
-        dataset={"source": dataset.source, "sha256": dataset.sha256},
+        dataset={
+            "source": dataset.source,
+            "sha256": dataset.sha256,
+            "labeling": dataset.labeling,
+        },
         split=split,
         protocol=judge_split(runtime.metadata, dataset, split, seen),
         scores=scores,

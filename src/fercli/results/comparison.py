@@ -68,7 +68,8 @@ class ComparisonResult:
     """Several models on the same images."""
 
     dataset: dict[str, str]
-    """`source` and `sha256` of the dataset."""
+    """`source` and `sha256` of the dataset, and whose its labels are: `labeling` is `source`, or
+    `ferplus` where ten voters gave them."""
     split: str
     """Split scored."""
     n_images: int

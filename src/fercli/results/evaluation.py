@@ -153,7 +153,8 @@ class EvaluationResult:
     model_sha256: str
     """Digest of its weights (safetensors) or of its file (ONNX)."""
     dataset: dict[str, str]
-    """`source` and `sha256` of the dataset."""
+    """`source` and `sha256` of the dataset, and whose its labels are: `labeling` is `source`, or
+    `ferplus` where ten voters gave them."""
     split: str
     """Split scored."""
     protocol: str
