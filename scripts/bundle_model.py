@@ -31,9 +31,11 @@ from fercli.export import (
     export_model,
     join_models,
 )
-from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
-from fercli.model_files import ModelFile, find_model, open_runtime
+from fercli.export.writing import serialize_model
+from fercli.inference.onnx import OnnxRuntime
+from fercli.model_files import PINNED, ModelFile, find_model, open_runtime
 from fercli.runs import TRAIN_DIGESTS, RunFolder, read_run_record
+from fercli.storage import write_json
 
 if TYPE_CHECKING:
     from fercli.data import Dataset
@@ -65,6 +67,7 @@ def main() -> None:
         new.unlink()
         sys.exit(f"too large for the wheel: {parameters:,} parameters")
     new.replace(path)
+    pin(path)
     digests = ASSETS / f"{options.name}.{TRAIN_DIGESTS}"
     learned = digest_images(dataset.select("train").images)
     save_digests(digests, learned, dataset.sha256)
@@ -158,14 +161,21 @@ def describe_majority(options: argparse.Namespace) -> str:
     )
 
 
+def pin(path: Path) -> None:
+    """Note which digest a bundled model holds of itself."""
+    pinned = ASSETS / PINNED
+    digests = json.loads(pinned.read_text(encoding="utf-8"))["onnx"] if pinned.exists() else {}
+    digests[path.stem] = OnnxRuntime(path).digest
+    write_json(pinned, {"onnx": dict(sorted(digests.items()))})
+
+
 def store_scores(path: Path, scores: dict[str, ScoreRecord]) -> ModelMetadata:
     """Let an ONNX file say how it scored, and return what it says of itself."""
     import onnx
 
     model = onnx.load(path)
     metadata = OnnxRuntime(path).metadata.replace(scores=scores)
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata.to_json())})
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(serialize_model(model, metadata))
     return metadata
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fercli.errors import ConfigError, ModelFileError, ModelNotFoundError
+from fercli.fields import JsonObject, parse_json
 from fercli.metadata import MemberRecord, ModelMetadata, NetworkRecord, TeacherRecord
 from fercli.runs import RUNS, TRAIN_DIGESTS, RunFolder, find_newest_run, read_run_record
 from fercli.storage import digest_file, load_tensors, read_tensor_header, save_tensors
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 
     from fercli.config import NetworkConfig
     from fercli.inference import Runtime
+    from fercli.inference.onnx import OnnxRuntime
     from fercli.networks import FaceNetwork
 
 __all__ = [
+    "PINNED",
     "ModelFile",
     "build_untrained",
     "choose_bundled",
@@ -48,6 +51,8 @@ FOR_PHOTOS: Final = "plus"
 """The bundled model that reads photos where nobody named one; it learned from FER+'s votes."""
 FOR_SCORES: Final = "base"
 """The bundled model that is scored where nobody named one; it learned FER2013's labels."""
+PINNED: Final = "digests.json"
+"""Among the bundled models: what digest each holds of itself."""
 _ASSETS: Final = Path(__file__).parent / "assets"
 _WAYS_ON: Final = (
     "train one with `fer train`, or name a run folder, a .safetensors, an .onnx or a bundled model"
@@ -200,9 +205,7 @@ def open_runtime(model: ModelFile, *, device: str = "auto", n_threads: int = 0) 
         DeviceUnavailableError: The device is not there.
     """
     if model.is_onnx:
-        from fercli.inference.onnx import OnnxRuntime
-
-        return OnnxRuntime(model.path, device=device, n_threads=n_threads)
+        return _open_onnx(model, device=device, n_threads=n_threads)
     from fercli.networks.devices import choose_device
     from fercli.networks.runtime import TorchRuntime
 
@@ -296,10 +299,28 @@ def read_metadata(model: ModelFile) -> ModelMetadata:
         ModelFileError: The file is damaged or not a fercli model.
     """
     if model.is_onnx:
-        from fercli.inference.onnx import OnnxRuntime
-
-        return OnnxRuntime(model.path).metadata
+        return _open_onnx(model).metadata
     return ModelMetadata.from_json(load_tensors(model.path, ModelFileError)[1], path=model.path)
+
+
+def _open_onnx(model: ModelFile, *, device: str = "auto", n_threads: int = 0) -> OnnxRuntime:
+    from fercli.inference.onnx import OnnxRuntime
+
+    runtime = OnnxRuntime(model.path, device=device, n_threads=n_threads)
+    if model.bundled and runtime.digest != _read_pinned().get(model.bundled):
+        message = f"{model.path} is not the model that came with this fercli"
+        raise ModelFileError(message, hint="pip install --force-reinstall fercli")
+    return runtime
+
+
+def _read_pinned() -> dict[str, str]:
+    """Return the digest that each bundled model holds of itself, by its name."""
+    path = _ASSETS / PINNED
+    try:
+        return JsonObject(parse_json(path.read_bytes()), path, ModelFileError).text_map("onnx")
+    except (OSError, ValueError) as reason:
+        message = f"{path} cannot be read ({reason})"
+        raise ModelFileError(message, hint="pip install --force-reinstall fercli") from reason
 
 
 def load_train_digests(model: ModelFile, metadata: ModelMetadata) -> NDArray[np.uint64] | None:
@@ -381,16 +402,21 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
     """Return what a model file says of itself, as plain JSON values.
 
     Returns:
-        `kind` (`torch` or `onnx`), `labels`, `network`, `parameters`, `input`, `temperature` and
-        `trained`.
+        `kind` (`torch` or `onnx`), `verified` (whether the file was checked by a digest that it
+        holds of itself), `labels`, `network`, `parameters`, `input`, `temperature` and `trained`.
 
     Raises:
         ModelFileError: The file is damaged or not a fercli model.
     """
-    metadata = read_metadata(model)
+    if model.is_onnx:
+        runtime = _open_onnx(model)
+        metadata, verified = runtime.metadata, runtime.digest is not None
+    else:
+        metadata, verified = read_metadata(model), True
     dataset, validation = metadata.dataset, metadata.validation
     return {
         "kind": "onnx" if model.is_onnx else "torch",
+        "verified": verified,
         "labels": list(metadata.labels),
         "network": metadata.network.name,
         "parameters": metadata.parameters,

@@ -9,6 +9,9 @@ import pytest
 from typer.testing import Result
 
 import fercli
+from fercli.inference.onnx import OnnxRuntime
+from fercli.model_files import PINNED
+from fercli.storage import write_json
 
 if TYPE_CHECKING:
     from fercli.runs import RunFolder
@@ -22,8 +25,11 @@ def bundled(trained: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Let the tiny trained model come with fercli, as `base` and as `other`."""
     assets = tmp_path / "assets"
     assets.mkdir()
-    for name in ("base", "other"):
+    names = ("base", "other", "plus")
+    for name in names[:2]:
         shutil.copy(trained.onnx, assets / f"{name}.onnx")
+    digest = OnnxRuntime(trained.onnx).digest
+    write_json(assets / PINNED, {"onnx": dict.fromkeys(names, digest)})
     monkeypatch.setattr("fercli.model_files._ASSETS", assets)
 
 

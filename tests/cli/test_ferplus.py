@@ -77,7 +77,9 @@ def test_a_model_of_votes_is_not_scored_by_labels(
     assert "7 of FER+'s voters: angry, disgust," in shown.stdout
     shown = run("evaluate", trained.onnx, "--data", dataset_path)
     assert "7: angry, disgust," in shown.stdout
-    shown = run("compare", "runs/votes", "runs/votes/model.safetensors", "--data", "votes.safetensors")
+    shown = run(
+        "compare", "runs/votes", "runs/votes/model.safetensors", "--data", "votes.safetensors"
+    )
     assert "7 of FER+'s voters: angry, disgust," in shown.stdout
     for model, data in (("runs/votes", dataset_path), (trained.onnx, "votes.safetensors")):
         result = run("evaluate", model, "--data", data)

@@ -32,7 +32,8 @@ def write_onnx(trained: RunFolder, target: Path, changes: dict[str, Any] | str) 
     model = onnx.load(trained.onnx)
     text = changes
     if isinstance(changes, dict):
-        text = json.dumps({**json.loads(model.metadata_props[0].value), **changes})
+        held = json.loads(model.metadata_props[0].value)
+        text = json.dumps({**held, "sealed": False, **changes})
     onnx.helper.set_model_props(model, {"fercli": text})
     onnx.save(model, target)
 

@@ -424,7 +424,8 @@ def test_labels_that_are_none_are_refused(
     import onnx
 
     model = onnx.load(trained.onnx)
-    metadata = {**json.loads(model.metadata_props[0].value), "labels": labels}
+    held = json.loads(model.metadata_props[0].value)
+    metadata = {**held, "sealed": False, "labels": labels}
     onnx.helper.set_model_props(model, {"fercli": json.dumps(metadata)})
     onnx.save(model, "odd.onnx")
 

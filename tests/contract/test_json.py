@@ -95,9 +95,11 @@ def test_info_of_a_model(run_json: RunJson, trained: RunFolder) -> None:
         data = run_json("info", model)["data"]
 
         wanted = {
-            "kind", "labels", "network", "parameters", "input", "temperature", "trained", "scores",
+            "kind", "verified", "labels", "network", "parameters", "input", "temperature",
+            "trained", "scores",
         }  # fmt: skip
         assert set(data) == wanted
+        assert data["verified"] is True
         trained_keys = {"dataset", "split", "epochs", "seed", "recipe", "fercli"}
         assert trained_keys <= set(data["trained"])
         assert data["parameters"] > 0

@@ -102,8 +102,8 @@ def test_what_was_built_is_written_as_ever(name: str) -> None:
     assert json.dumps({**built, **last}) == json.dumps(value)
 
 
-@pytest.mark.parametrize("name", ["base", "tiny"])
-def test_bundled_models_are_read_and_written_as_they_stand(name: str) -> None:
+@pytest.mark.parametrize(("name", "quantized"), [("base", "int8"), ("tiny", "fp16")])
+def test_bundled_models_are_read_and_written_as_they_stand(name: str, quantized: str) -> None:
     import onnx
 
     model = onnx.load(Path(fercli.__file__).parent / "assets" / f"{name}.onnx")
@@ -111,7 +111,7 @@ def test_bundled_models_are_read_and_written_as_they_stand(name: str) -> None:
     metadata = ModelMetadata.from_json(parse_json(text), path=PATH)
 
     assert json.dumps(metadata.to_json()) == text
-    assert metadata.quantized == "fp16"
+    assert metadata.quantized == quantized
     assert metadata.scores["public"].per_class["happy"].support == 895
 
 
@@ -120,15 +120,15 @@ def test_a_runs_files_are_written_as_they_are_read(trained: RunFolder) -> None:
 
     text = trained.record.read_text()
     record = RunRecord.from_json(parse_json(text), path=trained.record)
-    (item,) = onnx.load(trained.onnx).metadata_props
-    metadata = ModelMetadata.from_json(parse_json(item.value), path=trained.onnx)
+    props = {item.key: item.value for item in onnx.load(trained.onnx).metadata_props}
+    metadata = ModelMetadata.from_json(parse_json(props["fercli"]), path=trained.onnx)
 
     assert json.dumps(record.to_json(), indent=2) + "\n" == text
     assert json.dumps(forget(record).to_json(), indent=2) + "\n" == text
-    assert json.dumps(metadata.to_json()) == item.value
-    # These two are added on the way to the ONNX, in this order.
-    last = forget(metadata).to_json() | {"scores": {}, "quantized": None}
-    assert json.dumps(last) == item.value
+    assert json.dumps(metadata.to_json()) == props["fercli"]
+    # These are added on the way to the ONNX, in this order.
+    last = forget(metadata).to_json() | {"scores": {}, "quantized": None, "sealed": True}
+    assert json.dumps(last) == props["fercli"]
 
 
 def test_the_golden_records_are_of_this_fercli(trained: RunFolder) -> None:

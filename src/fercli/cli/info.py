@@ -91,6 +91,7 @@ def info_command(
         pairs = {
             "kind": data["kind"],
             "file": found.path,
+            "integrity": "verified" if data["verified"] else "unverified: it holds no digest",
             "labels": ", ".join(data["labels"]),
             "network": data["network"],
             "parameters": f"{data['parameters']:,}" if data["parameters"] else "unknown",

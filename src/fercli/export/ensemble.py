@@ -12,7 +12,6 @@ Source:
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +29,9 @@ from fercli.export.export import (
     describe_file,
     export_model,
 )
+from fercli.export.writing import serialize_model
 from fercli.inference import predict_in_batches
-from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
+from fercli.inference.onnx import OnnxRuntime
 from fercli.metadata import ENSEMBLE, CalibrationRecord, ModelMetadata, NetworkRecord
 from fercli.metrics import change_temperature, compute_ece, compute_nll, fit_temperature
 from fercli.model_files import ModelFile, identify_member
@@ -215,7 +215,5 @@ def _build(paths: list[Path], columns: list[list[int]], metadata: ModelMetadata)
     first = models[0]
     graph = helper.make_graph(nodes, ENSEMBLE, first.graph.input, first.graph.output, initializers)
     joined = helper.make_model(graph, opset_imports=first.opset_import, ir_version=first.ir_version)
-    helper.set_model_props(joined, {METADATA_KEY: json.dumps(metadata.to_json())})
     onnx.checker.check_model(joined)
-    content: bytes = joined.SerializeToString()
-    return content
+    return serialize_model(joined, metadata)

@@ -7,7 +7,6 @@ whoever runs it, in whatever language, cannot get the preprocessing wrong.
 from __future__ import annotations
 
 import io
-import json
 import logging
 import warnings
 from contextlib import redirect_stdout
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fercli.errors import DependencyMissingError
-from fercli.inference.onnx import METADATA_KEY
+from fercli.export.writing import serialize_model
 from fercli.networks.runtime import to_pixels
 
 if TYPE_CHECKING:
@@ -87,10 +86,8 @@ def build_onnx(network: FaceNetwork, metadata: ModelMetadata, *, half: bool = Fa
         _store_half(model)
     _strip_notes(model)
     stored = metadata.replace(quantized="fp16" if half else None)
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(stored.to_json())})
     onnx.checker.check_model(model)
-    content: bytes = model.SerializeToString()
-    return content
+    return serialize_model(model, stored)
 
 
 def round_to_half(network: FaceNetwork) -> None:

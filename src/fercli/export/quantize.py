@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -29,8 +28,9 @@ import numpy as np
 
 from fercli.dependencies import import_onnxruntime
 from fercli.errors import VerificationError
+from fercli.export.writing import serialize_model
 from fercli.inference import predict_in_batches
-from fercli.inference.onnx import METADATA_KEY, OnnxRuntime
+from fercli.inference.onnx import OnnxRuntime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -156,8 +156,7 @@ def _quantize_file(
         )
     quantized = onnx.load(target)
     stored = metadata.replace(quantized="int8")
-    onnx.helper.set_model_props(quantized, {METADATA_KEY: json.dumps(stored.to_json())})
-    target.write_bytes(quantized.SerializeToString())
+    target.write_bytes(serialize_model(quantized, stored))
 
 
 def _list_groups(node: Any) -> list[int]:  # noqa: ANN401  # onnx ships no types

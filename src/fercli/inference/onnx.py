@@ -14,15 +14,25 @@ import numpy as np
 from fercli.dependencies import import_onnxruntime
 from fercli.errors import DeviceUnavailableError, ModelFileError
 from fercli.fields import parse_json
+from fercli.inference.seal import check_seal, refuse_damaged
 from fercli.metadata import ModelMetadata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["METADATA_KEY", "OnnxRuntime", "is_exported", "open_session", "run_session"]
+__all__ = [
+    "METADATA_KEY",
+    "SEALED",
+    "OnnxRuntime",
+    "is_exported",
+    "open_session",
+    "run_session",
+]
 
 METADATA_KEY: Final = "fercli"
 """Key of our JSON in the model's `metadata_props`."""
+SEALED: Final = "sealed"
+"""In that JSON: whether the file holds its own digest, see `seal`."""
 _HINT: Final = "export one with `fer export --onnx`"
 
 
@@ -36,14 +46,14 @@ class OnnxRuntime:
             call it get in each other's way least.
 
     Raises:
-        ModelFileError: It does not load, or is not a model that fercli exported.
+        ModelFileError: It is damaged, does not load, or is not a model that fercli exported.
         DeviceUnavailableError: onnxruntime cannot run on the device.
         DependencyMissingError: onnxruntime cannot be imported.
     """
 
     def __init__(self, path: Path, *, device: str = "auto", n_threads: int = 0) -> None:
-        self._session = open_session(path, device, n_threads=n_threads)
-        self.metadata = _read_metadata(path, self._session)
+        self._session, self.digest = _open_checked(path, device, n_threads)
+        self.metadata = _read_metadata(path, self._session, sealed=self.digest is not None)
         self.device = "cpu" if device == "auto" else device
         self.labels = self.metadata.labels
 
@@ -57,32 +67,11 @@ def open_session(path: Path, device: str, *, n_threads: int = 0) -> Any:  # noqa
     """Return an onnxruntime session of any ONNX file; see `OnnxRuntime`.
 
     Raises:
-        ModelFileError: It does not load.
+        ModelFileError: It is damaged, as far as it holds a digest, or does not load.
         DeviceUnavailableError: onnxruntime cannot run on the device.
         DependencyMissingError: onnxruntime cannot be imported.
     """
-    onnxruntime = import_onnxruntime()
-    providers = _choose_providers(device, onnxruntime.get_available_providers())
-    options = onnxruntime.SessionOptions()
-    # Its warnings go to file descriptor 2 past every setting of ours; errors are raised.
-    options.log_severity_level = 3
-    options.intra_op_num_threads = n_threads
-    try:
-        # Without this it prints to stdout when a model does not load.
-        session = onnxruntime.InferenceSession(
-            path.read_bytes(), options, providers=providers, enable_fallback=0
-        )
-    except OSError as reason:
-        message = f"{path} cannot be read ({reason.strerror})"
-        raise ModelFileError(message) from reason
-    except _load_errors() as reason:
-        text = " ".join(str(reason).split())
-        message = f"{path} is not a model that onnxruntime can load ({text[:200]})"
-        raise ModelFileError(message, hint=_HINT) from reason
-    if session.get_providers()[0] != _name_provider(providers[0]):
-        message = f"onnxruntime has {_name_provider(providers[0])} but cannot use it here"
-        raise DeviceUnavailableError(message, hint="use --device cpu")
-    return session
+    return _open_checked(path, device, n_threads)[0]
 
 
 def run_session(
@@ -108,7 +97,7 @@ def is_exported(path: Path) -> bool:
     """Return whether fercli exported an ONNX file.
 
     Raises:
-        ModelFileError: It does not load.
+        ModelFileError: It is damaged or does not load.
     """
     session = open_session(path, "cpu")
     try:
@@ -116,6 +105,35 @@ def is_exported(path: Path) -> bool:
     except UnicodeDecodeError as reason:
         message = f"{path} holds names that are no text ({reason.reason})"
         raise ModelFileError(message) from reason
+
+
+def _open_checked(path: Path, device: str, n_threads: int) -> tuple[Any, str | None]:
+    """Return a session, and the digest that the file holds of itself, None where it holds none."""
+    try:
+        content = path.read_bytes()
+    except OSError as reason:
+        message = f"{path} cannot be read ({reason.strerror})"
+        raise ModelFileError(message) from reason
+    digest = check_seal(content, path)
+    onnxruntime = import_onnxruntime()
+    providers = _choose_providers(device, onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    # Its warnings go to file descriptor 2 past every setting of ours; errors are raised.
+    options.log_severity_level = 3
+    options.intra_op_num_threads = n_threads
+    try:
+        # Without this it prints to stdout when a model does not load.
+        session = onnxruntime.InferenceSession(
+            content, options, providers=providers, enable_fallback=0
+        )
+    except _load_errors() as reason:
+        text = " ".join(str(reason).split())
+        message = f"{path} is not a model that onnxruntime can load ({text[:200]})"
+        raise ModelFileError(message, hint=_HINT) from reason
+    if session.get_providers()[0] != _name_provider(providers[0]):
+        message = f"onnxruntime has {_name_provider(providers[0])} but cannot use it here"
+        raise DeviceUnavailableError(message, hint="use --device cpu")
+    return session, digest
 
 
 def _choose_providers(device: str, available: list[str]) -> list[Any]:
@@ -143,7 +161,7 @@ def _load_errors() -> tuple[type[Exception], ...]:
     return (*own, RuntimeError, ValueError)
 
 
-def _read_metadata(path: Path, session: Any) -> ModelMetadata:  # noqa: ANN401  # untyped library
+def _read_metadata(path: Path, session: Any, *, sealed: bool) -> ModelMetadata:  # noqa: ANN401  # untyped library
     try:
         inputs = [(value.name, value.type, value.shape[1:]) for value in session.get_inputs()]
         outputs = [(value.name, value.type, value.shape[1:]) for value in session.get_outputs()]
@@ -160,6 +178,8 @@ def _read_metadata(path: Path, session: Any) -> ModelMetadata:  # noqa: ANN401  
     except ValueError as reason:
         message = f"{path}: its metadata is damaged ({reason})"
         raise ModelFileError(message) from reason
+    if isinstance(value, dict) and value.pop(SEALED, False) and not sealed:
+        raise refuse_damaged(path)
     metadata = ModelMetadata.from_json(value, path=path)
     ((_, kind, shape),) = outputs
     if (kind, shape) != ("tensor(float)", [len(metadata.labels)]):

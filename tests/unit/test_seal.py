@@ -1,0 +1,90 @@
+"""No bit of an exported model flips unnoticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fercli
+from fercli.errors import ModelFileError
+from fercli.inference.onnx import OnnxRuntime, is_exported
+from fercli.inference.seal import SEAL_BLANK, SEAL_KEY, check_seal, seal
+from fercli.model_files import find_model, open_runtime
+
+ASSETS = Path(fercli.__file__).parent / "assets"
+TINY = ASSETS / "tiny.onnx"
+
+
+def flip(content: bytes, bit: int) -> bytes:
+    at, position = divmod(bit, 8)
+    return content[:at] + bytes([content[at] ^ (1 << position)]) + content[at + 1 :]
+
+
+def list_damages() -> Iterator[tuple[str, bytes]]:
+    content = TINY.read_bytes()
+    generator = np.random.default_rng(0)
+    for bit in generator.integers(8 * len(content), size=300):
+        yield f"bit {bit}", flip(content, int(bit))
+    for at in generator.integers(len(content) - 4096, size=20):
+        if any(content[at : at + 4096]):
+            yield f"zeros at {at}", content[:at] + bytes(4096) + content[at + 4096 :]
+    for size in generator.integers(len(content), size=20):
+        yield f"cut at {size}", content[:size]
+    yield "longer", content + b"\0"
+
+
+def test_every_damage_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.onnx"
+
+    for what, content in list_damages():
+        path.write_bytes(content)
+        with pytest.raises(ModelFileError):
+            pytest.fail(f"{what}: {OnnxRuntime(path).labels}")
+
+
+def test_no_bit_of_the_digests_own_place_makes_a_model_without_one(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.onnx"
+    content = TINY.read_bytes()
+    begin = content.rindex(SEAL_KEY.encode()) - 2
+
+    for bit in range(8 * begin, 8 * (begin + len(SEAL_KEY) + 4 + 64)):
+        path.write_bytes(flip(content, bit))
+        with pytest.raises(ModelFileError):
+            pytest.fail(f"bit {bit}: {OnnxRuntime(path).labels}")
+
+
+def test_a_damaged_model_is_not_taken_for_somebody_elses(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.onnx"
+    content = TINY.read_bytes()
+    path.write_bytes(flip(content, 8 * content.rindex(b"fercli\x12")))
+
+    with pytest.raises(ModelFileError, match="is damaged"):
+        is_exported(path)
+
+
+def test_a_whole_model_holds_its_digest_and_a_blank_place_is_filled_once() -> None:
+    content = TINY.read_bytes()
+    digest = check_seal(content, TINY)
+    assert digest is not None
+
+    blank = content.replace(digest.encode(), SEAL_BLANK.encode())
+
+    assert seal(blank) == content
+    with pytest.raises(ValueError, match="no one place"):
+        seal(content)
+    assert check_seal(b"no model", TINY) is None
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in ASSETS.glob("*.onnx")))
+def test_bundled_models_are_the_pinned_ones(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fercli.model_files as module
+
+    monkeypatch.setattr(module, "_ASSETS", ASSETS)
+    open_runtime(find_model(name), device="cpu")
+
+    monkeypatch.setattr(module, "_read_pinned", lambda: {name: SEAL_BLANK})
+    with pytest.raises(ModelFileError, match="not the model that came with"):
+        open_runtime(find_model(name), device="cpu")
