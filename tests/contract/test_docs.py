@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import inspect
 import re
@@ -7,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from fercli.cli import (
     models,
     predict,
     prepare,
+    serve,
     train,
 )
 from fercli.download import Downloaded
@@ -53,6 +55,7 @@ COMMANDS = {
     "explain": explain.explain_command,
     "export": export.export_command,
     "predict": predict.predict_command,
+    "serve": serve.serve_command,
     "models list": models.list_command,
     "models fetch": models.fetch_command,
     "info": info.info_command,
@@ -66,7 +69,7 @@ HOW_TO = {
     "data download": "download.md", "data prepare": "prepare.md", "data check": "check.md",
     "train": "train.md",
     "evaluate": "evaluate.md", "compare": "compare.md", "explain": "explain.md",
-    "export": "export.md", "predict": "predict.md", "models list": "models.md",
+    "export": "export.md", "predict": "predict.md", "serve": "serve.md", "models list": "models.md",
     "models fetch": "models.md", "info": "info.md", "demo": "demo.md",
 }  # fmt: skip
 
@@ -163,12 +166,18 @@ def test_every_command_has_examples_and_a_page(name: str) -> None:
     assert "Exit status" in (COMMANDS[name].__doc__ or "")
 
 
+@contextlib.contextmanager
+def stop_at_once() -> Iterator[Callable[[], int]]:
+    """Stand in for `catch_signals`: somebody has typed Ctrl-C."""
+    yield lambda: 2
+
+
 def have_what_examples_need(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let downloads be there already, and the bundled model that an example names."""
     here = Downloaded(path=Path("archive.zip"), n_bytes=1, sha256="", was_there=True)
     for place in ("fercli.download", "fercli.download.detectors"):
         monkeypatch.setattr(f"{place}.download", lambda *_a, **_b: here)
-    if "plus" in example.split():
+    if {"plus", "tiny"} & set(example.split()):
         assets = Path(fercli.__file__).parent / "assets"
         monkeypatch.setattr("fercli.model_files._ASSETS", assets)
 
@@ -197,6 +206,11 @@ def test_examples_run(
     if example.startswith("fer train") and "--resume" not in example:
         # What would be run is worked out in full; minutes of training are left out.
         example += " --dry-run"
+    if example.startswith("fer serve"):
+        # It is stopped as soon as it answers, and takes a port that no other test has.
+        monkeypatch.setattr("fercli.serve.server.catch_signals", stop_at_once)
+        monkeypatch.setattr("webbrowser.open", lambda _url: True)
+        example += " --port 0"
     if re.match("fer predict ([0-9]|rtsp:|http:)", example):
         # Some frames are as good as those of ten seconds.
         example += " --end 0.5s"
@@ -210,6 +224,7 @@ def test_examples_run(
 
     # The tiny model of the tests need not be as good as an example requires.
     allowed = {0, 6} if "--require" in example else {0}
+    allowed = {130} if example.startswith("fer serve") else allowed
     assert result.exit_code in allowed, result.output
 
 
