@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from fercli.inference import Runtime
 
-__all__ = ["Batcher"]
+__all__ = ["Batcher", "Expected"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,40 @@ class _Job:
     answer: asyncio.Future[NDArray[np.float32]]
     due_s: float
     """When it waits no longer, by the loop's clock."""
+
+
+class Expected:
+    """A request whose faces may come; others wait for them until they have.
+
+    Args:
+        submit: Takes a model and face crops; returns their answer to be.
+        arrive: Is called once: the faces are there, or there are none.
+    """
+
+    def __init__(
+        self,
+        submit: Callable[[Runtime, NDArray[np.uint8]], asyncio.Future[NDArray[np.float32]]],
+        arrive: Callable[[], None],
+    ) -> None:
+        self._submit = submit
+        self._arrive = arrive
+        self._has_arrived = False
+
+    async def predict(self, runtime: Runtime, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return probabilities `[N, K]` of face crops `[N, 48, 48]`, N >= 1.
+
+        Raises:
+            ModelFileError: As in `predict_checked`.
+        """
+        answer = self._submit(runtime, crops)
+        self.arrive()
+        return await answer
+
+    def arrive(self) -> None:
+        """Let nobody wait for this request any longer."""
+        if not self._has_arrived:
+            self._has_arrived = True
+            self._arrive()
 
 
 class Batcher:
@@ -60,30 +94,30 @@ class Batcher:
         self._is_running = False
 
     @contextlib.contextmanager
-    def expect(self) -> Iterator[None]:
-        """Tell inside the block that faces may come, for which others should wait."""
+    def expect(self) -> Iterator[Expected]:
+        """Yield a request whose faces may come; others wait for them inside the block."""
+        expected = Expected(self._submit, self._arrive)
         self._n_coming += 1
         try:
-            yield
+            yield expected
         finally:
-            self._n_coming -= 1
-            self._consider()
-
-    async def predict(self, runtime: Runtime, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return probabilities `[N, K]` of face crops `[N, 48, 48]`, N >= 1.
-
-        Raises:
-            ModelFileError: As in `predict_checked`.
-        """
-        loop = asyncio.get_running_loop()
-        job = _Job(runtime, crops, loop.create_future(), loop.time() + self._wait_s)
-        self._waiting.append(job)
-        self._consider()
-        return await job.answer
+            expected.arrive()
 
     def close(self) -> None:
         """Let the thread end; what waits is not answered."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _submit(
+        self, runtime: Runtime, crops: NDArray[np.uint8]
+    ) -> asyncio.Future[NDArray[np.float32]]:
+        loop = asyncio.get_running_loop()
+        job = _Job(runtime, crops, loop.create_future(), loop.time() + self._wait_s)
+        self._waiting.append(job)
+        return job.answer
+
+    def _arrive(self) -> None:
+        self._n_coming -= 1
+        self._consider()
 
     def _consider(self) -> None:
         """Call the model now, or a little later, or leave it at what runs."""

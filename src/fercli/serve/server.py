@@ -93,7 +93,10 @@ def listen(config: ServeConfig) -> Iterator[Listener]:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    where = f"{host}:{port}"
+    if not host:
+        # To the system it would stand for every address.
+        message = "--host is empty"
+        raise ConfigError(message, hint="127.0.0.1 for this machine alone")
     try:
         found = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
@@ -101,9 +104,6 @@ def _bind(host: str, port: int) -> socket.socket:
     except (socket.gaierror, UnicodeError) as reason:
         message = f"--host {host} is no address of this machine"
         raise ConfigError(message, hint="127.0.0.1 for this machine alone") from reason
-    if not host or not found:
-        message = "--host is empty"
-        raise ConfigError(message, hint="127.0.0.1 for this machine alone")
     # A name may stand for both kinds of addresses; clients try the older one at the latest.
     family, _, _, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -117,14 +117,14 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.listen(_BACKLOG)
     except OSError as reason:
         bound.close()
-        raise _explain_binding(where, host, port, reason) from reason
+        raise _explain_binding(host, port, reason) from reason
     return bound
 
 
-def _explain_binding(where: str, host: str, port: int, reason: OSError) -> ConfigError:
+def _explain_binding(host: str, port: int, reason: OSError) -> ConfigError:
     """Return why there is no listening there, in words for who typed it."""
     if reason.errno == errno.EADDRINUSE:
-        message = f"{where} is in use by another process"
+        message = f"{host}:{port} is in use by another process"
         return ConfigError(message, hint=f"give --port {port + 1}, or --port 0 for a free one")
     if reason.errno == errno.EACCES:
         message = f"port {port} may not be listened on"

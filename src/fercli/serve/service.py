@@ -158,17 +158,17 @@ class Service:
             DependencyMissingError: OpenCV is needed and cannot be imported.
         """
         started = perf_counter()
-        with self._batcher.expect():
+        with self._batcher.expect() as expected:
             runtime = await self.run(self._open, query)
             loaded = await asyncio.gather(
                 *(self.run(self._load_faces, upload, query) for upload in uploads)
             )
-        crops = [crop for image in loaded for crop in image.crops]
-        found = (
-            await self._batcher.predict(runtime, np.stack(crops))
-            if crops
-            else np.empty((0, len(runtime.labels)), dtype=np.float32)
-        )
+            crops = [crop for image in loaded for crop in image.crops]
+            found = (
+                await expected.predict(runtime, np.stack(crops))
+                if crops
+                else np.empty((0, len(runtime.labels)), dtype=np.float32)
+            )
         summary = PredictionSummary(runtime.labels, rows=[])
         for prediction in _build_predictions(uploads, loaded, found, runtime, query):
             summary.add(prediction)
