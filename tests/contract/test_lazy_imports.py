@@ -96,7 +96,7 @@ import http.client, os, re, signal, sys, threading
 from pathlib import Path
 
 def ask_and_stop():
-    for line in os.fdopen(reading):
+    for line in told:
         if found := re.search(r"127.0.0.1:([0-9]+)/", line):
             break
     connection = http.client.HTTPConnection("127.0.0.1", int(found[1]))
@@ -106,6 +106,7 @@ def ask_and_stop():
 
 image = Path(sys.argv[1]).read_bytes()
 reading, writing = os.pipe()
+told = os.fdopen(reading)
 sys.stderr = os.fdopen(writing, "w")
 threading.Thread(target=ask_and_stop).start()
 from fercli.cli import main
