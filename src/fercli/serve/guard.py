@@ -87,7 +87,7 @@ class Guard:
 
         async def send_guarded(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                await body.discard(self._max_bytes)
+                await body.discard(2 * self._max_bytes)
                 headers = [
                     *message.get("headers", ()),
                     *((name.encode(), text.encode()) for name, text in SECURITY_HEADERS.items()),
