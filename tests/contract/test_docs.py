@@ -7,10 +7,11 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -229,7 +230,9 @@ def test_examples_run(
 
 
 @pytest.mark.usefixtures("cameras")
-@pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()])
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text() and page.stem != "serve"]
+)
 def test_programs_run(
     page: Path,
     workplace: Path,
@@ -260,6 +263,30 @@ def test_programs_run(
 
     for program in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         exec(compile(program, str(page), "exec"), names)  # noqa: S102  # our own pages
+
+
+@pytest.mark.parametrize(
+    ("language", "command"),
+    [("bash", ["bash", "-ec"]), ("python", [sys.executable, "-c"]),
+     ("javascript", ["node", "--input-type=module", "-e"])],
+    ids=["bash", "python", "javascript"],
+)  # fmt: skip
+def test_programs_talk_to_the_service(
+    language: str, command: list[str], open_service: Callable[..., Any], photo: Path
+) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"there is no {command[0]}")
+    page = (ROOT / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
+    blocks = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    [program] = [text for text in blocks if "/api/predict" in text]
+    service = open_service("plus")
+    Image.open(photo).save("photo.jpg")
+    Image.open(photo).resize((48, 48)).save("one.png")
+
+    program = program.replace("127.0.0.1:8013", f"127.0.0.1:{service.port}")
+    done = subprocess.run([*command, program], capture_output=True, text=True, check=True)
+
+    assert "happy" in done.stdout
 
 
 def test_readme_has_two_commands_first() -> None:

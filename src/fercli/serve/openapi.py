@@ -245,7 +245,6 @@ def _describe_predict(service: Service) -> _Json:
             FIELD: {
                 "type": "array",
                 "minItems": 1,
-                "maxItems": limits.max_images,
                 "items": {"type": "string", "format": "binary"},
             }
         },
