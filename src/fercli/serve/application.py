@@ -27,7 +27,7 @@ from fercli.serve.answers import (
 from fercli.serve.guard import Guard
 from fercli.serve.openapi import build_openapi
 from fercli.serve.query import refuse_unknown
-from fercli.serve.uploads import check_kind, parse_upload, read_body
+from fercli.serve.uploads import is_form, parse_form, read_body, take_image
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -109,9 +109,13 @@ async def _predict(service: Service, request: Request) -> Response:
     with service.open_slot() as reserve:
         query = service.parse_query(request.query_params.multi_items())
         kind = request.headers.get("content-type")
-        check_kind(kind)
+        has_form = is_form(kind)
         body = await read_body(request.headers, request.receive, service.config, reserve)
-        uploads = await service.run(parse_upload, kind, body, query.name, service.config)
+        uploads = (
+            await service.run(parse_form, kind, body, service.config)
+            if has_form
+            else take_image(body, query.name)
+        )
         del body
         answer = await service.predict(uploads, query)
     data = answer["data"]

@@ -54,7 +54,7 @@ SECURITY_HEADERS: Final = {
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _PROTECTED: Final = "/api/"
-_DISCARD_S: Final = 2.0
+_DISCARD_S: Final = 10.0
 
 
 class Guard:

@@ -72,6 +72,10 @@ class ServedModels:
         """The models that can be asked, the default first."""
         return list(self._served)
 
+    def find_open(self, name: str, labels_of: str | None = None) -> Runtime | None:
+        """Return a model as `open` does if that takes no time, else None."""
+        return self._opened.get((name, labels_of))
+
     def open(self, name: str, labels_of: str | None = None) -> Runtime:
         """Return a model ready to run; the same one every time.
 

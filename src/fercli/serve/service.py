@@ -159,7 +159,7 @@ class Service:
         """
         started = perf_counter()
         with self._batcher.expect() as expected:
-            runtime = await self.run(self._open, query)
+            runtime = await self._open(query)
             loaded = await asyncio.gather(
                 *(self.run(self._load_faces, upload, query) for upload in uploads)
             )
@@ -174,8 +174,11 @@ class Service:
             summary.add(prediction)
         return self._conclude(summary, perf_counter() - started, query.model)
 
-    def _open(self, query: PredictQuery) -> Runtime:
-        return self.models.open(query.model, query.labels_of)
+    async def _open(self, query: PredictQuery) -> Runtime:
+        opened = self.models.find_open(query.model, query.labels_of)
+        if opened is None:
+            opened = await self.run(self.models.open, query.model, query.labels_of)
+        return opened
 
     def _load_faces(self, upload: Upload, query: PredictQuery) -> LoadedImage:
         kind = query.config.faces

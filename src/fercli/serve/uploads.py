@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fercli.config import ServeConfig
     from fercli.serve.answers import RequestError
 
-__all__ = ["FIELD", "MAX_NAME", "Upload", "check_kind", "parse_upload", "read_body"]
+__all__ = ["FIELD", "MAX_NAME", "Upload", "is_form", "parse_form", "read_body", "take_image"]
 
 FIELD: Final = "images"
 """The field of a form that holds images."""
@@ -54,8 +54,8 @@ class Upload:
     content: bytes
 
 
-def check_kind(content_type: str | None) -> None:
-    """Refuse what is neither an image nor a form, before it is read.
+def is_form(content_type: str | None) -> bool:
+    """Return whether a body is a form, not an image; before it is read.
 
     Raises:
         RequestError: It says that it is something else.
@@ -69,6 +69,7 @@ def check_kind(content_type: str | None) -> None:
             "the body is an image, or a form with images",
             hint="Content-Type: image/jpeg, application/octet-stream or multipart/form-data",
         )
+    return kind == _FORM
 
 
 async def read_body(
@@ -114,26 +115,33 @@ async def read_body(
     return b"".join(pieces)
 
 
-def parse_upload(
-    content_type: str | None, body: bytes, name: str, config: ServeConfig
-) -> list[Upload]:
-    """Return the images of a body, in order; for any thread.
+def take_image(body: bytes, name: str) -> list[Upload]:
+    """Return the one image that a body is.
+
+    Args:
+        body: All of it.
+        name: What it is called.
+
+    Raises:
+        RequestError: There is nothing.
+    """
+    if not body:
+        raise _refuse_form(_EMPTY)
+    return [Upload(name, body)]
+
+
+def parse_form(content_type: str, body: bytes, config: ServeConfig) -> list[Upload]:
+    """Return the images of a form, in order; for any thread.
 
     Args:
         content_type: As the request has it.
         body: All of it.
-        name: What a single image is called.
         config: How many images there may be.
 
     Raises:
         RequestError: It has none, too many, or is no form though it says so.
     """
-    kind, parameters = parse_options_header(content_type)
-    if kind != _FORM:
-        if not body:
-            raise _refuse_form(_EMPTY)
-        return [Upload(name, body)]
-    boundary = parameters.get(b"boundary", b"")
+    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
     if not boundary:
         raise _refuse_form(_UNBOUNDED)
     form = _Form(config.max_images)
