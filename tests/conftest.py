@@ -544,6 +544,8 @@ class Served:
 
     listener: Listener
     models: ServedModels
+    stop: Callable[[], None]
+    """Sends it a signal and waits for its end."""
 
     @property
     def port(self) -> int:
@@ -607,10 +609,14 @@ def open_service(
                 target=serve, args=(listener, models), kwargs={"on_ready": ready.set}
             )
             thread.start()
-            stack.callback(thread.join)
-            stack.callback(stopping.set)
+
+            def stop() -> None:
+                stopping.set()
+                thread.join()
+
+            stack.callback(stop)
             assert ready.wait(30)
-            return Served(listener, models)
+            return Served(listener, models, stop)
 
         yield start
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import threading
@@ -203,6 +204,32 @@ def test_other_paths_and_methods_are_refused(
     assert say(answer)
     assert ("allow" in headers) == (status == 405)
     assert "access-control-allow-origin" not in headers
+
+
+def test_the_page_is_served_as_it_was_at_the_start(
+    open_service: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "page"
+    (folder / "inner").mkdir(parents=True)
+    for name in ("index.html", "page.js", "page.css", "icon.svg", "inner/secret.js"):
+        (folder / name).write_text(name)
+    (tmp_path / "secret.js").write_text("secret")
+    monkeypatch.setattr("fercli.serve.application.files", lambda _package: tmp_path)
+    service = open_service()
+    (folder / "page.js").write_text("changed")
+
+    for path, name, kind in (
+        ("/", "index.html", "text/html; charset=utf-8"),
+        ("/assets/page.js", "page.js", "text/javascript; charset=utf-8"),
+        ("/assets/page.css?v=1", "page.css", "text/css; charset=utf-8"),
+        ("/assets/icon.svg", "icon.svg", "image/svg+xml"),
+    ):
+        status, headers, content = service.ask("GET", path)
+        assert (status, headers["content-type"], content) == (200, kind, name.encode())
+        status, headers, content = service.ask("HEAD", path)
+        assert (status, headers["content-length"], content) == (200, str(len(name)), b"")
+    for path in ("/assets/../secret.js", "/assets/%2e%2e/secret.js", "/assets/inner/secret.js"):
+        assert service.ask("GET", path)[0] == 404
 
 
 def test_every_answer_has_the_headers_that_protect(open_service: Open, crop: bytes) -> None:
@@ -425,6 +452,23 @@ def test_beyond_the_queue_clients_are_sent_away(open_service: Open, crop: bytes)
     assert service.predict(crop)[0] == 200
 
 
+def test_a_request_without_end_does_not_keep_the_service(open_service: Open, crop: bytes) -> None:
+    gates: list[Gate] = []
+    service = open_service(prepare=lambda models: gates.append(Gate(models)), drain_s=0.3)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(service.predict, crop)
+        time.sleep(0.5)
+
+        started = time.perf_counter()
+        service.stop()
+        took_s = time.perf_counter() - started
+        gates[0].is_open.set()
+
+        with pytest.raises((OSError, http.client.HTTPException)):
+            waiting.result()
+    assert 0.3 < took_s < 10
+
+
 @pytest.mark.parametrize(
     "sent",
     [b"", b"POST /api", b"GET /healthz HTTP/1.1\r\nHost: local"],
@@ -529,8 +573,6 @@ def test_a_client_that_reads_no_answer_is_let_go(
 
 
 def test_a_connection_is_used_again_after_a_refusal(open_service: Open, crop: bytes) -> None:
-    import http.client
-
     service = open_service()
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
     statuses = []
