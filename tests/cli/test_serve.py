@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,6 +181,20 @@ def test_without_the_extra(run: Run, library: str, monkeypatch: pytest.MonkeyPat
 
     assert result.exit_code == 5
     assert result.stderr.splitlines()[-1] == "hint: pip install 'fercli[serve]'"
+
+
+def test_two_first_photos_at_once_are_answered(
+    open_process: Callable[..., Any], photo: Path
+) -> None:
+    _, port = open_process()
+    image = photo.read_bytes()
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(post, [port] * 2, [image] * 2))
+
+    for status, answer in answers:
+        assert status == 200
+        assert [row["box"] for row in answer["data"]["rows"]] == [[177, 66, 97, 97]]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import socket
 import threading
 import time
 import zlib
@@ -23,8 +24,6 @@ from fercli.model_files import open_runtime
 from fercli.serve import ServedModels, listen
 
 if TYPE_CHECKING:
-    import socket
-
     from numpy.typing import NDArray
 
     from fercli.runs import RunFolder
@@ -662,6 +661,12 @@ def test_the_description_fits_the_answers(open_service: Open, photo: Path) -> No
     }  # fmt: skip
     for path in described["paths"]:
         assert service.ask("GET", path)[0] in {200, 405}
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    with listen(ServeConfig(port=0)) as listener:
+        # What asyncio looks at before it turns Nagle's algorithm off.
+        assert listener.socket.proto == socket.IPPROTO_TCP
 
 
 def test_other_machines_need_a_token() -> None:
