@@ -20,6 +20,7 @@ from PIL import Image
 
 from fercli.config import ServeConfig
 from fercli.errors import ConfigError, ModelFileError
+from fercli.inference import LABEL_SETS
 from fercli.model_files import open_runtime
 from fercli.serve import ServedModels, listen
 
@@ -167,6 +168,16 @@ def test_what_is_asked_wrongly_is_named(
 
     assert (status, answer["status"], answer["exit_code"]) == (400, "error", 2)
     assert say(answer) == text
+
+
+def test_labels_that_a_model_lacks_are_named(
+    open_service: Open, crop: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LABEL_SETS, "birds", ("happy", "tern", "auk"))
+
+    status, _, answer = open_service().predict(crop, "?labels_of=birds")
+
+    assert (status, say(answer)) == (400, "tiny has no auk, tern, of birds")
 
 
 def test_models_are_listed_the_default_first(open_service: Open) -> None:
@@ -463,9 +474,10 @@ def test_a_request_without_end_does_not_keep_the_service(open_service: Open, cro
         took_s = time.perf_counter() - started
         gates[0].is_open.set()
 
-        with pytest.raises((OSError, http.client.HTTPException)):
-            waiting.result()
+        status, headers, answer = waiting.result()
     assert 0.3 < took_s < 10
+    assert (status, headers["retry-after"]) == (503, "1")
+    assert say(answer) == "the service is about to end"
 
 
 @pytest.mark.parametrize(

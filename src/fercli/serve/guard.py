@@ -18,7 +18,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from fercli.serve.answers import JsonResponse, RequestError, build_error, refuse
+from fercli.serve.answers import (
+    ENDING,
+    JsonResponse,
+    RequestError,
+    build_error,
+    refuse,
+    refuse_busy,
+)
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -102,11 +109,12 @@ class Guard:
         }
         try:
             self._check(scope, headers)
-        except RequestError as error:
-            answer = JsonResponse(build_error(error), error.status, error.headers)
-            await answer(scope, body.receive, send_guarded)
-        else:
             await self._app(scope, body.receive, send_guarded)
+        except RequestError as error:
+            await _answer(error, scope, body.receive, send_guarded)
+        except asyncio.CancelledError:
+            # The service ends, and has waited for this request as long as it would.
+            await _answer(refuse_busy(ENDING), scope, body.receive, send_guarded)
 
     def _check(self, scope: Scope, headers: dict[str, str]) -> None:
         host = headers.get("host", "").lower()
@@ -170,6 +178,11 @@ class Guard:
                 return
         message = "the request comes from another site's page"
         raise refuse(HTTPStatus.FORBIDDEN, "origin", message)
+
+
+async def _answer(error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer without rows."""
+    await JsonResponse(build_error(error), error.status, error.headers)(scope, receive, send)
 
 
 class _Body:

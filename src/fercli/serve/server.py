@@ -106,8 +106,8 @@ def _bind(host: str, port: int) -> socket.socket:
         raise ConfigError(message, hint="127.0.0.1 for this machine alone") from reason
     # A name may stand for both kinds of addresses; clients try the older one at the latest.
     family, _, _, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)
-    # The protocol is named, since asyncio sends small pieces at once on such sockets alone; an answer
-    # in two pieces waits 40 ms for the client's acknowledgement otherwise.
+    # The protocol is named, since asyncio sends small pieces at once on such sockets alone; an
+    # answer in two pieces waits 40 ms for the client's acknowledgement otherwise.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if family == socket.AF_INET6:

@@ -23,7 +23,9 @@ import numpy as np
 
 from fercli import __version__
 from fercli.config import FACES, ServeConfig
+from fercli.errors import ConfigError
 from fercli.images import FaceFinder
+from fercli.inference import LABEL_SETS
 from fercli.prediction import FilePrediction
 from fercli.prediction.members import Member
 from fercli.prediction.predict import (
@@ -154,6 +156,7 @@ class Service:
         """Return the envelope with the rows of images, in their order.
 
         Raises:
+            ConfigError: The model lacks labels that are asked for.
             ModelFileError: The model is damaged.
             DependencyMissingError: OpenCV is needed and cannot be imported.
         """
@@ -175,10 +178,21 @@ class Service:
         return self._conclude(summary, perf_counter() - started, query.model)
 
     async def _open(self, query: PredictQuery) -> Runtime:
+        """Return the model that is asked for.
+
+        Raises:
+            ConfigError: It lacks labels that are asked for.
+        """
         opened = self.models.find_open(query.model, query.labels_of)
-        if opened is None:
-            opened = await self.run(self.models.open, query.model, query.labels_of)
-        return opened
+        if opened is not None:
+            return opened
+        plain = await self.run(self.models.open, query.model, None)
+        if query.labels_of is None:
+            return plain
+        if missing := set(LABEL_SETS[query.labels_of]) - set(plain.labels):
+            message = f"{query.model} has no {', '.join(sorted(missing))}, of {query.labels_of}"
+            raise ConfigError(message, hint="leave labels_of out, or ask another model")
+        return await self.run(self.models.open, query.model, query.labels_of)
 
     def _load_faces(self, upload: Upload, query: PredictQuery) -> LoadedImage:
         kind = query.config.faces
@@ -198,7 +212,8 @@ class Service:
         self.n_faces += result.n_faces
         layout = RowLayout(summary.labels)
         rows = [layout.select(row) for row in result.rows or ()]
-        data = {**to_json(result), "duration_s": duration_s, "rows": rows}
+        counts = to_json(replace(result, rows=None))
+        data = {**counts, "duration_s": duration_s, "rows": rows}
         errors = [
             {"code": "skipped", "message": f"{row['path']}: {row['reason']}", "hint": ""}
             for row in rows
