@@ -40,8 +40,8 @@ def serve_command(
 
     The page takes photos and the camera; programs send images to /api/predict and get the rows of
     `fer predict --json`. Pictures are sent nowhere, kept nowhere and logged nowhere. It goes on
-    until Ctrl-C or SIGTERM, and finishes then what is under way. PyTorch is not imported. It needs
-    pip install 'fercli[serve]'.
+    until Ctrl-C or SIGTERM, and finishes then what is under way. PyTorch is not imported; the extra
+    `serve` has to be installed.
 
     Exit status: 2 bad options, host or port, 4 model missing or refused, 5 the extra is missing,
     130 or 143 stopped by Ctrl-C or SIGTERM.
