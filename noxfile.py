@@ -93,6 +93,13 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def api(session: nox.Session) -> None:
+    """Let schemathesis ask `fer serve` for what its OpenAPI allows, and what it does not."""
+    session.install(".[serve]", *dependencies("api"))
+    session.run("python", "tests/api/run.py", *session.posargs)
+
+
+@nox.session(default=False)
 def docs(session: nox.Session) -> None:
     """Run every command of the documentation."""
     test(session, "tests/contract/test_docs.py")

@@ -45,6 +45,11 @@ _PLAIN: Final = {
         "n_inputs": "Images.", "n_skipped": "Images that could not be read.",
         "rows": "`path status reason label confidence probabilities output` of each.",
     },
+    "serve": {
+        "url": "Where the page was.", "model": "What clients got that named none.",
+        "n_requests": "Requests that got rows.", "n_faces": "Faces in them.",
+        "duration_s": "From the start to the end, seconds.",
+    },
     "info": {
         "kind": "`torch` or `onnx`; without a model there are `versions devices providers paths "
         "problems` instead.",
@@ -63,6 +68,8 @@ _VARIABLES: Final = {
     "FERCLI_HOME": "The folder of the prepared dataset, downloads and fetched detectors. Default: "
     "the user's data folder of this system.",
     "FERCLI_DEVICE": "The device, where `--device` is not given.",
+    "FERCLI_TOKEN": "The token of `fer serve`, where `--token` is not given; other users of a "
+    "machine see what is typed, not this.",
     "NO_COLOR": "Any value: no colors, as `--no-color`.",
     "ORT_DISABLE_TELEMETRY": "Set to 1 before onnxruntime is imported, unless you have set it.",
     "KAGGLE_USERNAME, KAGGLE_KEY": "Who you are to Kaggle, for `fer data download "

@@ -26,7 +26,7 @@ from reference_pages import (
     build_python,
 )
 
-from fercli.config import Option, PredictConfig, TrainConfig, list_options
+from fercli.config import Option, PredictConfig, ServeConfig, TrainConfig, list_options
 from fercli.recipes import RECIPES, list_changes
 from fercli.settings import GROUPS, describe_kind
 
@@ -37,8 +37,8 @@ ROOT: Final = Path(__file__).parents[1]
 HEAD: Final = """\
 # Configuration
 
-Every option of a training, and of a prediction. This page is generated from `src/fercli/config/` by
-`nox -s sync`.
+Every option of a training, a prediction and the service. This page is generated from
+`src/fercli/config/` by `nox -s sync`.
 
 A field of a training is set by its option where it has one, by `--set name=value`, or by a TOML or
 JSON file (`--config`); see [how to train](../how-to/train.md#change-something). A value that is out
@@ -54,6 +54,12 @@ PREDICTION: Final = """\
 ## fer predict
 
 These are options of `fer predict`, and fields of `PredictConfig` in Python.
+"""
+SERVICE: Final = """\
+## fer serve
+
+These are options of `fer serve`, and fields of `ServeConfig` in Python; those without an option are
+bounds that most have no reason to change.
 """
 
 
@@ -122,6 +128,8 @@ def build_configuration() -> str:
     sections += [
         PREDICTION,
         *(describe_option(one, trained=False) for one in list_options(PredictConfig)),
+        SERVICE,
+        *(describe_option(one, trained=False) for one in list_options(ServeConfig)),
     ]
     return "\n".join(sections)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import io
 import itertools
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +26,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+import fercli
 from fercli.cli import app
 from fercli.data import (
     Dataset,
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fercli.config import TrainConfig
+    from fercli.serve import Listener, ServedModels
 
 Run = Callable[..., Result]
 Start = Callable[..., subprocess.Popen[str]]
@@ -530,3 +536,94 @@ def real_table() -> Path:
     if not path:
         pytest.skip("FERCLI_FER2013 is unset")
     return Path(path)
+
+
+@dataclass
+class Served:
+    """A service that runs in a thread of the tests, and one way to talk to it."""
+
+    listener: Listener
+    models: ServedModels
+    stop: Callable[[], None]
+    """Sends it a signal and waits for its end."""
+
+    @property
+    def port(self) -> int:
+        return self.listener.config.port
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection((self.listener.address, self.port), timeout=30)
+
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], Any]:
+        """Return the status, the headers and what the JSON of the body holds."""
+        connection = http.client.HTTPConnection(self.listener.address, self.port, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            content = answer.read()
+            fields = {name.lower(): text for name, text in answer.getheaders()}
+        is_json = fields.get("content-type") == "application/json" and content
+        return answer.status, fields, json.loads(content) if is_json else content
+
+    def predict(
+        self, image: bytes, query: str = "", **headers: str
+    ) -> tuple[int, dict[str, str], Any]:
+        headers = {"Content-Type": "application/octet-stream", **headers}
+        return self.ask("POST", f"/api/predict{query}", image, headers)
+
+
+@pytest.fixture
+def bundled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the bundled models be there, which tests have to do without otherwise."""
+    assets = Path(fercli.__file__).parent / "assets"
+    monkeypatch.setattr("fercli.model_files._ASSETS", assets)
+
+
+@pytest.fixture
+def open_service(
+    bundled: None,  # noqa: ARG001  # asked for what it does
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., Served]]:
+    """Start services with the bundled models, on free ports; they end with the test."""
+    from fercli.config import ServeConfig
+    from fercli.serve import ServedModels, listen, serve
+
+    stopping = threading.Event()
+
+    @contextlib.contextmanager
+    def catch() -> Iterator[Callable[[], int]]:
+        yield lambda: 15 * stopping.is_set()
+
+    monkeypatch.setattr("fercli.serve.server.catch_signals", catch)
+    with contextlib.ExitStack() as stack:
+
+        def start(model: str = "tiny", prepare: Any = None, **options: Any) -> Served:
+            listener = stack.enter_context(listen(ServeConfig(**{"port": 0, **options})))
+            models = ServedModels(model)
+            if prepare:
+                prepare(models)
+            ready = threading.Event()
+            thread = threading.Thread(
+                target=serve, args=(listener, models), kwargs={"on_ready": ready.set}
+            )
+            thread.start()
+
+            def stop() -> None:
+                stopping.set()
+                thread.join()
+
+            stack.callback(stop)
+            assert ready.wait(30)
+            return Served(listener, models, stop)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def crop(faces: Dataset) -> bytes:
+    """A face crop as a PNG."""
+    stream = io.BytesIO()
+    Image.fromarray(faces.images[0]).save(stream, "PNG")
+    return stream.getvalue()

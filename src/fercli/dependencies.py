@@ -24,8 +24,12 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
     "huggingface_hub": "fercli[hub]",
+    "h11": "fercli[serve]",
     "pyarrow": "fercli[parquet]",
+    "python_multipart": "fercli[serve]",
     "sklearn": "scikit-learn",
+    "starlette": "fercli[serve]",
+    "uvicorn": "fercli[serve]",
 }
 """What to install where the name differs from the module's."""
 

@@ -133,6 +133,7 @@ def describe_kind(kind: object) -> str:
         float | None: "a number",
         bool: "true or false",
         str: "a word",
+        str | None: "a word",
         Path | None: "a file",
         tuple[str, ...]: "words with commas between them",
         tuple[int, ...]: "whole numbers like 64,128",

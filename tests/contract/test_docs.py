@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import inspect
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
@@ -27,6 +29,7 @@ from fercli.cli import (
     models,
     predict,
     prepare,
+    serve,
     train,
 )
 from fercli.download import Downloaded
@@ -53,6 +56,7 @@ COMMANDS = {
     "explain": explain.explain_command,
     "export": export.export_command,
     "predict": predict.predict_command,
+    "serve": serve.serve_command,
     "models list": models.list_command,
     "models fetch": models.fetch_command,
     "info": info.info_command,
@@ -66,7 +70,7 @@ HOW_TO = {
     "data download": "download.md", "data prepare": "prepare.md", "data check": "check.md",
     "train": "train.md",
     "evaluate": "evaluate.md", "compare": "compare.md", "explain": "explain.md",
-    "export": "export.md", "predict": "predict.md", "models list": "models.md",
+    "export": "export.md", "predict": "predict.md", "serve": "serve.md", "models list": "models.md",
     "models fetch": "models.md", "info": "info.md", "demo": "demo.md",
 }  # fmt: skip
 
@@ -163,12 +167,18 @@ def test_every_command_has_examples_and_a_page(name: str) -> None:
     assert "Exit status" in (COMMANDS[name].__doc__ or "")
 
 
+@contextlib.contextmanager
+def stop_at_once() -> Iterator[Callable[[], int]]:
+    """Stand in for `catch_signals`: somebody has typed Ctrl-C."""
+    yield lambda: 2
+
+
 def have_what_examples_need(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let downloads be there already, and the bundled model that an example names."""
     here = Downloaded(path=Path("archive.zip"), n_bytes=1, sha256="", was_there=True)
     for place in ("fercli.download", "fercli.download.detectors"):
         monkeypatch.setattr(f"{place}.download", lambda *_a, **_b: here)
-    if "plus" in example.split():
+    if {"plus", "tiny"} & set(example.split()):
         assets = Path(fercli.__file__).parent / "assets"
         monkeypatch.setattr("fercli.model_files._ASSETS", assets)
 
@@ -197,6 +207,11 @@ def test_examples_run(
     if example.startswith("fer train") and "--resume" not in example:
         # What would be run is worked out in full; minutes of training are left out.
         example += " --dry-run"
+    if example.startswith("fer serve"):
+        # It is stopped as soon as it answers, and takes a port that no other test has.
+        monkeypatch.setattr("fercli.serve.server.catch_signals", stop_at_once)
+        monkeypatch.setattr("webbrowser.open", lambda _url: True)
+        example += " --port 0"
     if re.match("fer predict ([0-9]|rtsp:|http:)", example):
         # Some frames are as good as those of ten seconds.
         example += " --end 0.5s"
@@ -210,11 +225,14 @@ def test_examples_run(
 
     # The tiny model of the tests need not be as good as an example requires.
     allowed = {0, 6} if "--require" in example else {0}
+    allowed = {130} if example.startswith("fer serve") else allowed
     assert result.exit_code in allowed, result.output
 
 
 @pytest.mark.usefixtures("cameras")
-@pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()])
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text() and page.stem != "serve"]
+)
 def test_programs_run(
     page: Path,
     workplace: Path,
@@ -245,6 +263,30 @@ def test_programs_run(
 
     for program in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         exec(compile(program, str(page), "exec"), names)  # noqa: S102  # our own pages
+
+
+@pytest.mark.parametrize(
+    ("language", "command"),
+    [("bash", ["bash", "-ec"]), ("python", [sys.executable, "-c"]),
+     ("javascript", ["node", "--input-type=module", "-e"])],
+    ids=["bash", "python", "javascript"],
+)  # fmt: skip
+def test_programs_talk_to_the_service(
+    language: str, command: list[str], open_service: Callable[..., Any], photo: Path
+) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"there is no {command[0]}")
+    page = (ROOT / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
+    blocks = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    [program] = [text for text in blocks if "/api/predict" in text]
+    service = open_service("plus")
+    Image.open(photo).save("photo.jpg")
+    Image.open(photo).resize((48, 48)).save("one.png")
+
+    program = program.replace("127.0.0.1:8013", f"127.0.0.1:{service.port}")
+    done = subprocess.run([*command, program], capture_output=True, text=True, check=True)
+
+    assert "happy" in done.stdout
 
 
 def test_readme_has_two_commands_first() -> None:

@@ -29,6 +29,7 @@ LAYERS = (
     ("evaluation", "scores of a model on a split, comparisons, explanations, model cards"),
     ("model", "`Model`: predict, evaluate, explain, export, compare"),
     ("run", "`Run`: train, resume"),
+    ("serve", "the HTTP service and its page"),
     ("cli", "one file per command, the only writer"),
     ("__main__", "`python -m fercli`"),
 )  # fmt: skip

@@ -91,6 +91,44 @@ def test_onnx_predict_imports_no_torch(trained: RunFolder, face_files: Path) -> 
     assert not modules & HEAVY
 
 
+SERVE = """
+import http.client, os, re, signal, sys, threading
+from pathlib import Path
+
+def ask_and_stop():
+    for line in told:
+        if found := re.search(r"127.0.0.1:([0-9]+)/", line):
+            break
+    connection = http.client.HTTPConnection("127.0.0.1", int(found[1]))
+    connection.request("POST", "/api/predict", image)
+    print("STATUS", connection.getresponse().status)
+    os.kill(os.getpid(), signal.SIGINT)
+
+image = Path(sys.argv[1]).read_bytes()
+reading, writing = os.pipe()
+told = os.fdopen(reading)
+sys.stderr = os.fdopen(writing, "w")
+threading.Thread(target=ask_and_stop).start()
+from fercli.cli import main
+sys.argv = ["fer", "serve", "--port", "0", "--model", sys.argv[2]]
+try:
+    main()
+except SystemExit as end:
+    print("END", end.code)
+print("MODULES", *sorted({name.split(".")[0] for name in sys.modules}))
+"""
+
+
+def test_serving_imports_no_torch(trained: RunFolder, face_files: Path) -> None:
+    words = [sys.executable, "-c", SERVE, str(face_files / "face-0.png"), str(trained.path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+
+    said, _, modules = done.stdout.rpartition("MODULES ")
+    assert "STATUS 200" in said
+    assert "END 130" in said
+    assert not set(modules.split()) & HEAVY
+
+
 def test_importing_the_package_is_light() -> None:
     code = "import sys; before = len(sys.modules); import fercli; print(len(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

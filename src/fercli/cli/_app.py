@@ -18,6 +18,7 @@ from fercli.cli import (
     models,
     predict,
     prepare,
+    serve,
     train,
 )
 from fercli.cli._command import FerGroup, VersionOption, keep_lines
@@ -49,6 +50,7 @@ def root(*, version: VersionOption = False) -> None:
       fer evaluate                       score the newest run
       fer compare runs/a runs/b          two models on the same images
       fer predict faces/ photo.jpg       tell expressions of faces in crops and photos
+      fer serve --open                   the same in the browser, and over HTTP
       fer explain face.png               where on a face an answer comes from
     """
 
@@ -69,5 +71,5 @@ def add_group(name: str, about: str, *modules: ModuleType) -> None:
 app.callback(help=keep_lines(root.__doc__ or ""))(root)
 add_group("data", "Get, prepare and check datasets.", download, prepare, check)
 add_group("models", "List the models and detectors that can be had, and fetch them.", models)
-for module in (train, evaluate, compare, export, predict, explain, info, demo):
+for module in (train, evaluate, compare, export, predict, serve, explain, info, demo):
     module.add_to(app)

@@ -21,10 +21,11 @@ from typer.core import TyperGroup
 
 from fercli import __version__
 from fercli.cli._exit import ExitStatus
-from fercli.cli._output import Outcome, Output, build_envelope, close_stdout
+from fercli.cli._output import Outcome, Output, close_stdout
 from fercli.dependencies import explain_missing
 from fercli.errors import FercliError, RunFailedError
 from fercli.names import safe_name
+from fercli.results import build_envelope
 
 __all__ = ["FerGroup", "VersionOption", "keep_lines", "register"]
 

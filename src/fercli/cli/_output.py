@@ -17,26 +17,23 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fercli.cli._exit import ExitStatus, find_status
-from fercli.errors import ConfigError, FercliError
 from fercli.names import safe_name
+from fercli.results import build_envelope, list_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from fercli.errors import FercliError
     from fercli.metadata import ModelMetadata
 
 __all__ = [
     "Outcome",
     "Output",
-    "build_envelope",
     "close_stdout",
     "follow_main",
     "warn_if_synthetic",
 ]
-
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ class Output:
         code = 128 + outcome.signal_number if outcome.signal_number else code
         if self.json:
             status = "error" if failure else "partial" if code else "ok"
-            errors = _list_errors(failure) if failure else outcome.errors
+            errors = list_errors(failure) if failure else outcome.errors
             self.write_json(build_envelope(self.command, status, code, outcome.data, errors))
         else:
             outcome.show(self.build_console())
@@ -107,7 +104,7 @@ class Output:
             traceback.print_exception(error)
         self._explain(error)
         if self.json:
-            envelope = build_envelope(self.command, "error", status, {}, _list_errors(error))
+            envelope = build_envelope(self.command, "error", status, {}, list_errors(error))
             # Where stdout itself is what failed, stderr has said so.
             with contextlib.suppress(OSError):
                 self.write_json(envelope)
@@ -186,33 +183,10 @@ def follow_main(output: Output) -> Output:
     return output.silenced()
 
 
-def build_envelope(
-    command: str,
-    status: str,
-    exit_code: int,
-    data: Mapping[str, Any],
-    errors: list[dict[str, str]],
-) -> dict[str, Any]:
-    """Return the one JSON object of a command."""
-    return {
-        "schema": SCHEMA,
-        "command": command,
-        "status": status,
-        "exit_code": int(exit_code),
-        "data": dict(data),
-        "errors": errors,
-    }
-
-
 def close_stdout() -> None:
     """Point stdout at nothing, so that nothing more is said and Python does not complain."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _list_errors(error: FercliError) -> list[dict[str, str]]:
-    messages = error.problems if isinstance(error, ConfigError) else (error.message,)
-    return [{"code": error.code, "message": text, "hint": error.hint} for text in messages]
 
 
 def warn_if_synthetic(output: Output, metadata: ModelMetadata) -> None:

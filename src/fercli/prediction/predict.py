@@ -51,7 +51,17 @@ if TYPE_CHECKING:
 
     from fercli.inference.runtime import Runtime
 
-__all__ = ["UNCERTAIN", "FilePrediction", "describe_faces", "predict_files", "predict_live"]
+__all__ = [
+    "UNCERTAIN",
+    "FilePrediction",
+    "LoadedImage",
+    "build_rows",
+    "count_processors",
+    "describe_faces",
+    "load_faces",
+    "predict_files",
+    "predict_live",
+]
 
 UNCERTAIN: Final = "uncertain"
 """Label of a face whose best probability is below the threshold."""
@@ -82,20 +92,31 @@ class FilePrediction:
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class LoadedImage:
     """A file with the faces found in it, or the reason why it has none."""
 
     path: Path
+    """The file, or what is made of its name."""
     crops: tuple[NDArray[np.uint8], ...] = ()
+    """Each `[48, 48]`, largest face first."""
     faces: tuple[Face, ...] = ()
+    """Their boxes."""
     detector: str | None = None
+    """How they were found."""
     reason: str | None = None
+    """Why the file cannot be used."""
     refused: bool = False
+    """Whether that is because it asks for too much."""
     width: int | None = None
+    """Pixels of the upright image."""
     height: int | None = None
+    """Pixels of the upright image."""
     frames: int | None = None
+    """Frames in an image file."""
     frame: VideoFrame | None = None
+    """The frame, of a video."""
     content: bytes | None = None
+    """The file, where it came from within an archive."""
 
 
 Work = Callable[[list[Any]], list[Any]]
@@ -128,11 +149,11 @@ def predict_files(
     config = config or PredictConfig()
     finder = FaceFinder(config.faces, config.detector_weights)
 
-    def answer(loaded: list[_Loaded]) -> list[FilePrediction]:
+    def answer(loaded: list[LoadedImage]) -> list[FilePrediction]:
         return list(_predict_chunk(runtime, loaded, config, title))
 
     def process(
-        chunks: Iterable[list[Any]], load: Callable[[Any], _Loaded]
+        chunks: Iterable[list[Any]], load: Callable[[Any], LoadedImage]
     ) -> Generator[FilePrediction, None, None]:
         def work(chunk: list[Any]) -> list[Any]:
             loaded = [load(one) for one in chunk]
@@ -146,7 +167,7 @@ def predict_files(
     for of_videos, group in itertools.groupby(paths, _is_video):
         if not of_videos:
             images = _pack(group, config.batch_size)
-            yield from process(images, lambda source: _load(source, finder, config))
+            yield from process(images, lambda source: load_faces(source, finder, config))
             continue
         for path in group:
             # What lies in an archive is no video.
@@ -226,9 +247,9 @@ def _end_video(
 ) -> FilePrediction:
     """Return what is said of a video at its end that is none."""
     refused = isinstance(reason, ImageRefusedError)
-    loaded = _Loaded(path, reason=_describe_failure(reason), refused=refused)
+    loaded = LoadedImage(path, reason=_describe_failure(reason), refused=refused)
     crops = np.empty((0, SIDE_PX, SIDE_PX), dtype=np.uint8)
-    return FilePrediction(path, _build_rows(loaded, [], title), crops, is_first=is_first)
+    return FilePrediction(path, build_rows(loaded, [], title), crops, is_first=is_first)
 
 
 def _read_frames(
@@ -250,12 +271,14 @@ def _read_frames(
             failed.append(reason)
 
 
-def _search(path: Path, frame: VideoFrame, finder: FaceFinder, config: PredictConfig) -> _Loaded:
+def _search(
+    path: Path, frame: VideoFrame, finder: FaceFinder, config: PredictConfig
+) -> LoadedImage:
     try:
         image = frame.convert(color=finder.needs_color)
         return replace(_find_faces(path, image, finder, config), frames=None, frame=frame)
     except ImageDecodeError as reason:
-        return _Loaded(path, reason=reason.message, frame=frame)
+        return LoadedImage(path, reason=reason.message, frame=frame)
 
 
 def _track_faces(
@@ -298,7 +321,7 @@ def describe_faces(
 
 def _work_ahead(chunks: Iterable[list[Any]], work: Work) -> Generator[list[Any], None, None]:
     """Yield what becomes of chunks, in order; the next ones are worked on meanwhile."""
-    n_threads = _count_processors()
+    n_threads = count_processors()
     with ThreadPoolExecutor(n_threads, thread_name_prefix="fer-load") as pool:
         under_way: deque[tuple[int, Future[list[Any]]]] = deque()
         n_bytes = 0
@@ -317,7 +340,7 @@ def _work_ahead(chunks: Iterable[list[Any]], work: Work) -> Generator[list[Any],
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _count_processors() -> int:
+def count_processors() -> int:
     """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -347,11 +370,21 @@ def _measure(path: Path) -> int:
     return 0
 
 
-def _load(source: Path | Member, finder: FaceFinder, config: PredictConfig) -> _Loaded:
+def load_faces(source: Path | Member, finder: FaceFinder, config: PredictConfig) -> LoadedImage:
+    """Return the face crops of an image file, or why there are none; for any thread.
+
+    Args:
+        source: A file, or the content of one.
+        finder: Finds the faces.
+        config: What to look for.
+
+    Raises:
+        DependencyMissingError: OpenCV is needed and cannot be imported.
+    """
     if isinstance(source, Member):
         path, content = source.path, source.content
         if source.reason is not None:
-            return _Loaded(path, reason=source.reason, refused=source.refused)
+            return LoadedImage(path, reason=source.reason, refused=source.refused)
     else:
         path, content = source, None
     try:
@@ -366,7 +399,7 @@ def _load(source: Path | Member, finder: FaceFinder, config: PredictConfig) -> _
             return replace(_find_faces(path, image, finder, config), content=content)
     except ImageDecodeError as reason:
         refused = isinstance(reason, ImageRefusedError)
-        return _Loaded(path, reason=_describe_failure(reason), refused=refused)
+        return LoadedImage(path, reason=_describe_failure(reason), refused=refused)
 
 
 def _describe_failure(reason: ImageDecodeError) -> str:
@@ -376,11 +409,11 @@ def _describe_failure(reason: ImageDecodeError) -> str:
 
 def _find_faces(
     path: Path, image: DecodedImage, finder: FaceFinder, config: PredictConfig
-) -> _Loaded:
+) -> LoadedImage:
     detector, found = finder.find(image)
     faces = [face for face in found if min(face.width, face.height) >= config.min_face_px]
     height, width = image.gray.shape
-    return _Loaded(
+    return LoadedImage(
         path,
         crops=tuple(cut_face(image, face, detector) for face in faces),
         faces=tuple(faces),
@@ -392,7 +425,7 @@ def _find_faces(
 
 
 def _predict_chunk(
-    runtime: Runtime, chunk: list[_Loaded], config: PredictConfig, title: str | None
+    runtime: Runtime, chunk: list[LoadedImage], config: PredictConfig, title: str | None
 ) -> Iterator[FilePrediction]:
     crops = [crop for loaded in chunk for crop in loaded.crops]
     starts = range(0, len(crops), config.batch_size)
@@ -409,7 +442,7 @@ def _predict_chunk(
         count = len(loaded.crops)
         yield FilePrediction(
             loaded.path,
-            _build_rows(loaded, answers[at : at + count], title),
+            build_rows(loaded, answers[at : at + count], title),
             np.stack(loaded.crops) if count else np.empty((0, SIDE_PX, SIDE_PX), dtype=np.uint8),
             loaded.frame,
             content=loaded.content,
@@ -417,9 +450,16 @@ def _predict_chunk(
         at += count
 
 
-def _build_rows(
-    loaded: _Loaded, answers: list[tuple[str, float, dict[str, float]]], title: str | None
+def build_rows(
+    loaded: LoadedImage, answers: list[tuple[str, float, dict[str, float]]], title: str | None
 ) -> tuple[PredictionRow, ...]:
+    """Return the rows of an image: one per face, or one that says why there is none.
+
+    Args:
+        loaded: As `load_faces` returned it.
+        answers: For each of its crops, as `describe_faces` returns them.
+        title: What rows call the model.
+    """
     shared = {
         "path": str(loaded.path),
         "frame": loaded.frame.index if loaded.frame else None,

@@ -68,8 +68,8 @@ class PredictionSummary:
 
         return open_archives(files, endings=endings, others=self.others, is_done=is_done)
 
-    def add(self, prediction: FilePrediction, rows: Rows) -> None:
-        """Count one image or frame and write its rows."""
+    def add(self, prediction: FilePrediction, rows: Rows | None = None) -> None:
+        """Count one image or frame and write its rows, where they are to be written."""
         self.n_inputs += prediction.is_first
         self.n_frames += prediction.frame is not None
         self.n_images += 1
@@ -79,7 +79,8 @@ class PredictionSummary:
                 self.faces[row.label] += 1
             if self.rows is not None:
                 self.rows.append(row)
-            rows.write(row)
+            if rows is not None:
+                rows.write(row)
 
     def keep(self, sink: Sink, prediction: FilePrediction) -> None:
         """Hand a file's prediction on; a name that cannot be written costs that file alone.

@@ -14,6 +14,7 @@ from fercli.results.data import (
     NearCounts,
     PrepareResult,
 )
+from fercli.results.envelope import build_envelope, list_errors
 from fercli.results.evaluation import (
     Calibration,
     ClassScores,
@@ -51,5 +52,7 @@ __all__ = [
     "RobustnessRow",
     "Scores",
     "TrainResult",
+    "build_envelope",
+    "list_errors",
     "to_json",
 ]

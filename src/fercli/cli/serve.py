@@ -1,0 +1,112 @@
+"""`fer serve`: expressions in the browser and over HTTP."""
+
+from __future__ import annotations
+
+import os
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from fercli.cli._command import register
+from fercli.cli._display import count, print_pairs
+from fercli.cli._options import PhotoModelOption, build_parameters, drop_untyped
+from fercli.cli._output import Outcome, Output, warn_if_synthetic
+from fercli.config import ServeConfig, list_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fercli.serve import Listener
+
+__all__ = ["add_to"]
+
+_SIGNALS: Final = {2: "Ctrl-C", 15: "SIGTERM"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to an app."""
+    register(app, "serve", fields=build_parameters(list_options(ServeConfig)))(serve_command)
+
+
+def serve_command(
+    output: Output,
+    *,
+    model: PhotoModelOption = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    **typed: Any,  # noqa: ANN401  # the options that fields of the configuration declare
+) -> Outcome:
+    """Tell expressions in the browser and over HTTP, on this machine.
+
+    The page takes photos and the camera; programs send images to /api/predict and get the rows of
+    `fer predict --json`. Pictures are sent nowhere, kept nowhere and logged nowhere. It goes on
+    until Ctrl-C or SIGTERM, and finishes then what is under way. PyTorch is not imported; the extra
+    `serve` has to be installed.
+
+    Exit status: 2 bad options, host or port, 4 model missing or refused, 5 the extra is missing,
+    130 or 143 stopped by Ctrl-C or SIGTERM.
+
+    Examples:
+      fer serve
+      fer serve --open --model tiny
+      fer serve --port 0 --max-images 4
+    """
+    from fercli.serve import ServedModels, listen, serve
+
+    given = drop_untyped(typed)
+    if "token" not in given and os.environ.get("FERCLI_TOKEN"):
+        given["token"] = os.environ["FERCLI_TOKEN"]
+    config = ServeConfig(**given)
+    with listen(config) as listener:
+        models = ServedModels(model)
+        if models.origin:
+            output.note(f"model: {models.origin}")
+        warn_if_synthetic(output, models.open(models.default).metadata)
+
+        def tell() -> None:
+            _tell_address(output, listener)
+            if open_page:
+                _open_browser(listener.url_with_token)
+
+        started = perf_counter()
+        service, signal_number = serve(listener, models, on_ready=tell)
+    message = f"stopped by {_SIGNALS.get(signal_number, 'a signal')}"
+    output.note(message)
+    data = {
+        "url": listener.url,
+        "model": models.default,
+        "n_requests": service.n_answered,
+        "n_faces": service.n_faces,
+        "duration_s": perf_counter() - started,
+    }
+
+    def show(console: Console) -> None:
+        answered = count(service.n_answered, "request")
+        print_pairs(console, {"answered": f"{answered}, {count(service.n_faces, 'face')}"})
+
+    errors = [{"code": "interrupted", "message": message, "hint": ""}]
+    return Outcome(data, show, errors=errors, signal_number=signal_number)
+
+
+def _tell_address(output: Output, listener: Listener) -> None:
+    """Say where the page is, and what it means where others can reach it."""
+    if listener.is_open:
+        output.warn(
+            f"others can reach this service at {listener.address}, port {listener.config.port}, by "
+            "plain HTTP: whoever has the token can send pictures, and who listens on the way can "
+            "read them"
+        )
+    if listener.token_is_drawn:
+        # Said even to the quiet: nobody else knows it.
+        output.warn(f"the token, drawn for this time: {listener.config.token}")
+    output.note(
+        f"serving on {listener.url_with_token if listener.token_is_drawn else listener.url}"
+    )
+    output.note("stop it with Ctrl-C")
+
+
+def _open_browser(url: str) -> None:
+    """Open a page; where there is no browser, the address has been said."""
+    import webbrowser
+
+    webbrowser.open(url)
