@@ -100,7 +100,8 @@ PEERS: Final = (
         "human",
         "human",
         "64 x 64, grey, -1 to 1; tfjs in WebAssembly",
-        "by its file a network of oarriaga/face_classification, as fer's; so presumably FER2013, too",
+        "by its file a network of oarriaga/face_classification, as fer's; so presumably FER2013, "
+        "too",
     ),
 )
 
