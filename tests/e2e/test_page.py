@@ -133,7 +133,8 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("dialog", lambda dialog: wrong.append(dialog.message))
         page.on("request", lambda request: asked.add(request.url))
-        page.on("response", lambda response: page.answers.append(response))
+        # playwright keeps its own mark on what it calls, which a bound method cannot carry.
+        page.on("response", lambda response: page.answers.append(response))  # noqa: PLW0108
         page.goto(url + path)
         page.wait_for_selector("#model option", state="attached")
         return page
@@ -161,6 +162,7 @@ def pictures(photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index in range(8):
         group.paste(face, (10 + 225 * (index % 4), 20 + 310 * (index // 4)))
     group.save(folder / "group.png")
+    picture.save(folder / "undisplayed.tif")
     Image.new("RGB", (300, 200), (90, 96, 104)).save(folder / "wall.png")
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no picture")
     return folder
@@ -226,7 +228,7 @@ def overlaps(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(a[at] < b[at] + b[at + 2] - 1 and b[at] < a[at] + a[at + 2] - 1 for at in (0, 1))
 
 
-@pytest.mark.parametrize("name", ["astronaut.png", "turned.jpg", "group.png"])
+@pytest.mark.parametrize("name", ["astronaut.png", "turned.jpg", "group.png", "undisplayed.tif"])
 def test_boxes_lie_where_the_command_line_puts_them(
     open_page: Callable[..., Any], pictures: Path, expected: dict[str, Any], name: str
 ) -> None:
@@ -244,6 +246,7 @@ def test_boxes_lie_where_the_command_line_puts_them(
         assert mine["probabilities"] == pytest.approx(row["probabilities"], abs=1e-6)
     noun = "1 face" if len(rows) == 1 else f"{len(rows)} faces"
     assert page.get_attribute("#photo", "alt").startswith(f"{name}: {noun}: {rows[0]['label']}")
+    assert page.is_visible("#blank") == (name == "undisplayed.tif")
     assert page.locator(".reading").count() == len(rows)
     assert page.locator(".reading >> nth=0 >> .bar-row").count() == len(LABELS)
 
@@ -325,7 +328,7 @@ def test_a_folder_is_read_with_a_reason_for_what_is_broken(
     page = open_page()
 
     page.set_input_files("#folder", str(folder))
-    wait_for_rows(page, 12)
+    wait_for_rows(page, 13)
 
     rows = save_rows(page)
     assert [row["path"] for row in rows] == [
@@ -335,7 +338,7 @@ def test_a_folder_is_read_with_a_reason_for_what_is_broken(
     ]  # fmt: skip
     broken = page.locator("#rows tr", has_text="broken.jpg")
     assert broken.locator(".reason-cell").inner_text().startswith("cannot be read ")
-    assert page.locator("#film li").count() == 5
+    assert page.locator("#film li").count() == 6
     page.click('.tile[aria-label*="broken.jpg"]')
     assert page.locator("#message").inner_text().startswith("It cannot be read: ")
 
@@ -414,7 +417,7 @@ def test_a_busy_service_is_asked_again_and_never_by_three(
 
     assert len(times) == 5
     assert max(at_once) == 2
-    assert sorted(times)[-1] - times[0] > 0.9
+    assert max(times) - times[0] > 0.9
     rows = save_rows(page)
     assert [row["path"] for row in rows] == names
 
@@ -424,7 +427,7 @@ def test_reading_can_be_cancelled_and_gone_on_with(
 ) -> None:
     page = open_page()
     held: list[Any] = []
-    page.route("**/api/predict?*", held.append)
+    page.route("**/api/predict?*", lambda route: held.append(route))  # noqa: PLW0108  # as above
 
     page.set_input_files("#files", [str(pictures / "astronaut.png")] * 5)
     page.wait_for_selector("#progress:not([hidden])")
@@ -504,9 +507,7 @@ def test_the_camera_is_read_live(
         ("NotFoundError", "No camera was found"),
     ],
 )
-def test_no_camera_is_one_sentence(
-    open_page: Callable[..., Any], name: str, sentence: str
-) -> None:
+def test_no_camera_is_one_sentence(open_page: Callable[..., Any], name: str, sentence: str) -> None:
     page = open_page()
     page.evaluate(
         """(name) => {
@@ -544,6 +545,8 @@ def test_a_video_is_sampled_in_the_browser(
 
 def test_all_can_be_done_by_keyboard(open_page: Callable[..., Any], pictures: Path) -> None:
     page = open_page()
+    # Choosers are caught from now on; asked for at the last moment, they may come too early.
+    page.on("filechooser", lambda _: None)
     seen: list[str] = []
 
     def press_tab_until(name: str) -> None:

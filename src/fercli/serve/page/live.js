@@ -25,7 +25,7 @@ export class Live {
   /**
    * @param {HTMLVideoElement} video where the camera is shown
    * @param {() => {model: string, faces: string}} options what to ask with, at each frame
-   * @param {{onRows: Function, onMeters: Function, onEnd: (message: string, hint: string) => void}} listeners
+   * @param {{onRows: Function, onMeters: Function, onEnd: (error: Error) => void}} listeners
    */
   constructor(video, options, listeners) {
     this.video = video;
@@ -47,7 +47,7 @@ export class Live {
     const size = { width: { ideal: 1280 }, height: { ideal: 720 } };
     this.stream = await navigator.mediaDevices.getUserMedia({ video: { ...wish, ...size } });
     const [track] = this.stream.getVideoTracks();
-    track.addEventListener("ended", () => this.end("The camera was switched off.", ""));
+    track.addEventListener("ended", () => this.end(new Error("The camera was switched off.")));
     return this.stream;
   }
 
@@ -81,10 +81,10 @@ export class Live {
     this.stream = null;
   }
 
-  end(message, hint) {
+  end(error) {
     if (!this.isOn) return;
     this.stop();
-    this.listeners.onEnd(message, hint);
+    this.listeners.onEnd(error);
   }
 
   next() {
@@ -114,7 +114,7 @@ export class Live {
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
-      if (error.status !== 503) return this.end(error.message, error.hint);
+      if (error.status !== 503) return this.end(error);
       this.nDropped += 1;
       this.holdMs = performance.now() + 1000 * (error.retryAfterS ?? 1);
     } finally {

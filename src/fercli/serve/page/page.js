@@ -118,6 +118,7 @@ function readAgain() {
   table.render();
   showChoices();
   if (selected) select(selected);
+  byId("model").focus();
 }
 
 // Reading
@@ -464,7 +465,7 @@ async function listCameras() {
   const options = cameras.map(({ label, deviceId }, index) => new Option(label || `Camera ${index + 1}`, deviceId));
   byId("cameras").replaceChildren(...options);
   byId("cameras").value = live.deviceId;
-  byId("cameras").hidden = cameras.length < 2;
+  for (const id of ["cameras", "cameras-label"]) byId(id).hidden = cameras.length < 2;
 }
 
 function showLive(rows, timeS, canvas) {
@@ -493,10 +494,9 @@ function showCameraTools(isOn) {
   document.body.classList.toggle("live", isOn);
   byId("camera-stop").hidden = !isOn;
   byId("camera-start").hidden = isOn;
-  if (!isOn) {
-    byId("cameras").hidden = true;
-    byId("message").classList.remove("big");
-  }
+  if (isOn) return;
+  for (const id of ["cameras", "cameras-label"]) byId(id).hidden = true;
+  byId("message").classList.remove("big");
 }
 
 function stopCamera() {
@@ -504,7 +504,8 @@ function stopCamera() {
   endCamera();
 }
 
-function endCamera(message = "", hint = "") {
+/** @param {Error | null} error why it ended, if nobody asked for it */
+function endCamera(error = null) {
   const entry = session.entries.findLast(({ kind }) => kind === "camera");
   showCameraTools(false);
   if (entry) {
@@ -517,8 +518,9 @@ function endCamera(message = "", hint = "") {
     if (entry === selected) select(entry);
   }
   table.render();
-  announce(message || "The camera is off.");
-  if (message) notify(message, hint);
+  announce("The camera is off.");
+  if (error instanceof ApiError) explain(error);
+  else if (error) notify(error.message);
 }
 
 function copyCanvas(from) {
@@ -577,7 +579,10 @@ function listenToPage() {
   listen("again", "click", readAgain);
   listen("model", "change", showChoices);
   listen("faces", "change", showChoices);
-  listen("notice-close", "click", closeNotice);
+  listen("notice-close", "click", () => {
+    closeNotice();
+    byId("main").focus();
+  });
   listen("token-form", "submit", (event) => {
     event.preventDefault();
     setToken(byId("token").value);
