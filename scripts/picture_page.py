@@ -12,6 +12,7 @@ import argparse
 import io
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,15 +27,17 @@ from PIL import Image, ImageFilter
 from playwright.sync_api import sync_playwright
 from skimage import data
 
-DOCS: Final = Path(__file__).parents[1] / "docs" / "how-to"
+ROOT: Final = Path(__file__).parents[1]
+DOCS: Final = ROOT / "docs" / "how-to"
+STYLE: Final = ROOT / "src" / "fercli" / "serve" / "page" / "page.css"
 FLAGS: Final = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
     "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
 )  # fmt: skip
 STATES: Final = ("empty", "photo", "many", "camera")
-COLORS: Final = 200
-"""Of a picture that is kept: it stays below 200 kB and looks the same."""
+N_COLORS: Final = 256
+"""Of a picture that is kept, which then stays below 200 kB."""
 
 
 def main() -> None:
@@ -113,8 +116,8 @@ def make_clip(path: Path) -> Path:
     """Write what the camera sees: a face that moves a little and now and then is out of focus."""
     astronaut = Image.fromarray(data.astronaut()).crop((0, 0, 512, 384))
     with path.open("wb") as stream:
-        for phase in np.linspace(0, 2 * np.pi, 150, endpoint=False):
-            blur = max(0.0, float(8 * np.sin(2 * phase)))
+        for phase in np.linspace(0, 2 * np.pi, 300, endpoint=False):
+            blur = max(0.0, float(8 * np.sin(phase)))
             frame = Image.new("RGB", (512, 384), (60, 62, 66))
             frame.paste(
                 astronaut.filter(ImageFilter.GaussianBlur(blur)), (round(8 * np.sin(phase)), 0)
@@ -136,7 +139,7 @@ def show(  # noqa: PLR0913  # what a picture depends on
     """Return a picture of the page in a state, as PNG; `whole`: of all of it."""
     is_phone = width < 500
     context = browser.new_context(
-        viewport={"width": width, "height": 844 if is_phone else 1000},
+        viewport={"width": width, "height": 980 if is_phone else 1000},
         color_scheme=scheme,
         is_mobile=is_phone,
         has_touch=is_phone,
@@ -161,9 +164,13 @@ def show(  # noqa: PLR0913  # what a picture depends on
 
 
 def keep(content: bytes, path: Path) -> None:
-    """Write a picture with few colors, which makes it small."""
+    """Write a picture with few colors, the page's own among them, which makes it small."""
     picture = Image.open(io.BytesIO(content)).convert("RGB")
-    picture.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
+    own = sorted(set(re.findall(r"#[0-9a-f]{6}\b", STYLE.read_text(encoding="utf-8"))))
+    rest = picture.quantize(N_COLORS - len(own), dither=Image.Dither.NONE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*bytes.fromhex("".join(own).replace("#", "")), *rest])
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size:,} bytes")
 
 

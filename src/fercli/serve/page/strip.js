@@ -6,7 +6,7 @@ import { resolveColor, toPercent } from "./labels.js";
 const LIVE_STEP_S = 0.25;
 export const LIVE_SPAN_S = 60;
 /** How long an answer stands while the next is awaited; then there is a gap. */
-const HELD_S = 2;
+const HELD_S = 3;
 
 export class Strip {
   constructor(canvas) {
