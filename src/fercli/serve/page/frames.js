@@ -62,9 +62,10 @@ export function closeVideo(video) {
  */
 export async function* sampleFrames(video, everyS, signal) {
   let last = null;
-  for (let timeS = 0; timeS < video.duration || last === null; timeS += everyS) {
+  for (let index = 0; index * everyS < video.duration || last === null; index += 1) {
     signal.throwIfAborted();
-    const shownS = await seek(video, timeS);
+    // A hair later, or rounding would now and then show the frame before.
+    const shownS = await seek(video, index * everyS + 0.001);
     if (shownS !== last) yield shownS;
     last = shownS;
   }

@@ -125,7 +125,7 @@ function readAgain() {
 
 /** Take pictures in: they are shown at once and read in turn. */
 function take({ found, nOther }) {
-  if (nOther) announce(`${nOther} other files passed over`);
+  session.nOther += nOther;
   if (!found.length) {
     if (nOther) notify("There are no pictures or videos among these files.");
     return;
@@ -153,6 +153,7 @@ async function readEntry(entry, signal) {
       explain(error);
     }
     film.update(entry);
+    if (entry === selected) select(entry);
     throw error;
   }
   if (entry.dropped) return;
@@ -251,7 +252,7 @@ function finish(nDone) {
   queue.nDone = 0;
   const only = session.entries.length === 1 ? session.entries[0] : null;
   const nFaces = session.rows.filter((row) => row.status === "ok").length;
-  if (nDone > 1) announce(`All ${nDone} read. ${nFaces} faces in the session.`);
+  if (nDone > 1) announce(`All ${nDone} read. ${describeCount(nFaces)} in the session.`);
   else if (only?.kind === "photo") announce(`${only.name}: ${describeRows(only.rows)}`);
   else announce("Read.");
   table.render();
@@ -265,7 +266,9 @@ function select(entry) {
   selected = entry;
   film.select(entry);
   byId("film-area").hidden = session.entries.length < 2;
-  byId("film-count").textContent = `${session.entries.length}`;
+  const { entries, nOther } = session;
+  const passed = nOther ? ` \u00b7 ${nOther} other ${nOther === 1 ? "file" : "files"} passed over` : "";
+  byId("film-count").textContent = `${entries.length}${passed}`;
   for (const id of ["readings-area", "caption-bar"]) byId(id).hidden = false;
   byId("strip").hidden = true;
   byId("meters").hidden = true;
@@ -575,7 +578,10 @@ function listenToPage() {
   listen("save-json", "click", () => save(toJson(session.rows), "faces.json", "application/json"));
   listen("clear", "click", clear);
   listen("cancel", "click", () => queue.stop());
-  listen("resume", "click", () => queue.resume());
+  listen("resume", "click", () => {
+    closeNotice();
+    queue.resume();
+  });
   listen("again", "click", readAgain);
   listen("model", "change", showChoices);
   listen("faces", "change", showChoices);

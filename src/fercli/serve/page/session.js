@@ -17,6 +17,8 @@ const MOST_LIVE_ROWS = 100_000;
 export class Session {
   constructor() {
     this.entries = [];
+    /** Files in folders that are no pictures. */
+    this.nOther = 0;
   }
 
   add(kind, name, file) {
@@ -28,6 +30,7 @@ export class Session {
   clear() {
     for (const entry of this.entries) entry.dropped = true;
     this.entries = [];
+    this.nOther = 0;
   }
 
   /** Add rows of a camera, and let go of the oldest when there are very many. */

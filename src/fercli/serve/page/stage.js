@@ -3,6 +3,7 @@
 import { drawCanvas, drawSvg, placeMarks } from "./marks.js";
 
 const FONT_PX = 14;
+const SMALL_PX = 640;
 const FAMILY = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif";
 const LARGEST_CANVAS_PX = 16384;
 
@@ -169,8 +170,8 @@ export class Stage {
     const style = getComputedStyle(this.area);
     const wide = this.area.clientWidth - Number.parseFloat(style.paddingLeft) - Number.parseFloat(style.paddingRight);
     const high = Number.parseFloat(style.getPropertyValue("--picture-height")) * window.innerHeight;
-    // Crops of 48 pixels are shown larger than they are.
-    const zoom = Math.max(1, Math.min(6, 320 / Math.max(width, height)));
+    // What is small is shown larger than it is, crops of 48 pixels most of all.
+    const zoom = Math.max(1, Math.min(6, SMALL_PX / Math.max(width, height)));
     const scale = Math.min(wide / width, Math.max(240, high) / height, this.mirror ? Infinity : zoom);
     const area = { width: width * scale, height: height * scale, mirror: this.mirror };
     this.frame.style.width = `${area.width}px`;
