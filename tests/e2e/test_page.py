@@ -120,7 +120,10 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
 
     def note(message: Any) -> None:
         # Browsers log every status from 400 on; those are looked at where they are expected.
-        if message.type in {"error", "warning"} and "status of" not in message.text:
+        expected = ("status of", "ERR_FILE_NOT_FOUND", "ERR_UPLOAD_FILE_CHANGED")
+        if message.type in {"error", "warning"} and not any(
+            one in message.text for one in expected
+        ):
             wrong.append(message.text)
 
     def open_one(path: str = "", *, url: str = address, **options: Any) -> Any:
@@ -442,6 +445,38 @@ def test_reading_can_be_cancelled_and_gone_on_with(
 
     page.wait_for_selector("#progress", state="hidden")
     assert page.locator("#rows tr").count() == 5
+
+
+def test_a_file_that_is_gone_has_its_row_and_the_rest_goes_on(
+    open_page: Callable[..., Any], pictures: Path, tmp_path: Path
+) -> None:
+    page = open_page()
+    held: list[Any] = []
+    is_gone = False
+    page.route(
+        "**/api/predict?*", lambda route: route.continue_() if is_gone else held.append(route)
+    )
+    names = ["a.png", "b.png", "gone.png", "d.png"]
+    for name in names:
+        shutil.copy(pictures / "wall.png", tmp_path / name)
+
+    page.set_input_files("#files", [str(tmp_path / name) for name in names])
+    page.wait_for_selector('.tile[data-state="reading"]')
+    (tmp_path / "gone.png").unlink()
+    is_gone = True
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("#rows tr:nth-child(4)")
+
+    rows = save_rows(page)
+    assert [(row["path"], row["status"]) for row in rows] == [
+        ("a.png", "no_face"),
+        ("b.png", "no_face"),
+        ("gone.png", "unreadable"),
+        ("d.png", "no_face"),
+    ]
+    assert rows[2]["reason"] == "the file is gone, was changed or may not be read"
+    assert not page.is_visible("#notice")
 
 
 def test_another_model_reads_the_pictures_again(

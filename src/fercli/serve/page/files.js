@@ -8,6 +8,16 @@ export function isVideo(file) {
   return file.type.startsWith("video/") || (!file.type && VIDEO.test(file.name));
 }
 
+/** Return whether a file is still there and as it was picked. */
+export async function isReadable(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Return the files of a picked folder that may be pictures, and how many others there were. */
 export function listFolder(files) {
   return sift([...files].map((file) => ({ file, name: file.webkitRelativePath || file.name })));

@@ -34,6 +34,7 @@ export function toJpeg(canvas) {
 export async function openVideo(file) {
   const video = document.createElement("video");
   video.muted = true;
+  video.playsInline = true;
   video.preload = "auto";
   video.src = URL.createObjectURL(file);
   const good = await new Promise((resolve) => {

@@ -2,7 +2,7 @@
 
 import { ApiError, fetchModels, predictPatiently, setToken, takeToken } from "./api.js";
 import { save, toCsv, toJson } from "./downloads.js";
-import { isVideo, listDropped, listFiles, listFolder } from "./files.js";
+import { isReadable, isVideo, listDropped, listFiles, listFolder } from "./files.js";
 import { Film } from "./film.js";
 import { FrameCanvases, closeVideo, openVideo, sampleFrames, toJpeg } from "./frames.js";
 import { describeRows, findLargest } from "./labels.js";
@@ -174,6 +174,9 @@ async function readPhoto(entry, signal) {
     const { rows } = await predictPatiently(file, name, entry.options, signal, noteBusy);
     return rows;
   } catch (error) {
+    if (error instanceof ApiError && error.status === 0 && !await isReadable(file)) {
+      return [buildRow(name, "unreadable", "the file is gone, was changed or may not be read")];
+    }
     if (!(error instanceof ApiError) || [0, 401, 403].includes(error.status)) throw error;
     return [buildRow(name, "refused", [error.message, error.hint].filter(Boolean).join("; "))];
   }
@@ -609,8 +612,9 @@ function listenToPictures() {
   const veil = byId("drop-veil");
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
   document.addEventListener("dragover", (event) => {
-    if (!hasFiles(event)) return;
+    // A link that is dropped would lead away from the page and all its rows.
     event.preventDefault();
+    if (!hasFiles(event)) return;
     veil.classList.add("shown");
   });
   document.addEventListener("dragleave", (event) => {
@@ -618,9 +622,14 @@ function listenToPictures() {
   });
   document.addEventListener("drop", async (event) => {
     veil.classList.remove("shown");
-    if (!hasFiles(event)) return;
     event.preventDefault();
-    take(await listDropped(event.dataTransfer));
+    if (!hasFiles(event)) return;
+    try {
+      take(await listDropped(event.dataTransfer));
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+      notify("These files cannot be read.", error.message);
+    }
   });
   document.addEventListener("paste", (event) => {
     const files = [...event.clipboardData.files];
