@@ -11,7 +11,9 @@ export function isVideo(file) {
 /** Return whether a file is still there and as it was picked. */
 export async function isReadable(file) {
   try {
-    await file.slice(0, 1).arrayBuffer();
+    const { byteLength } = await file.slice(0, 1).arrayBuffer();
+    // Chromium takes a file that is gone for an empty one until all of it is asked for.
+    if (!byteLength) await file.arrayBuffer();
     return true;
   } catch {
     return false;
