@@ -158,6 +158,9 @@ def show(  # noqa: PLR0913  # what a picture depends on
         page.click("#camera-start")
         page.wait_for_selector(".readings.big .reading")
         page.wait_for_timeout(62_000 if not whole else 8_000)
+        page.wait_for_selector(".answer-label:text-is('neutral')")
+        page.wait_for_selector(".answer-label:text-is('happy')")
+        page.wait_for_timeout(1_500)
     content: bytes = page.screenshot(full_page=whole)
     context.close()
     return content
@@ -166,7 +169,7 @@ def show(  # noqa: PLR0913  # what a picture depends on
 def keep(content: bytes, path: Path) -> None:
     """Write a picture with few colors, the page's own among them, which makes it small."""
     picture = Image.open(io.BytesIO(content)).convert("RGB")
-    own = sorted(set(re.findall(r"#[0-9a-f]{6}\b", STYLE.read_text(encoding="utf-8"))))
+    own = sorted({"#ffffff", *re.findall(r"#[0-9a-f]{6}\b", STYLE.read_text(encoding="utf-8"))})
     rest = picture.quantize(N_COLORS - len(own), dither=Image.Dither.NONE).getpalette() or []
     palette = Image.new("P", (1, 1))
     palette.putpalette([*bytes.fromhex("".join(own).replace("#", "")), *rest])

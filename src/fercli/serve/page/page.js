@@ -484,8 +484,7 @@ function showLive(rows, timeS, canvas) {
   byId("message").textContent = faces.length ? "" : "No face in sight.";
   byId("message").classList.toggle("big", true);
   readings.update(rows, { big: true });
-  strip.push(timeS, findLargest(rows));
-  strip.draw();
+  if (strip.push(timeS, findLargest(rows))) strip.draw();
   table.refresh();
 }
 

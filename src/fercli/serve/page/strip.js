@@ -36,17 +36,24 @@ export class Strip {
     this.reset(LIVE_STEP_S, null);
   }
 
-  /** Add the largest face at a time; null where there was none. */
+  /** Add the largest face at a time, null where there was none; return whether a column began. */
   push(timeS, row) {
     this.nowS = Math.max(this.nowS, timeS);
     const index = Math.floor(timeS / this.stepS + 1e-6);
+    const isNew = !this.columns.has(index);
     const column = this.columns.get(index) ?? { n: 0, sums: {} };
     column.n += 1;
     for (const [label, value] of Object.entries(row?.probabilities ?? {})) {
       column.sums[label] = (column.sums[label] ?? 0) + value;
     }
     this.columns.set(index, column);
-    if (this.spanS === null) this.columns.delete(index - Math.ceil(LIVE_SPAN_S / this.stepS) - 2);
+    if (this.spanS === null) this.forget(index - Math.ceil(LIVE_SPAN_S / this.stepS) - 2);
+    return isNew;
+  }
+
+  /** Let go of columns up to one. */
+  forget(last) {
+    for (const index of this.columns.keys()) if (index <= last) this.columns.delete(index);
   }
 
   /** Return what the picture shows, in words. */
