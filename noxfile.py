@@ -70,6 +70,13 @@ def gpu(session: nox.Session) -> None:
     test(session, "-m", "gpu")
 
 
+@nox.session(default=False)
+def browser(session: nox.Session) -> None:
+    """Look at the page of `fer serve` with the Chromium that is installed."""
+    session.install(".[serve]", *dependencies("test"), *dependencies("browser"))
+    session.run("pytest", "-m", "browser", "tests/e2e/test_page.py", *session.posargs)
+
+
 @nox.session(python=MINIMUM, venv_backend="uv", default=False)
 def minimums(session: nox.Session) -> None:
     """Run the quick tests with the lowest supported version of every dependency."""
