@@ -97,7 +97,8 @@ class VideoFrame:
         """
         from PIL import Image
 
-        rgb = Image.fromarray(self.bgr[:, :, ::-1].copy())
+        cv2 = import_cv2()
+        rgb = Image.fromarray(cv2.cvtColor(self.bgr, cv2.COLOR_BGR2RGB))
         return convert_image(rgb, max_pixels=rgb.width * rgb.height, color=color)
 
 

@@ -36,7 +36,7 @@ from fercli.images import (
     FaceFinder,
     LiveFeed,
     VideoFrame,
-    cut_face,
+    cut_faces,
     is_video,
     load_image,
     sample_frames,
@@ -49,6 +49,7 @@ from fercli.results import PredictionRow
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fercli.images.memory import Share
     from fercli.inference.runtime import Runtime
 
 __all__ = ["UNCERTAIN", "FilePrediction", "describe_faces", "predict_files", "predict_live"]
@@ -361,9 +362,10 @@ def _load(source: Path | Member, finder: FaceFinder, config: PredictConfig) -> _
                 path if content is None else content,
                 max_pixels=config.max_pixels,
                 color=finder.needs_color,
+                enough_px=finder.enough_px,
                 share=share,
             )
-            return replace(_find_faces(path, image, finder, config), content=content)
+            return replace(_find_faces(path, image, finder, config, share), content=content)
     except ImageDecodeError as reason:
         refused = isinstance(reason, ImageRefusedError)
         return _Loaded(path, reason=_describe_failure(reason), refused=refused)
@@ -375,18 +377,21 @@ def _describe_failure(reason: ImageDecodeError) -> str:
 
 
 def _find_faces(
-    path: Path, image: DecodedImage, finder: FaceFinder, config: PredictConfig
+    path: Path,
+    image: DecodedImage,
+    finder: FaceFinder,
+    config: PredictConfig,
+    share: Share | None = None,
 ) -> _Loaded:
     detector, found = finder.find(image)
     faces = [face for face in found if min(face.width, face.height) >= config.min_face_px]
-    height, width = image.gray.shape
     return _Loaded(
         path,
-        crops=tuple(cut_face(image, face, detector) for face in faces),
+        crops=tuple(cut_faces(image, faces, detector, share)),
         faces=tuple(faces),
         detector=detector,
-        width=width,
-        height=height,
+        width=image.width,
+        height=image.height,
         frames=image.frames,
     )
 
