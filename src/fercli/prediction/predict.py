@@ -44,6 +44,7 @@ from fercli.images import (
 from fercli.inference.runtime import predict_checked
 from fercli.prediction.members import Member
 from fercli.prediction.tracking import Tracker
+from fercli.prediction.writers import key_path
 from fercli.results import PredictionRow
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from fercli.images.memory import Share
     from fercli.inference.runtime import Runtime
+    from fercli.prediction.clip_rows import ClipSoFar
 
 __all__ = ["UNCERTAIN", "FilePrediction", "describe_faces", "predict_files", "predict_live"]
 
@@ -99,6 +101,15 @@ class _Loaded:
     content: bytes | None = None
 
 
+@dataclass(frozen=True)
+class _Clip:
+    """A video, what its rows call the model, and how far it is."""
+
+    path: Path
+    title: str | None
+    so_far: ClipSoFar | None
+
+
 Work = Callable[[list[Any]], list[Any]]
 """What is done to a chunk, in a thread."""
 
@@ -110,6 +121,7 @@ def predict_files(
     *,
     parallel: bool = False,
     title: str | None = None,
+    so_far: ClipSoFar | None = None,
 ) -> Generator[FilePrediction, None, None]:
     """Yield what is said of each image and of each sampled frame of a video, in order.
 
@@ -121,6 +133,7 @@ def predict_files(
         parallel: Call the model in the threads that read, too; for one that takes such calls and
             computes each on one core, which keeps all cores busier than one call on all of them.
         title: What rows call the model.
+        so_far: A video among them that is gone on with.
 
     Raises:
         ModelFileError: The weights of the detector, or the model, are damaged.
@@ -149,9 +162,12 @@ def predict_files(
             images = _pack(group, config.batch_size)
             yield from process(images, lambda source: _load(source, finder, config))
             continue
-        for path in group:
+        for source in group:
             # What lies in an archive is no video.
-            yield from _follow_video(cast("Path", path), config, finder, process, title)
+            path = cast("Path", source)
+            is_begun = so_far is not None and key_path(str(path)) == so_far.path
+            clip = _Clip(path, title, so_far if is_begun else None)
+            yield from _follow_video(clip, config, finder, process)
 
 
 def _is_video(source: Path | Member) -> bool:
@@ -201,25 +217,26 @@ def predict_live(
 
 
 def _follow_video(
-    path: Path,
+    clip: _Clip,
     config: PredictConfig,
     finder: FaceFinder,
     process: Callable[..., Generator[FilePrediction, None, None]],
-    title: str | None,
 ) -> Generator[FilePrediction, None, None]:
     """Yield what is said of each sampled frame, its faces with their tracks."""
-    tracker = Tracker(every_s=config.every_s, smooth_s=config.smooth_s)
+    path, so_far = clip.path, clip.so_far
+    seen = so_far.tracks if so_far else None
+    tracker = Tracker(every_s=config.every_s, smooth_s=config.smooth_s, seen=seen)
     failed: list[ImageDecodeError] = []
     is_first = True
-    with contextlib.closing(_read_frames(path, config, failed)) as frames:
+    with contextlib.closing(_read_frames(clip, config, failed)) as frames:
         for prediction in process(frames, lambda frame: _search(path, frame, finder, config)):
             rows = _track_faces(prediction, tracker, config.min_confidence)
             yield replace(prediction, rows=rows, is_first=is_first)
             is_first = False
-    if failed or is_first:
+    if failed or (is_first and so_far is None):
         until = "" if config.end_s is None else f" to {config.end_s:g}"
         nothing = ImageDecodeError(f"it has no frame from {config.start_s:g}{until} s")
-        yield _end_video(path, failed[0] if failed else nothing, title, is_first=is_first)
+        yield _end_video(path, failed[0] if failed else nothing, clip.title, is_first=is_first)
 
 
 def _end_video(
@@ -233,15 +250,16 @@ def _end_video(
 
 
 def _read_frames(
-    path: Path, config: PredictConfig, failed: list[ImageDecodeError]
+    clip: _Clip, config: PredictConfig, failed: list[ImageDecodeError]
 ) -> Generator[list[VideoFrame], None, None]:
     """Yield frames, each a chunk of its own; why there are no more goes to `failed`."""
     frames = sample_frames(
-        path,
+        clip.path,
         every_s=config.every_s,
         start_s=config.start_s,
         end_s=config.end_s,
         max_pixels=config.max_pixels,
+        after=clip.so_far.index if clip.so_far else -1,
     )
     with contextlib.closing(frames):
         try:
