@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fercli.images import Face
     from fercli.inference import Runtime
 
-_MOST = 200_000_000
+_MOST = 100_000_000
 _SHARES = (0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3)
 _CHILD = """
 import json, resource, subprocess, sys
