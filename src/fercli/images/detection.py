@@ -231,8 +231,9 @@ class _Haar:
     _COARSE: Final = (1.2, 2)
     """Step between two sizes that are looked for, and hits that make a face, or may."""
     _FINE: Final = (1.1, 3)
-    """The same around what was found: whether it is a face, and where. Together they find what
-    one search in fine steps does, in 0.65 times the time (docs/explanation/log.md)."""
+    """The same around what was found: whether it is a face, and where. Together they find
+    about what one search in fine steps does, in 0.65 times the time, and half of what is none
+    (docs/explanation/log.md)."""
     _SECOND: Final = (1.1, 5)
     """The same in the second search."""
     _AROUND: Final = 0.4
