@@ -1,12 +1,14 @@
 """What `fer predict` makes of the machine: speed, start, memory, and others beside it.
 
 Crops: a folder of 48 x 48 JPEGs end to end, start included and not, against bare `session.run` on
-the same arrays in memory. Photos: 1080p with a face each, how busy the cores are. Start: `fer
+the same arrays in memory. Photos: 1080p with a face each, by detector: how busy
+the cores are, and what each step of a photo takes on one. Start: `fer
 predict one.png`. Memory: the largest resident size after few and after many files, given as a list
 on stdin. `--rival` times another program's way over the same arrays, in its own interpreter.
 
 python benchmarks/predict_throughput.py MODEL.onnx [--part crops|photos|start|memory]...
-    [--crops 7178] [--photos 60] [--photo FILE] [--listed 100000] [--rival PYTHON] [--write]
+    [--crops 7178] [--photos 60] [--photo FILE] [--weights YUNET] [--listed 100000]
+    [--rival PYTHON] [--write]
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import add_write_option, print_header, publish
+from _report import add_write_option, measure, print_header, publish
 from PIL import Image
 
 from fercli.data import load_data
-from fercli.images import load_face_crop
+from fercli.images import FaceFinder, cut_faces, load_face_crop, load_image
 from fercli.inference.onnx import OnnxRuntime
 
 PARTS = ("crops", "photos", "start", "memory")
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--crops", type=int, default=7178)
     parser.add_argument("--photos", type=int, default=60)
     parser.add_argument("--photo", type=Path, help="default: scikit-image's astronaut")
+    parser.add_argument("--weights", type=Path, help="of yunet; left out without them")
     parser.add_argument("--listed", type=int, default=100_000)
     parser.add_argument("--rival", type=Path, help="an interpreter that has the package fer")
     parser.add_argument("--data", help="default: the prepared dataset in the data home")
@@ -175,13 +178,39 @@ def time_photos(folder: Path, _crops: list[Path], options: argparse.Namespace) -
         at = (int(generator.integers(0, 1920 - side)), int(generator.integers(0, 1080 - side)))
         picture.paste(face, at)
         picture.save(photos / f"{number:04}.jpg", quality=90)
-    ran = predict(photos, "--model", options.model, "--output", folder / "p.csv", "--faces", "haar")
     cores = len(os.sched_getaffinity(0))
-    print(f"{options.photos} photos of 1920 x 1080, haar, once:")
-    print(f"  {ran.data['images_per_s']:.1f} photos/s, {ran.data['n_faces']} faces, "
-          f"{ran.data['n_no_face']} without; {ran.wall_s:.1f} s wall, {ran.cpu_s:.1f} s CPU, "
-          f"{ran.cpu_s / ran.wall_s / cores:.0%} of {cores} cores; "
-          f"{ran.peak_mib:,.0f} MiB")  # fmt: skip
+    print(f"{options.photos} photos of 1920 x 1080, once, {cores} cores:")
+    for name in ["haar", "yunet"] if options.weights else ["haar"]:
+        weights = ["--detector-weights", options.weights] if name == "yunet" else []
+        ran = predict(photos, "--model", options.model, "--output", folder / f"{name}.csv",
+                      "--faces", name, *weights)  # fmt: skip
+        print(f"  {name}: {ran.data['images_per_s']:.1f} photos/s, "
+              f"{options.photos / ran.cpu_s:.1f} per CPU second; {ran.data['n_faces']} faces, "
+              f"{ran.data['n_no_face']} without; {ran.wall_s:.1f} s wall, {ran.cpu_s:.1f} s CPU, "
+              f"{ran.cpu_s / ran.wall_s / cores:.0%} of the cores; "
+              f"{ran.peak_mib:,.0f} MiB")  # fmt: skip
+        finder = FaceFinder(name, options.weights if weights else None)
+        print(f"    {profile(sorted(photos.iterdir()), finder, OnnxRuntime(options.model))}")
+
+
+def profile(photos: list[Path], finder: FaceFinder, runtime: OnnxRuntime) -> str:
+    """Return what each step of a photo takes, in this process."""
+    spent = dict.fromkeys(("read and decode", "search", "cut", "infer"), 0.0)
+    # What is made at the first photo is none of a photo's.
+    finder.find(load_image(photos[0], color=finder.needs_color))
+    for photo in photos:
+        with measure() as decoding:
+            image = load_image(photo, color=finder.needs_color, enough_px=finder.enough_px)
+        with measure() as searching:
+            detector, faces = finder.find(image)
+        with measure() as cutting:
+            crops = cut_faces(image, faces, detector)
+        with measure() as inferring:
+            if crops:
+                runtime.predict(np.stack(crops))
+        for name, step in zip(spent, (decoding, searching, cutting, inferring), strict=True):
+            spent[name] += 1000 * step.cpu_s / len(photos)
+    return "CPU a photo: " + ", ".join(f"{name} {taken:.1f} ms" for name, taken in spent.items())
 
 
 def time_start(folder: Path, crops: list[Path], options: argparse.Namespace) -> None:

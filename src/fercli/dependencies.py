@@ -22,6 +22,7 @@ __all__ = ["explain_missing", "import_onnxruntime", "import_pandas"]
 _TELEMETRY_SWITCH: Final = "ORT_DISABLE_TELEMETRY"
 _PACKAGES: Final[Mapping[str, str]] = {
     "PIL": "pillow",
+    "av": "fercli[video]",
     "cv2": "opencv-python-headless",
     "huggingface_hub": "fercli[hub]",
     "h11": "fercli[serve]",

@@ -38,7 +38,7 @@ from fercli.images import (
     FaceFinder,
     LiveFeed,
     convert_image,
-    cut_face,
+    cut_faces,
     load_image,
     parse_live_source,
 )
@@ -444,17 +444,18 @@ class Model:
         waiting: list[tuple[NDArray[np.uint8], int, tuple[int, int, int, int], str]] = []
         for index, picture in enumerate(_list_pictures(images)):
             try:
-                image = _decode(picture, needs_color=finder.needs_color, order=color)
+                image = _decode(picture, finder, order=color)
                 detector, boxes = finder.find(image)
+                crops = cut_faces(image, boxes, detector)
             except (ImageDecodeError, TypeError) as reason:
                 message = f"{_name(index, picture)}: {reason}"
                 if errors == "raise":
                     raise type(reason)(message) from reason
                 found.skipped[index] = message
                 continue
-            for box in boxes:
+            for box, crop in zip(boxes, crops, strict=True):
                 place = (box.x, box.y, box.width, box.height)
-                waiting.append((cut_face(image, box, detector), index, place, detector))
+                waiting.append((crop, index, place, detector))
             if len(waiting) >= _FACES_AT_ONCE:
                 found.extend(self._describe(waiting, config))
                 waiting = []
@@ -655,14 +656,13 @@ class Model:
         for label in labels:
             _check_choice("label", label, self.labels)
         finder = FaceFinder(faces, provide_weights(faces, None, note=_LOG.info))
-        decoded = _decode(image, needs_color=finder.needs_color, order=color)
+        decoded = _decode(image, finder, order=color)
         detector, boxes = finder.find(decoded)
         if not boxes:
             message = f"{detector} finds no face"
             raise ImageDecodeError(message, hint='faces="whole" takes the image as one face')
-        return explain(
-            self._with_gradients.open(), cut_face(decoded, boxes[0], detector), tuple(labels)
-        )
+        [face] = cut_faces(decoded, boxes[:1], detector)
+        return explain(self._with_gradients.open(), face, tuple(labels))
 
     def export(
         self,
@@ -851,7 +851,8 @@ def _name(index: int, picture: Picture) -> str:
     return f"image {index}"
 
 
-def _decode(picture: Picture, *, needs_color: bool, order: str) -> DecodedImage:
+def _decode(picture: Picture, finder: FaceFinder, *, order: str) -> DecodedImage:
+    needs_color = finder.needs_color
     if isinstance(picture, np.ndarray):
         return _take_array(picture, needs_color=needs_color, order=order)
     if _is_pillow(picture):
@@ -861,10 +862,10 @@ def _decode(picture: Picture, *, needs_color: bool, order: str) -> DecodedImage:
         if not path.exists() and not path.is_symlink():
             message = "there is no such file"
             raise ImageNotFoundError(message)
-        return load_image(path, color=needs_color)
+        return load_image(path, color=needs_color, enough_px=finder.enough_px)
     content = picture.read() if isinstance(picture, io.IOBase) else picture
     if isinstance(content, bytes | bytearray | memoryview):
-        return load_image(bytes(content), color=needs_color)
+        return load_image(bytes(content), color=needs_color, enough_px=finder.enough_px)
     message = f"no path, array, bytes or Pillow image: {type(picture).__name__}"
     raise TypeError(message)
 

@@ -212,6 +212,33 @@ def test_photos_by_each_detector(
     assert "100.0%" in table.stdout
 
 
+@pytest.mark.parametrize(("n_walls", "n_hints"), [(2, 0), (3, 1), (7, 1)])
+def test_another_detector_is_named_once(
+    run: Run, trained: RunFolder, tmp_path: Path, n_walls: int, n_hints: int
+) -> None:
+    for number in range(n_walls):
+        Image.new("L", (120, 100), 128).save(tmp_path / f"wall-{number}.png")
+
+    result = run("predict", "wall-*.png", "--model", trained.onnx)
+    whole = run("predict", "wall-*.png", "--model", trained.onnx, "--faces", "whole")
+
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("--faces yunet") == n_hints
+    assert (f"haar found no face in {n_walls} photos" in result.stderr) == bool(n_hints)
+    assert "--faces yunet" not in whole.stderr
+
+
+def test_frames_without_a_face_call_for_no_other_detector(
+    run: Run, trained: RunFolder, make_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "clip.webm", "-----")
+
+    result = run("predict", clip, "--model", trained.onnx, "--every", 0)
+
+    assert "5 without a face" in result.stderr
+    assert "--faces yunet" not in result.stderr
+
+
 def test_yunet(run_json: RunJson, trained: RunFolder, photo: Path, yunet_weights: Path) -> None:
     words = ["predict", photo, "--model", trained.onnx, "--faces", "yunet"]
 

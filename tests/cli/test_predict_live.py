@@ -219,6 +219,55 @@ def test_a_camera(run_json: RunJson, model: str, monkeypatch: pytest.MonkeyPatch
     assert len(released) == 1
 
 
+def test_a_source_that_is_slower_than_the_model_misses_nothing(
+    run: Run, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fercli.inference.runtime import predict_checked
+
+    is_done = threading.Semaphore()
+    given: list[int] = []
+
+    class Camera:
+        """Gives a frame when the one before was looked at, five of them before the end."""
+
+        def isOpened(self) -> bool:  # noqa: N802  # OpenCV's
+            return True
+
+        def get(self, _key: int) -> float:
+            return 0.0
+
+        def grab(self) -> bool:
+            is_done.acquire(timeout=20)
+            if len(given) == 5:
+                time.sleep(1)
+            given.append(len(given))
+            return True
+
+        def retrieve(self) -> Any:
+            return True, np.zeros((120, 160, 3), dtype=np.uint8)
+
+        def release(self) -> None:
+            pass
+
+    def call(*arguments: Any) -> Any:
+        answers = predict_checked(*arguments)
+        is_done.release()
+        return answers
+
+    monkeypatch.setattr("fercli.images.live.open_capture", lambda _source: Camera())
+    monkeypatch.setattr("fercli.prediction.predict.predict_checked", call)
+
+    words = ("--model", model, "--every", 0, "--end", "1s", "--faces", "whole")
+    result = run("predict", "0", *words, "--format", "jsonl")
+
+    frames = [json.loads(line)["frame"] for line in result.stdout.splitlines()]
+    assert result.exit_code == 0, result.output
+    # The last one that was given came after the end.
+    assert frames == given[:-1]
+    assert frames
+    assert f"({len(frames)} frame{'s' * (len(frames) != 1)}, 0 dropped)" in result.stderr
+
+
 def test_what_there_was_no_time_for_is_counted(
     run_json: RunJson, stream: Stream, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +126,67 @@ def test_resumed_rows_are_those_of_one_go(
     assert (tmp_path / "rows.jsonl").read_text() == whole
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_video_is_gone_on_with_within(run: Run, clip: Path, model: str, kind: str) -> None:
+    target, partial = Path(f"rows.{kind}"), Path(f"rows.{kind}.partial")
+    words = ("predict", clip, "--model", model, "--every", "0", "--smooth", "0.5")
+    run(*words, "--output", target)
+    whole = target.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    header = kind == "csv"
+    frames = [0, 1, 2, 3, 4, 4, 5, 5]
+    target.unlink()
+    looked_at = []
+
+    for n_rows in range(1, len(frames) + 1):
+        # As a kill leaves it: the last line may be torn.
+        torn = lines[n_rows + header][:-9] if n_rows < len(frames) else b""
+        partial.write_bytes(b"".join(lines[: n_rows + header]) + torn)
+        result = run(*words, "--output", target, "--resume")
+        assert result.exit_code == 0, result.output
+        assert target.read_bytes() == whole
+        target.unlink()
+        found = re.search(r"\((\d) frames?\)", result.stderr)
+        assert found
+        looked_at.append(int(found[1]))
+
+    # The last frame of which there are rows may have had more faces.
+    assert looked_at == [6 - frame for frame in frames]
+
+
+def test_a_video_to_be_annotated_is_begun_anew(
+    run: Run, clip: Path, model: str, tmp_path: Path
+) -> None:
+    words = ("predict", clip, "--model", model, "--every", "0", "--output", "rows.jsonl")
+    run(*words)
+    whole = Path("rows.jsonl").read_text()
+    Path("rows.jsonl").unlink()
+    Path("rows.jsonl.partial").write_text("".join(whole.splitlines(keepends=True)[:5]))
+
+    result = run(*words, "--resume", "--annotate", "framed")
+
+    assert "(6 frames)" in result.stderr
+    assert Path("rows.jsonl").read_text() == whole
+    assert (tmp_path / "framed" / "clip.webm").stat().st_size
+
+
+def test_a_broken_video_is_gone_on_with(
+    run: Run, make_clip: Callable[..., Path], model: str, tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "broken.avi", "fr" * 3, "MJPG")
+    content = clip.read_bytes()
+    clip.write_bytes(content[: len(content) // 2])
+    words = ("predict", clip, "--model", model, "--every", "0", "--output", "rows.jsonl")
+    run(*words)
+    whole = Path("rows.jsonl").read_text()
+    Path("rows.jsonl").rename("rows.jsonl.partial")
+
+    result = run(*words, "--resume")
+
+    assert result.exit_code == 7
+    assert Path("rows.jsonl").read_text() == whole
+
+
 def test_rows_with_other_columns_are_not_gone_on_with(run: Run, clip: Path, model: str) -> None:
     words = ("predict", clip, "--model", model, "--output", "rows.jsonl")
     run(*words)
@@ -180,7 +243,7 @@ def test_a_video_is_annotated_and_charted(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--timeline", "t.html"), "--timeline t.html does not end in .png"),
+        (("--timeline", "t.svg"), "--timeline t.svg does not end in .png or .html"),
         (
             ("--timeline", "t.png", "--output", "r.csv", "--resume"),
             "--timeline shows the faces of one run: leave it out with --resume",
@@ -203,6 +266,32 @@ def test_a_chart_is_not_written_over(run: Run, clip: Path, model: str, tmp_path:
 
     assert result.exit_code == 2
     assert (tmp_path / "t.png").read_bytes() == b"mine"
+
+
+def test_a_chart_as_a_page(
+    run: Run, make_clip: Callable[..., Path], model: str, tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / "<script>x & y.webm", "fffbb-")
+    words = ("predict", clip, "--model", model, "--every", "0", "--timeline", "t.html")
+
+    result = run(*words)
+
+    page = (tmp_path / "t.html").read_text()
+    assert result.exit_code == 0, result.output
+    assert "2 tracks on t.html" in result.stderr
+    assert "<script" not in page
+    assert "&lt;script&gt;x &amp; y.webm" in page
+    assert "://" not in page
+    assert page.count("data:image/png;base64,") == page.count("<svg") == 2
+    # Shares of one frame lie on each other, from the bottom to the top.
+    first = page[page.index("<svg") : page.index("</svg>")]
+    layers = [points.split() for points in re.findall(r'points="([^"]+)"', first)]
+    assert len(layers) == 7
+    assert layers[0][-1].endswith(",90.0")
+    assert layers[-1][0].endswith(",0.0")
+    for lower, upper in itertools.pairwise(layers):
+        half = len(lower) // 2
+        assert upper[half:] == lower[:half][::-1]
 
 
 def test_python_streams_the_same_rows(clip: Path, model: str) -> None:

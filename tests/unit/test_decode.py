@@ -53,6 +53,36 @@ def test_jpeg_is_close(gray: Any) -> None:
     assert np.abs(found.astype(int) - gray).mean() < 3
 
 
+def test_colors_do_not_change_the_grey_of_a_jpeg() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    content = encode(Image.fromarray(noise), "JPEG", quality=95)
+
+    colored = load_image(content, color=True)
+
+    assert colored.rgb is not None
+    assert np.array_equal(colored.rgb, np.asarray(Image.open(io.BytesIO(content))))
+    assert np.array_equal(colored.gray, load_image(content).gray)
+    by_hand = np.asarray(Image.fromarray(colored.rgb).convert("L")).astype(int)
+    assert np.abs(colored.gray - by_hand).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("enough_px", "reduction"), [(None, 1), (501, 1), (500, 2), (250, 4), (100, 8), (1, 8)]
+)
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_jpeg_is_reduced_as_far_as_is_enough(
+    enough_px: int | None, reduction: int, mode: str
+) -> None:
+    content = encode(Image.new(mode, (1001, 43)), "JPEG")
+
+    found = load_image(content, color=True, enough_px=enough_px)
+
+    assert found.reduction == reduction
+    assert (found.width, found.height) == (1001, 43)
+    assert found.rgb is not None
+    assert found.gray.shape == found.rgb.shape[:2] == (-(-43 // reduction), -(-1001 // reduction))
+
+
 def test_sixteen_bits_are_scaled_not_clipped(gray: Any) -> None:
     wide = Image.fromarray(gray.astype(np.uint16) * 257)
 

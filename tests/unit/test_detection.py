@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fercli.errors import ModelFileError
-from fercli.images import DecodedImage, Face, FaceFinder, cut_face, load_image
+from fercli.images import DecodedImage, Face, FaceFinder, cut_face, cut_faces, load_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -173,3 +173,53 @@ def test_yunet_finds_the_astronaut(photo: Path, yunet_weights: Path) -> None:
     haar = cut_face(image, FaceFinder("haar").find(image)[1][0], "haar").astype(int)
     yunet = cut_face(image, face, detector).astype(int)
     assert np.abs(haar - yunet).mean() < 40
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_faces_of_reduced_photos_are_those_of_whole_ones(
+    photo: Path, tmp_path: Path, factor: float, orientation: int
+) -> None:
+    sheet = Image.new("RGB", (2401, 1801), (90, 110, 130))
+    side = round(512 * factor)
+    sheet.paste(Image.open(photo).resize((side, side), Image.Resampling.LANCZOS), (1000, 700))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = sheet.rotate(90, expand=True) if orientation == 6 else sheet
+    turned.save(tmp_path / "large.jpg", quality=95, exif=exif)
+    finder = FaceFinder("haar")
+    whole = load_image(tmp_path / "large.jpg")
+    reduced = load_image(tmp_path / "large.jpg", enough_px=finder.enough_px)
+
+    (face,), (other,) = finder.find(whole)[1], finder.find(reduced)[1]
+
+    assert (reduced.reduction, reduced.gray.shape) == (2, (901, 1201))
+    assert (reduced.width, reduced.height) == (whole.width, whole.height) == (2401, 1801)
+    # A step between two sizes is a tenth.
+    near = 0.11 * face.width
+    assert abs(face.x - other.x) < near
+    assert abs(face.y - other.y) < near
+    assert abs(face.width - other.width) < near
+    same = cut_face(whole, other, "haar").astype(int)
+    (crop,) = cut_faces(reduced, [other], "haar")
+    assert np.abs(crop - same).mean() < 2
+
+
+def test_small_faces_are_cut_out_of_what_is_there(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1800, 2400), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.jpg", quality=95)
+    small, large = Face(100, 200, 60, 60), Face(1000, 200, 400, 400)
+    whole = load_image(tmp_path / "noise.jpg")
+    reduced = load_image(tmp_path / "noise.jpg", enough_px=600)
+
+    crops = cut_faces(reduced, [small, large], "haar")
+
+    assert reduced.reduction == 4
+    assert np.array_equal(crops[0], cut_face(whole, small, "haar"))
+    assert np.array_equal(crops[1], cut_face(reduced, large, "haar"))
+    assert cut_faces(reduced, [], "haar") == []
+
+
+def test_what_counts_as_a_whole_is_never_reduced() -> None:
+    assert FaceFinder("whole").enough_px is None
+    assert FaceFinder("auto").enough_px == FaceFinder("haar").enough_px == 960

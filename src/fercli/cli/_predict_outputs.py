@@ -36,6 +36,8 @@ __all__ = [
 
 FORMATS: Final = ("table", *ROW_FILE_FORMATS)
 _BAR: Final = 20
+_FILM: Final = ".mp4"
+_PICTURE_ENDINGS: Final = {"--montage": (".png",), "--timeline": (".png", ".html")}
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def choose_target(
     resume: bool,
     force: bool,
     for_excel: bool = False,
+    within_clips: bool = False,
 ) -> Target:
     """Return where rows go: the format is the one asked for, or what the file's name says.
 
@@ -78,7 +81,7 @@ def choose_target(
         return Target(kind, None)
     from fercli.prediction.row_files import RowFile
 
-    file = RowFile(path=path, kind=kind, resume=resume, overwrite=force)
+    file = RowFile(path=path, kind=kind, resume=resume, overwrite=force, within_clips=within_clips)
     file.check()
     return Target(kind, file)
 
@@ -149,7 +152,7 @@ class WantedPictures:
     """What was asked for, and how far what is there is respected."""
 
     annotate: Path | None
-    """Folder of images with their faces framed."""
+    """Folder of images with their faces framed; an `.mp4` of one video."""
     sort_into: Path | None
     """Folder of folders, one per label."""
     link: bool
@@ -162,6 +165,12 @@ class WantedPictures:
     resume: bool
     max_pixels: int
     every_s: float
+
+    @property
+    def film(self) -> Path | None:
+        """The video that is to be written as one file."""
+        path = self.annotate
+        return path if path is not None and path.suffix.lower() == _FILM else None
 
     def list_outputs(self, target: Path | None) -> list[Path]:
         """Return what is going to be written, which no search is to take for an input.
@@ -185,12 +194,13 @@ class WantedPictures:
 
         Args:
             roots: The inputs as they were named; folders below them are made again, those within
-                archives, too.
+                archives, too. None where a live source was.
 
         Raises:
             ConfigError: Options contradict each other, or an output is there already.
+            DependencyMissingError: What writes such a video is not there.
         """
-        self._check()
+        self._check(roots)
         if not (self.annotate or self.sort_into or self.montage):
             return []
         from fercli.prediction.annotate import Annotator, Montage
@@ -202,7 +212,11 @@ class WantedPictures:
             return OutputFolder(path, roots, force=self.force, keep=self.resume)
 
         sinks: list[Sink] = []
-        if self.annotate is not None:
+        if self.film is not None:
+            from fercli.prediction.video_file import VideoFile
+
+            sinks.append(VideoFile(self.film, every_s=self.every_s))
+        elif self.annotate is not None:
             folder = open_folder(self.annotate)
             sinks.append(Annotator(folder, max_pixels=self.max_pixels, every_s=self.every_s))
         if self.sort_into is not None:
@@ -226,8 +240,8 @@ class WantedPictures:
 
         return [Timeline(self.timeline, labels, every_s=self.every_s)]
 
-    def _check(self) -> None:
-        problems = []
+    def _check(self, roots: list[PurePath]) -> None:
+        problems = _find_film_problems(self.film, roots, resume=self.resume)
         if self.link and self.sort_into is None:
             problems.append("--link says how files are sorted: give --sort-into DIR with it")
         pictures = {"--montage": self.montage, "--timeline": self.timeline}
@@ -236,12 +250,26 @@ class WantedPictures:
                 continue
             if self.resume:
                 problems.append(f"{flag} shows the faces of one run: leave it out with --resume")
-            if path.suffix.lower() != ".png":
-                problems.append(f"{flag} {path} does not end in .png")
+            endings = _PICTURE_ENDINGS[flag]
+            if path.suffix.lower() not in endings:
+                problems.append(f"{flag} {path} does not end in {' or '.join(endings)}")
         if problems:
             raise ConfigError(*problems)
-        for path in filter(None, pictures.values()):
+        for path in filter(None, (*pictures.values(), self.film)):
             check_output(path, force=self.force)
+
+
+def _find_film_problems(film: Path | None, roots: list[PurePath], *, resume: bool) -> list[str]:
+    if film is None:
+        return []
+    from fercli.images import is_video
+
+    problems = []
+    if resume:
+        problems.append("--annotate FILE.mp4 shows one run: leave it out with --resume")
+    if len(roots) > 1 or (roots and not is_video(Path(roots[0]))):
+        problems.append(f"--annotate {film} is of one video: give that alone, or name a folder")
+    return problems
 
 
 def print_summary(console: Console, labels: Mapping[str, int]) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fercli.images import LiveSource
     from fercli.inference import Runtime
     from fercli.prediction import FilePrediction
+    from fercli.prediction.row_files import Rows
     from fercli.prediction.summary import PredictionSummary
 
     OnPrediction = Callable[[FilePrediction, PredictionSummary, int | None], None]
@@ -35,8 +36,8 @@ _COUNTED_AHEAD: Final = 20_000
 class Work:
     """What is looked at, and how to tell how far it is."""
 
-    start: Callable[[set[str]], Generator[FilePrediction, None, None]]
-    """Begins to predict; takes the inputs that have their rows already."""
+    start: Callable[[Rows], Generator[FilePrediction, None, None]]
+    """Begins to predict; takes the target of rows, which knows the inputs that have theirs."""
     follow: Follow
     """Shows the progress."""
     total: int | None = None
@@ -115,7 +116,7 @@ def open_live(
         )
         with contextlib.closing(feed):
             yield Work(
-                lambda _done: predict_live(runtime, feed, config, on_note=output.note, model=title),
+                lambda _rows: predict_live(runtime, feed, config, on_note=output.note, model=title),
                 _follow_clip,
                 None,
                 source,
@@ -143,9 +144,16 @@ def open_work(
         total = len(first) if is_short else None
         is_clip = total == 1 and is_video(first[0])
 
-    def start(done: set[str]) -> Generator[FilePrediction, None, None]:
-        left = summary.pass_over(files, done, given.endings)
-        return predict_files(runtime, left, config, parallel=given.parallel, title=given.title)
+    def start(rows: Rows) -> Generator[FilePrediction, None, None]:
+        left = summary.pass_over(files, rows.done, given.endings)
+        return predict_files(
+            runtime,
+            left,
+            config,
+            parallel=given.parallel,
+            title=given.title,
+            so_far=rows.so_far,
+        )
 
     yield Work(start, _follow_clip if is_clip else _follow_files, total)
 

@@ -127,7 +127,7 @@ def _explain(
 ) -> dict[str, Any]:
     """Write one picture and return its row; a file that cannot be read gets one as well."""
     from fercli.evaluation import explain
-    from fercli.images import cut_face, load_image
+    from fercli.images import cut_faces, load_image
     from fercli.plots import save_figure
 
     row: dict[str, Any] = {
@@ -135,15 +135,15 @@ def _explain(
         "probabilities": None, "output": None,
     }  # fmt: skip
     try:
-        image = load_image(path, color=finder.needs_color)
+        image = load_image(path, color=finder.needs_color, enough_px=finder.enough_px)
+        detector, boxes = finder.find(image)
+        crops = cut_faces(image, boxes[:1], detector)
     except ImageDecodeError as reason:
         status = "refused" if isinstance(reason, ImageRefusedError) else "unreadable"
         return {**row, "status": status, "reason": reason.message}
-    detector, boxes = finder.find(image)
-    if not boxes:
+    if not crops:
         return {**row, "status": "no_face", "reason": f"{detector} finds no face"}
-    face = cut_face(image, boxes[0], detector)
-    explanation = explain(runtime, face, asked)
+    explanation = explain(runtime, crops[0], asked)
     save_figure(explanation.plot(), target)
     return {
         **row,

@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to"]
 
+_MANY_MISSED: Final = 3
+"""Photos in which the cascade found nothing; from so many on another detector is named."""
 _SIGNALS: Final = {2: "Ctrl-C", 15: "SIGTERM"}
 
 
@@ -114,7 +116,11 @@ def predict_command(
     ] = None,
     annotate: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write images and videos with faces framed and named."),
+        typer.Option(
+            metavar="DIR|FILE.mp4",
+            help="Write images and videos with faces framed and named; one video as H.264 with "
+            "its sound by the extra video.",
+        ),
     ] = None,
     sort_into: Annotated[
         Path | None,
@@ -130,7 +136,7 @@ def predict_command(
     timeline: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.png", help="Videos: write a chart of each track's probabilities."
+            metavar="FILE.png|.html", help="Videos: write a chart of each track's probabilities."
         ),
     ] = None,
     device: DeviceOption = None,
@@ -157,7 +163,7 @@ def predict_command(
       fer predict faces/ --annotate framed/ --montage sheet.png --force
       fer predict faces/ --sort-into sorted/ --link --force
       fer predict clip.mp4 --every 0.5s --smooth 1s --output clip.csv
-      fer predict clip.mp4 --annotate framed/ --timeline clip.png --force
+      fer predict clip.mp4 --annotate framed/ --timeline clip.html --force
       fer predict 0 --end 10s --smooth 1s --output camera.csv
       ls *.png | fer predict - --model model.onnx --output rows.jsonl
     """
@@ -179,7 +185,14 @@ def predict_command(
     ):
         raise ConfigError(*problems)
     rows_go = choose_target(
-        row_format, target, json=output.json, resume=resume, force=force, for_excel=excel
+        row_format,
+        target,
+        json=output.json,
+        resume=resume,
+        force=force,
+        for_excel=excel,
+        # An annotated video has all of its frames.
+        within_clips=annotate is None,
     )
     endings = split_endings(ext or [])
     others = Others()
@@ -227,7 +240,7 @@ def predict_command(
         else open_work(given, runtime, config, summary) as work,
         open_rows(rows_go, layout, shown=not output.json) as rows,
         _watch(output, rows_go, work.follow) as on_progress,
-        contextlib.closing(work.start(rows.done)) as predictions,
+        contextlib.closing(work.start(rows)) as predictions,
     ):
         for prediction in predictions:
             summary.add(prediction, rows)
@@ -263,6 +276,9 @@ def _note_passed_over(output: Output, summary: PredictionSummary) -> None:
     if others.n_packed_videos:
         videos = count(others.n_packed_videos, "video")
         output.note(f"{videos} of them in archives: videos are read from files of their own")
+    if summary.n_missed >= _MANY_MISSED:
+        missed = f"haar found no face in {summary.n_missed:,} photos"
+        output.note(f"{missed}; turned and covered ones are found by --faces yunet")
     if summary.n_unwritten:
         more = f", nor of {summary.n_unwritten - 1:,} others" if summary.n_unwritten > 1 else ""
         output.warn(f"no picture or copy of {summary.unwritten}{more}")

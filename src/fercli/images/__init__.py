@@ -12,6 +12,7 @@ from fercli.images.detection import (
     Face,
     FaceFinder,
     cut_face,
+    cut_faces,
     import_cv2,
 )
 from fercli.images.kinds import HEAD_BYTES, find_kind, may_hold_pictures
@@ -33,6 +34,7 @@ __all__ = [
     "VideoFrame",
     "convert_image",
     "cut_face",
+    "cut_faces",
     "find_kind",
     "find_live_source",
     "import_cv2",

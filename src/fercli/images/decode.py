@@ -5,7 +5,9 @@ so its rarer (and more often exploited) codecs never run; an eighth, HEIC, is re
 `heic` is installed. Every way of storing the same picture
 gives the same grey values: orientation is applied, 16 bits are scaled rather than clipped (which
 is what `convert("L")` does), transparency is laid on white as a page shows it, and only the first
-frame of an animation counts.
+frame of an animation counts. The grey of a JPEG is the brightness that it stores. Who needs fewer
+pixels than a JPEG has gets a half, a quarter or an eighth of each side: its codec then leaves the
+rest out, which saves more than shrinking.
 
 A small file can ask for much memory or time. What it asks for is counted before a codec sees it,
 what is computed of its pixels is computed in strips, and all threads share one budget of bytes.
@@ -20,7 +22,7 @@ import io
 import os
 import stat
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -60,8 +62,11 @@ _STORED_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 
 """Of a pixel in Pillow's memory; four in other modes."""
 _COPIES: Final = {"TIFF": 2, "WEBP": 4, "AVIF": 5, "HEIF": 5}
 """Images of its size that a codec has at once, the result among them; others have one."""
-_COPIES_WITH_COEFFICIENTS: Final = 3
-"""The same of a JPEG with several scans, whose coefficients have two bytes."""
+_COEFFICIENT_BYTES: Final = 8
+"""Of a pixel of a JPEG with several scans, beside its image: two per number."""
+_JPEG: Final = frozenset({"JPEG", "MPO"})
+_REDUCTIONS: Final = (8, 4, 2)
+"""By which a JPEG's codec can divide its sides."""
 
 _SIXTEEN_BIT: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _TRANSPARENT: Final = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
@@ -80,6 +85,8 @@ _TURNS: Final[dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]]] = {
 
 Source: "Exif 2.32", CIPA DC-008, 2019, section 4.6.4, tag Orientation.
 """
+_TRANSPOSED: Final = frozenset({5, 6, 7, 8})
+"""Of these, the ones that swap width and height."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +94,33 @@ class DecodedImage:
     """A decoded image and what a user may want to know about its file."""
 
     gray: NDArray[np.uint8]
-    """[H, W], 0-255."""
+    """[H, W], 0-255; of a reduced image both sides are divided, and rounded up."""
     frames: int
     """Frames in the file; `gray` is the first."""
     rgb: NDArray[np.uint8] | None = None
-    """[H, W, 3], 0-255, where color was asked for."""
+    """[H, W, 3], 0-255, where color was asked for; as large as `gray`."""
+    reduction: int = 1
+    """By what both sides were divided."""
+    size: tuple[int, int] | None = None
+    """Width and height of the whole image, where it was reduced."""
+    content: bytes | None = None
+    """The file, where it was reduced: there is more to see in it."""
+
+    @property
+    def width(self) -> int:
+        """Of the whole image, upright."""
+        return self.size[0] if self.size else self.gray.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Of the whole image, upright."""
+        return self.size[1] if self.size else self.gray.shape[0]
+
+    @property
+    def n_bytes(self) -> int:
+        """What it takes of memory."""
+        others = (0 if self.rgb is None else self.rgb.nbytes) + len(self.content or b"")
+        return self.gray.nbytes + others
 
 
 def load_image(
@@ -99,6 +128,7 @@ def load_image(
     *,
     max_pixels: int = MAX_PIXELS,
     color: bool = False,
+    enough_px: int | None = None,
     share: Share | None = None,
 ) -> DecodedImage:
     """Decode an image file, or its bytes, into grey, and into color where that is asked for.
@@ -109,6 +139,8 @@ def load_image(
         source: A path (regular files only, links to them included) or a file's whole content.
         max_pixels: Largest width times height that is decoded.
         color: Keep the colors, too.
+        enough_px: Longer side that is enough: a JPEG of twice, four or eight times as much is
+            reduced by so much. None for all there is.
         share: What counts the image's bytes, for one who keeps it for a while; by default they are
             counted until it is decoded.
 
@@ -119,17 +151,20 @@ def load_image(
     """
     if share is None:
         with MEMORY.open_share() as own:
-            return load_image(source, max_pixels=max_pixels, color=color, share=own)
+            return load_image(
+                source, max_pixels=max_pixels, color=color, enough_px=enough_px, share=own
+            )
     try:
         content = source if isinstance(source, bytes) else _read_regular_file(source, share)
-        decoded = _decode(content, max_pixels, color=color, share=share)
+        wanted = _Wanted(max_pixels, color, enough_px)
+        decoded = _decode(content, wanted, share)
     except FercliError:
         raise
     except Exception as reason:
         # Codecs raise ValueError, SyntaxError, struct.error, IndexError and more on odd files;
         # whatever it was, one file must not end a batch of thousands.
         raise ImageDecodeError(_describe(reason)) from reason
-    share.resize(decoded.gray.nbytes + (0 if decoded.rgb is None else decoded.rgb.nbytes))
+    share.resize(decoded.n_bytes)
     return decoded
 
 
@@ -186,7 +221,7 @@ def convert_image(
     try:
         _check_size(image, max_pixels)
         with MEMORY.open_share() as share:
-            share.resize(_estimate_bytes(image, has_coefficients=False, color=color))
+            share.resize(_estimate_bytes(image, color=color))
             return _convert(image, frames=1, color=color)
     except FercliError:
         raise
@@ -208,16 +243,15 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
         raise ImageDecodeError(message)
 
 
-def _estimate_bytes(image: Image.Image, *, has_coefficients: bool, color: bool) -> int:
+def _estimate_bytes(image: Image.Image, *, color: bool) -> int:
     """Return how many bytes decoding an opened image takes at its peak, and the result among them.
 
     Args:
         image: Its pixels need not be there yet.
-        has_coefficients: It is a JPEG of several scans.
         color: Colors are asked for.
     """
     n_pixels = image.width * image.height
-    copies = _COPIES_WITH_COEFFICIENTS if has_coefficients else _COPIES.get(image.format or "", 1)
+    copies = _COPIES.get(image.format or "", 1)
     return n_pixels * (_STORED_BYTES.get(image.mode, 4) * copies + (4 if color else 1))
 
 
@@ -240,13 +274,26 @@ class _Stream(io.BytesIO):
         return super().read(size)
 
 
-def _decode(content: bytes, max_pixels: int, *, color: bool, share: Share) -> DecodedImage:
+@dataclass(frozen=True)
+class _Wanted:
+    """What of an image is asked for; see `load_image`."""
+
+    max_pixels: int
+    color: bool
+    enough_px: int | None
+
+
+def _decode(content: bytes, wanted: _Wanted, share: Share) -> DecodedImage:
     _silence_pillow()
-    structure = check_structure(content, max_pixels)
+    structure = check_structure(content, wanted.max_pixels)
     with _open(content, structure.kind) as image:
-        _check_size(image, max_pixels)
-        check_scans(structure.scans, image.width * image.height)
-        n_bytes = _estimate_bytes(image, has_coefficients=structure.scans > 1, color=color)
+        _check_size(image, wanted.max_pixels)
+        n_pixels = image.width * image.height
+        check_scans(structure.scans, n_pixels)
+        size = image.size
+        reduction = _prepare_jpeg(image, wanted)
+        n_bytes = _estimate_bytes(image, color=wanted.color)
+        n_bytes += n_pixels * _COEFFICIENT_BYTES if structure.scans > 1 else 0
         share.resize(len(content) + n_bytes + structure.tile_pixels * 4)
         # Pillow's own count of a TIFF's frames takes quadratic time.
         frames = structure.frames or int(getattr(image, "n_frames", 1))
@@ -256,8 +303,29 @@ def _decode(content: bytes, max_pixels: int, *, color: bool, share: Share) -> De
             image.seek(0)
         image.load()
         # Some sizes change with decoding.
-        _check_size(image, max_pixels)
-        return _convert(image, frames=frames, color=color)
+        _check_size(image, wanted.max_pixels)
+        decoded = _convert(image, frames=frames, color=wanted.color)
+        if reduction > 1:
+            if _choose_orientation(image) in _TRANSPOSED:
+                size = size[1], size[0]
+            return replace(decoded, reduction=reduction, size=size, content=content)
+    if decoded.rgb is not None and image.format in _JPEG:
+        # The same grey as without colors.
+        plain = _decode(content, replace(wanted, color=False), share)
+        return replace(decoded, gray=plain.gray)
+    return decoded
+
+
+def _prepare_jpeg(image: Image.Image, wanted: _Wanted) -> int:
+    """Tell the codec of a JPEG what of it is wanted, and return by what its sides are divided."""
+    if image.format not in _JPEG:
+        return 1
+    width, height = image.size
+    fits = 1 if wanted.enough_px is None else max(image.size) // wanted.enough_px
+    aim = next((one for one in _REDUCTIONS if one <= min(fits, width, height)), 1)
+    drafted = image.draft("RGB" if wanted.color else "L", (width // aim, height // aim))
+    # What the codec makes of it; nothing where the file is built in another way.
+    return 1 if drafted is None else round(width / drafted[1][2])
 
 
 def _open(content: bytes, kind: str | None) -> Image.Image:
@@ -289,10 +357,10 @@ def _convert(image: Image.Image, *, frames: int, color: bool) -> DecodedImage:
             gray[rows] = scale(np.asarray(strip))
             continue
         shown = _lay_on_white(strip)
-        gray[rows] = np.asarray(shown.convert("L"))
+        gray[rows] = np.asarray(_convert_mode(shown, "L"))
         if rgb is not None:
-            rgb[rows] = np.asarray(shown.convert("RGB"))
-    turn = _choose_turn(image)
+            rgb[rows] = np.asarray(_convert_mode(shown, "RGB"))
+    turn = _TURNS.get(_choose_orientation(image), _TURNS[1])
     gray = np.ascontiguousarray(turn(gray))
     if scale is not None and color:
         rgb = np.stack([gray] * 3, axis=2)
@@ -312,16 +380,17 @@ def _cut_strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
         yield slice(top, bottom), image.crop((0, top, image.width, bottom))
 
 
-def _choose_turn(image: Image.Image) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
-    """Return what puts pixels upright, as the image's orientation says."""
+def _choose_orientation(image: Image.Image) -> int:
+    """Return how an image's pixels lie, by EXIF's numbers."""
     # A JPEG says by these whether it is turned; looking further takes as long as decoding it.
     is_plain = image.format == "JPEG" and not image.info.keys() & {"exif", "xmp"}
     if image.format == "HEIF":
         # The codec has turned it.
-        return _TURNS[1]
+        return 1
     if image.format == "AVIF":
-        return _TURNS.get(_read_box_orientation(image), _TURNS[1])
-    return _TURNS.get(1 if is_plain else image.getexif().get(_ORIENTATION, 1), _TURNS[1])
+        return _read_box_orientation(image)
+    orientation: int = 1 if is_plain else image.getexif().get(_ORIENTATION, 1)
+    return orientation
 
 
 def _read_box_orientation(image: Image.Image) -> int:
@@ -369,9 +438,12 @@ def _lay_on_white(image: Image.Image) -> Image.Image:
         colored = image.convert("RGBA")
         page = Image.new("RGBA", colored.size, "white")
         image = Image.alpha_composite(page, colored)
-    if image.mode not in {"L", "1"}:
-        image = image.convert("RGB")
-    return image
+    return image if image.mode in {"L", "1"} else _convert_mode(image, "RGB")
+
+
+def _convert_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Return an image in a mode; Pillow copies one that is in it already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _scale(values: NDArray[np.generic], full: int) -> NDArray[np.uint8]:

@@ -97,7 +97,8 @@ class VideoFrame:
         """
         from PIL import Image
 
-        rgb = Image.fromarray(self.bgr[:, :, ::-1].copy())
+        cv2 = import_cv2()
+        rgb = Image.fromarray(cv2.cvtColor(self.bgr, cv2.COLOR_BGR2RGB))
         return convert_image(rgb, max_pixels=rgb.width * rgb.height, color=color)
 
 
@@ -119,7 +120,13 @@ def is_video(path: Path) -> bool:
 
 
 def sample_frames(
-    path: Path, *, every_s: float, start_s: float, end_s: float | None, max_pixels: int
+    path: Path,
+    *,
+    every_s: float,
+    start_s: float,
+    end_s: float | None,
+    max_pixels: int,
+    after: int = -1,
 ) -> Generator[VideoFrame, None, None]:
     """Yield frames of a video, in order.
 
@@ -130,6 +137,7 @@ def sample_frames(
         start_s: Frames before it are passed over.
         end_s: Frames after it are not read; None for all.
         max_pixels: Largest frame, width times height.
+        after: The number of a sampled frame; what follows it is yielded.
 
     Raises:
         ImageDecodeError: It holds no video that can be decoded, or breaks off: after the last
@@ -145,7 +153,12 @@ def sample_frames(
             message = "it holds no video that OpenCV can decode"
             raise ImageDecodeError(message)
         yield from sample_capture(
-            capture, every_s=every_s, start_s=start_s, end_s=end_s, max_pixels=max_pixels
+            capture,
+            every_s=every_s,
+            start_s=start_s,
+            end_s=end_s,
+            max_pixels=max_pixels,
+            after=after,
         )
     except cv2.error as reason:
         message = f"OpenCV cannot decode it ({' '.join(str(reason).split())[:100]})"
@@ -161,6 +174,7 @@ def sample_capture(
     start_s: float,
     end_s: float | None,
     max_pixels: int,
+    after: int = -1,
 ) -> Generator[VideoFrame, None, None]:
     """Yield frames of an open capture of a recorded video; see `sample_frames`."""
     cv2 = import_cv2()
@@ -175,9 +189,11 @@ def sample_capture(
         time_s = max(time_s, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
         if end_s is not None and time_s > end_s:
             return
-        if time_s < due_s - _SAME_TIME * every_s:
+        if index < after or time_s < due_s - _SAME_TIME * every_s:
             continue
         due_s = find_next_due(time_s, every_s, start_s)
+        if index == after:
+            continue
         is_there, bgr = capture.retrieve()
         if not is_there:
             break

@@ -19,10 +19,11 @@ from fercli.plots.faces import plot_faces
 from fercli.plots.figures import save_figure
 from fercli.plots.maps import plot_maps
 from fercli.plots.scores import plot_confusion_matrix, plot_curves, plot_per_class
-from fercli.plots.timeline import FaceTrack, plot_timeline
+from fercli.plots.timeline import FaceTrack, choose_shown, plot_timeline, split_track
 
 __all__ = [
     "FaceTrack",
+    "choose_shown",
     "letter_of",
     "name_in_picture",
     "plot_confusion_matrix",
@@ -38,4 +39,5 @@ __all__ = [
     "plot_robustness",
     "plot_timeline",
     "save_figure",
+    "split_track",
 ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["FaceTrack", "plot_timeline"]
+__all__ = ["FaceTrack", "choose_shown", "plot_timeline", "split_track"]
 
 _MOST_TRACKS: Final = 8
 """In a figure; those that are seen longest."""
@@ -53,8 +53,7 @@ def plot_timeline(
     Raises:
         DependencyMissingError: matplotlib cannot be imported.
     """
-    shown = sorted(tracks, key=lambda track: -len(track.times_s))[:_MOST_TRACKS]
-    shown.sort(key=lambda track: track.times_s[0])
+    shown = choose_shown(tracks)
     figure = build_figure(10, 1.2 + 1.1 * max(1, len(shown)))
     figure.suptitle(title, fontsize=11)
     fills = [tuple(value / 255 for value in color) for color in colors.values()]
@@ -68,7 +67,7 @@ def plot_timeline(
         picture.imshow(track.face, cmap="gray", vmin=0, vmax=255)
         picture.set_axis_off()
         picture.set_title(track.name, fontsize=8)
-        for times, values in _split(track, gap_s):
+        for times, values in split_track(track, gap_s):
             axes.stackplot(times, values.T, colors=fills, linewidth=0)
         axes.set_xlim(low, max(high, low + gap_s))
         axes.set_ylim(0, 1)
@@ -83,7 +82,15 @@ def plot_timeline(
     return figure
 
 
-def _split(track: FaceTrack, gap_s: float) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+def choose_shown(tracks: Sequence[FaceTrack]) -> list[FaceTrack]:
+    """Return the eight tracks with the most frames, in the order in which they begin."""
+    shown = sorted(tracks, key=lambda track: -len(track.times_s))[:_MOST_TRACKS]
+    return sorted(shown, key=lambda track: track.times_s[0])
+
+
+def split_track(
+    track: FaceTrack, gap_s: float
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Return the parts of a track between its gaps: times `[P]` and probabilities `[P, K]`.
 
     A part of one frame, which has no width, is drawn half a gap wide.

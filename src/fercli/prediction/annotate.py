@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Corners = tuple[int, int, int, int]
 
-__all__ = ["Annotator", "Montage", "choose_color", "is_montage"]
+__all__ = ["Annotator", "Montage", "choose_color", "draw_frame", "is_montage"]
 
 _SHADE: Final = (20, 20, 20)
 _FAINT: Final = (90, 90, 90)
@@ -122,13 +122,10 @@ class Annotator:
         self._n_pictures += 1
 
     def _add_frame(self, prediction: FilePrediction, frame: VideoFrame) -> None:
-        from PIL import Image
-
         if self._clip is None:
             rate = 1 / self._every_s if self._every_s else frame.rate or _USUAL_RATE
             self._clip = _Clip(prediction.path, rate)
-        shown = Image.fromarray(np.ascontiguousarray(frame.bgr[:, :, ::-1]))
-        picture = np.asarray(_draw_faces(shown, prediction.rows).convert("RGB"))
+        picture = draw_frame(frame, prediction.rows)
         self._clip.write(picture, frame.time_s if frame.is_live else None)
 
     def _end_clip(self) -> None:
@@ -291,6 +288,14 @@ class Montage:
             f"{shown:,}" if shown == self._n_faces else f"the first {shown:,} of {self._n_faces:,}"
         )
         return f"{count} faces on {self._path}"
+
+
+def draw_frame(frame: VideoFrame, rows: tuple[PredictionRow, ...]) -> NDArray[np.uint8]:
+    """Return a frame with its faces framed and named, `[H, W, 3]` uint8, in the order RGB."""
+    from PIL import Image
+
+    shown = Image.fromarray(np.ascontiguousarray(frame.bgr[:, :, ::-1]))
+    return np.asarray(_draw_faces(shown, rows).convert("RGB"))
 
 
 def is_montage(head: bytes) -> bool:

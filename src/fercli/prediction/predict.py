@@ -36,7 +36,7 @@ from fercli.images import (
     FaceFinder,
     LiveFeed,
     VideoFrame,
-    cut_face,
+    cut_faces,
     is_video,
     load_image,
     sample_frames,
@@ -44,12 +44,15 @@ from fercli.images import (
 from fercli.inference.runtime import predict_checked
 from fercli.prediction.members import Member
 from fercli.prediction.tracking import Tracker
+from fercli.prediction.writers import key_path
 from fercli.results import PredictionRow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fercli.images.memory import Share
     from fercli.inference.runtime import Runtime
+    from fercli.prediction.clip_rows import ClipSoFar
 
 __all__ = [
     "UNCERTAIN",
@@ -119,6 +122,15 @@ class LoadedImage:
     """The file, where it came from within an archive."""
 
 
+@dataclass(frozen=True)
+class _Clip:
+    """A video, what its rows call the model, and how far it is."""
+
+    path: Path
+    title: str | None
+    so_far: ClipSoFar | None
+
+
 Work = Callable[[list[Any]], list[Any]]
 """What is done to a chunk, in a thread."""
 
@@ -130,6 +142,7 @@ def predict_files(
     *,
     parallel: bool = False,
     title: str | None = None,
+    so_far: ClipSoFar | None = None,
 ) -> Generator[FilePrediction, None, None]:
     """Yield what is said of each image and of each sampled frame of a video, in order.
 
@@ -141,6 +154,7 @@ def predict_files(
         parallel: Call the model in the threads that read, too; for one that takes such calls and
             computes each on one core, which keeps all cores busier than one call on all of them.
         title: What rows call the model.
+        so_far: A video among them that is gone on with.
 
     Raises:
         ModelFileError: The weights of the detector, or the model, are damaged.
@@ -169,9 +183,12 @@ def predict_files(
             images = _pack(group, config.batch_size)
             yield from process(images, lambda source: load_faces(source, finder, config))
             continue
-        for path in group:
+        for source in group:
             # What lies in an archive is no video.
-            yield from _follow_video(cast("Path", path), config, finder, process, title)
+            path = cast("Path", source)
+            is_begun = so_far is not None and key_path(str(path)) == so_far.path
+            clip = _Clip(path, title, so_far if is_begun else None)
+            yield from _follow_video(clip, config, finder, process)
 
 
 def _is_video(source: Path | Member) -> bool:
@@ -221,25 +238,26 @@ def predict_live(
 
 
 def _follow_video(
-    path: Path,
+    clip: _Clip,
     config: PredictConfig,
     finder: FaceFinder,
     process: Callable[..., Generator[FilePrediction, None, None]],
-    title: str | None,
 ) -> Generator[FilePrediction, None, None]:
     """Yield what is said of each sampled frame, its faces with their tracks."""
-    tracker = Tracker(every_s=config.every_s, smooth_s=config.smooth_s)
+    path, so_far = clip.path, clip.so_far
+    seen = so_far.tracks if so_far else None
+    tracker = Tracker(every_s=config.every_s, smooth_s=config.smooth_s, seen=seen)
     failed: list[ImageDecodeError] = []
     is_first = True
-    with contextlib.closing(_read_frames(path, config, failed)) as frames:
+    with contextlib.closing(_read_frames(clip, config, failed)) as frames:
         for prediction in process(frames, lambda frame: _search(path, frame, finder, config)):
             rows = _track_faces(prediction, tracker, config.min_confidence)
             yield replace(prediction, rows=rows, is_first=is_first)
             is_first = False
-    if failed or is_first:
+    if failed or (is_first and so_far is None):
         until = "" if config.end_s is None else f" to {config.end_s:g}"
         nothing = ImageDecodeError(f"it has no frame from {config.start_s:g}{until} s")
-        yield _end_video(path, failed[0] if failed else nothing, title, is_first=is_first)
+        yield _end_video(path, failed[0] if failed else nothing, clip.title, is_first=is_first)
 
 
 def _end_video(
@@ -253,15 +271,16 @@ def _end_video(
 
 
 def _read_frames(
-    path: Path, config: PredictConfig, failed: list[ImageDecodeError]
+    clip: _Clip, config: PredictConfig, failed: list[ImageDecodeError]
 ) -> Generator[list[VideoFrame], None, None]:
     """Yield frames, each a chunk of its own; why there are no more goes to `failed`."""
     frames = sample_frames(
-        path,
+        clip.path,
         every_s=config.every_s,
         start_s=config.start_s,
         end_s=config.end_s,
         max_pixels=config.max_pixels,
+        after=clip.so_far.index if clip.so_far else -1,
     )
     with contextlib.closing(frames):
         try:
@@ -394,9 +413,10 @@ def load_faces(source: Path | Member, finder: FaceFinder, config: PredictConfig)
                 path if content is None else content,
                 max_pixels=config.max_pixels,
                 color=finder.needs_color,
+                enough_px=finder.enough_px,
                 share=share,
             )
-            return replace(_find_faces(path, image, finder, config), content=content)
+            return replace(_find_faces(path, image, finder, config, share), content=content)
     except ImageDecodeError as reason:
         refused = isinstance(reason, ImageRefusedError)
         return LoadedImage(path, reason=_describe_failure(reason), refused=refused)
@@ -408,18 +428,21 @@ def _describe_failure(reason: ImageDecodeError) -> str:
 
 
 def _find_faces(
-    path: Path, image: DecodedImage, finder: FaceFinder, config: PredictConfig
+    path: Path,
+    image: DecodedImage,
+    finder: FaceFinder,
+    config: PredictConfig,
+    share: Share | None = None,
 ) -> LoadedImage:
     detector, found = finder.find(image)
     faces = [face for face in found if min(face.width, face.height) >= config.min_face_px]
-    height, width = image.gray.shape
     return LoadedImage(
         path,
-        crops=tuple(cut_face(image, face, detector) for face in faces),
+        crops=tuple(cut_faces(image, faces, detector, share)),
         faces=tuple(faces),
         detector=detector,
-        width=width,
-        height=height,
+        width=image.width,
+        height=image.height,
         frames=image.frames,
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from fercli.errors import OutputExistsError, RunFailedError
+from fercli.prediction.clip_rows import ClipReader, ClipSoFar
 from fercli.prediction.writers import (
     RowLayout,
     Write,
@@ -39,6 +40,8 @@ class Rows:
     """Hands what was taken to the file, so that nothing else is written before it."""
     done: set[str] = field(default_factory=set)
     """Inputs that have their rows already, as `key_path` gives them."""
+    so_far: ClipSoFar | None = None
+    """The video that is gone on with, where the rows end within one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,8 @@ class RowFile:
     """Whether to go on behind the rows that the file holds."""
     overwrite: bool = False
     """Whether to write over what is there, an interrupted command's rows included."""
+    within_clips: bool = False
+    """Whether to go on within a video, too; else one that has not all its rows is begun anew."""
 
     def check(self) -> None:
         """Refuse to write over rows, finished or not.
@@ -85,7 +90,11 @@ class RowFile:
         with _name_kept_rows(name_partial(self.path)), open_partial(self.path) as stream:
             # Another command may have written it since it was looked at.
             self.check()
-            done = self._find_written(stream, layout) if self.resume else set()
+            # Numbers that were rounded for a spreadsheet are not those that were averaged.
+            is_exact = self.within_clips and not layout.for_excel
+            clip = ClipReader(layout.labels) if is_exact else None
+            done = self._find_written(stream, layout, clip) if self.resume else set()
+            so_far = clip.so_far if clip is not None else None
             if not self.resume:
                 stream.truncate(0)
             kept = stream.tell()
@@ -93,10 +102,12 @@ class RowFile:
                 # A header without a row is nothing that anybody would go on with.
                 unless_rows.callback(stream.truncate, kept)
                 with append_rows(self.kind, stream, layout) as (write, flush):
-                    yield Rows(_call_first(unless_rows.pop_all, write), flush, done)
+                    yield Rows(_call_first(unless_rows.pop_all, write), flush, done, so_far)
                 unless_rows.pop_all()
 
-    def _find_written(self, stream: BinaryIO, layout: RowLayout) -> set[str]:
+    def _find_written(
+        self, stream: BinaryIO, layout: RowLayout, clip: ClipReader | None
+    ) -> set[str]:
         """Return which inputs have their rows, and put the stream where the next rows go."""
         partial = name_partial(self.path)
         finished = self.path.exists() and not partial.stat().st_size
@@ -105,7 +116,7 @@ class RowFile:
             with self.path.open("rb") as source:
                 shutil.copyfileobj(source, stream)
             stream.flush()
-        done, end = read_written(partial, self.kind, layout, finished=finished)
+        done, end = read_written(partial, self.kind, layout, finished=finished, clip=clip)
         stream.truncate(end)
         stream.seek(end)
         return done

@@ -41,6 +41,8 @@ class PredictionSummary:
     n_resumed: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     faces: Counter[str] = field(default_factory=Counter)
+    n_missed: int = 0
+    """Photos in which the cascade found nothing."""
     n_unwritten: int = 0
     unwritten: str = ""
     """The first file of which no picture or copy could be written, and why."""
@@ -73,6 +75,9 @@ class PredictionSummary:
         self.n_inputs += prediction.is_first
         self.n_frames += prediction.frame is not None
         self.n_images += 1
+        first = prediction.rows[0]
+        is_missed = first.status == "no_face" and first.detector == "haar"
+        self.n_missed += is_missed and prediction.frame is None
         for row in prediction.rows:
             self.statuses[row.status] += 1
             if row.label is not None:

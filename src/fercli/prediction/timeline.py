@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from fercli.plots import FaceTrack, plot_timeline, save_figure
 from fercli.prediction.annotate import choose_color
-from fercli.storage import check_apart
+from fercli.prediction.timeline_page import build_timeline_page
+from fercli.storage import check_apart, open_atomically
 
 if TYPE_CHECKING:
     from fercli.prediction.predict import FilePrediction
@@ -22,7 +23,7 @@ class Timeline:
     """Draws the probabilities of every track, smoothed ones where there are some.
 
     Args:
-        path: A `.png`.
+        path: A `.png`, or an `.html`, which is a page without scripts.
         labels: The K labels of the model.
         every_s: Time between the frames of videos.
     """
@@ -62,9 +63,14 @@ class Timeline:
                 track.name = f"{path.name[:16]}, {track.name}"
         title = ", ".join(sorted(path.name for path in self._files)) or "no video"
         colors = {label: choose_color(label, self._labels) for label in self._labels}
-        figure = plot_timeline(
-            list(self._tracks.values()), colors, gap_s=self._gap_s, title=title[:100]
-        )
+        tracks, name = list(self._tracks.values()), title[:100]
+        if self._path.suffix.lower() == ".html":
+            page = build_timeline_page(tracks, colors, gap_s=self._gap_s, title=name)
+            with open_atomically(self._path) as stream:
+                # A name may have letters that no encoding has.
+                stream.write(page.encode("utf-8", "replace"))
+            return
+        figure = plot_timeline(tracks, colors, gap_s=self._gap_s, title=name)
         save_figure(figure, self._path)
 
     def describe(self) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Box", "Tracker", "compute_overlap"]
+__all__ = ["Box", "Sighting", "Tracker", "compute_overlap"]
 
 Box = tuple[int, int, int, int]
 """x, y, width, height."""
@@ -24,6 +24,16 @@ _MEMORY_S: Final = 1.0
 """For so long a face may be missed, turned away or covered, and keep its track."""
 _MEMORY_FRAMES: Final = 2
 """And for so many sampled frames, where they are far apart."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Where a track was seen last."""
+
+    box: Box
+    time_s: float
+    smoothed: dict[str, float] | None = None
+    """The average until then, by label, where there is one."""
 
 
 @dataclass
@@ -43,13 +53,23 @@ class Tracker:
         every_s: Time between sampled frames, 0 where every frame is one.
         smooth_s: Time constant of the average, 0 for none: after so long a new expression has
             63 % of the weight.
+        seen: The tracks so far, by number, of a video that is gone on with.
     """
 
-    def __init__(self, *, every_s: float, smooth_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        every_s: float,
+        smooth_s: float = 0.0,
+        seen: Mapping[int, Sighting] | None = None,
+    ) -> None:
         self._memory_s = max(_MEMORY_S, _MEMORY_FRAMES * every_s)
         self._smooth_s = smooth_s
-        self._tracks: list[_Track] = []
-        self._n_tracks = 0
+        self._tracks = [
+            _Track(number, one.box, one.time_s, one.smoothed)
+            for number, one in (seen or {}).items()
+        ]
+        self._n_tracks = 1 + max(seen) if seen else 0
 
     def update(
         self, time_s: float, boxes: Sequence[Box], probabilities: Sequence[Mapping[str, float]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,8 @@ from fercli.storage import wrap_text
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from fercli.prediction.clip_rows import ClipReader
 
 __all__ = [
     "RowLayout",
@@ -157,7 +159,12 @@ def key_path(path: str) -> str:
 
 
 def read_written(
-    path: Path, kind: str, layout: RowLayout, *, finished: bool
+    path: Path,
+    kind: str,
+    layout: RowLayout,
+    *,
+    finished: bool,
+    clip: ClipReader | None = None,
 ) -> tuple[set[str], int]:
     """Return which inputs have all their rows in a file, and how many bytes those rows take.
 
@@ -167,6 +174,8 @@ def read_written(
         layout: Which columns there should be.
         finished: Whether the file was finished; else the last input may have had more faces, and
             its rows do not count.
+        clip: Reads how far the last input is, if it is a video: the rows of its frames count
+            then, but for the last frame's.
 
     Returns:
         Paths, as `key_path` gives them, and the position where rows go on.
@@ -180,16 +189,34 @@ def read_written(
     latest: str | None = None
     start = end = 0
     with path.open("rb") as stream:
-        for name, next_end in read(path, stream, layout):
+        for name, next_end, values in read(path, stream, layout):
             if name != latest:
                 if latest is not None:
                     done.add(latest)
                 latest, start = name, end
+            if clip is not None and name:
+                _follow_clip(path, clip, name, values, end)
             end = next_end
     if finished or not latest:
         start = end
         done.update([latest] if latest else [])
+    elif clip is not None and clip.so_far is not None:
+        start = clip.end
     return done, start
+
+
+def _follow_clip(
+    path: Path, clip: ClipReader, name: str, values: Mapping[str, Any], start: int
+) -> None:
+    try:
+        clip.add(name, values, start)
+    except (ValueError, TypeError, KeyError) as reason:
+        raise _refuse(path, 1 + _count_lines(path, start)) from reason
+
+
+def _count_lines(path: Path, end: int) -> int:
+    with path.open("rb") as stream:
+        return stream.read(end).count(b"\n")
 
 
 def import_pyarrow() -> ModuleType:
@@ -266,8 +293,10 @@ def _open_parquet(stream: IO[Any], layout: RowLayout) -> Iterator[Write]:
             flush()
 
 
-def _read_json_lines(path: Path, stream: IO[bytes], layout: RowLayout) -> Iterator[tuple[str, int]]:
-    """Yield the path of each row, and where the row ends."""
+def _read_json_lines(
+    path: Path, stream: IO[bytes], layout: RowLayout
+) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    """Yield the path of each row, where the row ends, and its fields."""
     end = 0
     for number, line in enumerate(_whole_lines(stream), start=1):
         try:
@@ -282,11 +311,13 @@ def _read_json_lines(path: Path, stream: IO[bytes], layout: RowLayout) -> Iterat
             raise _refuse(path, number)
         _check_model(path, model, layout)
         end += len(line)
-        yield key_path(name), end
+        yield key_path(name), end, row
 
 
-def _read_csv(path: Path, stream: IO[bytes], layout: RowLayout) -> Iterator[tuple[str, int]]:
-    """Yield the path of each record, and where the record ends."""
+def _read_csv(
+    path: Path, stream: IO[bytes], layout: RowLayout
+) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    """Yield the path of each record, where the record ends, and its columns."""
     columns = [(_MARK if layout.for_excel else "") + layout.columns[0], *layout.columns[1:]]
     end = 0
 
@@ -302,7 +333,8 @@ def _read_csv(path: Path, stream: IO[bytes], layout: RowLayout) -> Iterator[tupl
         for number, record in enumerate(records):
             if len(record) != len(columns) or (number == 0 and record != columns):
                 raise _refuse(path, number + 1)
-            yield _find_key(path, record, layout) if number else "", end
+            values = dict(zip(layout.columns, record, strict=True))
+            yield _find_key(path, record, layout) if number else "", end, values
     except csv.Error as reason:
         # A name may hold a line break: the last record can be torn although its line is whole.
         if next(decode(), None) is not None:
