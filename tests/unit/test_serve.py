@@ -188,7 +188,7 @@ def test_models_are_listed_the_default_first(open_service: Open) -> None:
         ("base", True), ("plus", False), ("tiny", False),
     ]  # fmt: skip
     assert answer["models"][1]["labels"][-1] == "contempt"
-    assert [model["int8"] for model in answer["models"]] == [False, True, False]
+    assert [model["int8"] for model in answer["models"]] == [True, True, False]
     assert len({model["purpose"] for model in answer["models"]}) == 3
     assert answer["faces"] == ["auto", "whole", "haar"]
     assert answer["limits"] == {"bytes": 33554432, "pixels": 100_000_000, "images": 32}
