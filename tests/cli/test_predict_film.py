@@ -191,7 +191,7 @@ def test_a_silent_film(
         (("astronaut.png",), "is of one video: give that alone, or name a folder"),
         (
             ("clip.webm", "--output", "rows.csv", "--resume"),
-            "--annotate FILE.mp4 shows one run: leave it out with --resume",
+            "--annotate FILE shows one run: leave it out with --resume",
         ),
     ],
 )
@@ -206,6 +206,30 @@ def test_films_that_cannot_be_are_refused(
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert not Path("film.mp4").exists()
+
+
+def test_a_webm_needs_no_extra_and_is_never_the_input(
+    run: Run,
+    make_clip: Callable[..., Path],
+    model: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import cv2
+
+    clip = make_clip(tmp_path / "clip.webm", "fff")
+    before = clip.read_bytes()
+    monkeypatch.setitem(sys.modules, "av", None)
+
+    result = run("predict", clip, "--model", model, "--every", "0", "--annotate", "out.webm")
+    again = run("predict", clip, "--model", model, "--annotate", clip, "--force")
+
+    assert result.exit_code == 0, result.output
+    assert "3 frames, no sound, written to out.webm" in result.stderr
+    capture = cv2.VideoCapture("out.webm", cv2.CAP_FFMPEG)
+    assert [capture.read()[0] for _ in range(4)] == [True, True, True, False]
+    assert again.exit_code == 2
+    assert clip.read_bytes() == before
 
 
 def test_without_the_extra_the_line_that_installs_it(

@@ -36,7 +36,8 @@ __all__ = [
 
 FORMATS: Final = ("table", *ROW_FILE_FORMATS)
 _BAR: Final = 20
-_FILM: Final = ".mp4"
+_H264: Final = ".mp4"
+_FILMS: Final = (_H264, ".webm")
 _PICTURE_ENDINGS: Final = {"--montage": (".png",), "--timeline": (".png", ".html")}
 
 
@@ -152,7 +153,7 @@ class WantedPictures:
     """What was asked for, and how far what is there is respected."""
 
     annotate: Path | None
-    """Folder of images with their faces framed; an `.mp4` of one video."""
+    """Folder of images with their faces framed; an `.mp4` or a `.webm` of one video."""
     sort_into: Path | None
     """Folder of folders, one per label."""
     link: bool
@@ -170,7 +171,7 @@ class WantedPictures:
     def film(self) -> Path | None:
         """The video that is to be written as one file."""
         path = self.annotate
-        return path if path is not None and path.suffix.lower() == _FILM else None
+        return path if path is not None and path.suffix.lower() in _FILMS else None
 
     def list_outputs(self, target: Path | None) -> list[Path]:
         """Return what is going to be written, which no search is to take for an input.
@@ -203,7 +204,7 @@ class WantedPictures:
         self._check(roots)
         if not (self.annotate or self.sort_into or self.montage):
             return []
-        from fercli.prediction.annotate import Annotator, Montage
+        from fercli.prediction.annotate import Annotator, ClipFile, Montage
         from fercli.prediction.outputs import OutputFolder, Sorter
 
         roots = [*roots, *(PurePath(f"{root}!") for root in roots)]
@@ -212,7 +213,9 @@ class WantedPictures:
             return OutputFolder(path, roots, force=self.force, keep=self.resume)
 
         sinks: list[Sink] = []
-        if self.film is not None:
+        if self.film is not None and self.film.suffix.lower() != _H264:
+            sinks.append(ClipFile(self.film, every_s=self.every_s))
+        elif self.film is not None:
             from fercli.prediction.video_file import VideoFile
 
             sinks.append(VideoFile(self.film, every_s=self.every_s))
@@ -266,7 +269,7 @@ def _find_film_problems(film: Path | None, roots: list[PurePath], *, resume: boo
 
     problems = []
     if resume:
-        problems.append("--annotate FILE.mp4 shows one run: leave it out with --resume")
+        problems.append("--annotate FILE shows one run: leave it out with --resume")
     if len(roots) > 1 or (roots and not is_video(Path(roots[0]))):
         problems.append(f"--annotate {film} is of one video: give that alone, or name a folder")
     return problems

@@ -117,9 +117,9 @@ def predict_command(
     annotate: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR|FILE.mp4",
-            help="Write images and videos with faces framed and named; one video as H.264 with "
-            "its sound by the extra video.",
+            metavar="DIR|FILE.webm|.mp4",
+            help="Write images and videos with faces framed and named; one video to FILE.webm, or "
+            "as H.264 with its sound to FILE.mp4, by the extra video.",
         ),
     ] = None,
     sort_into: Annotated[

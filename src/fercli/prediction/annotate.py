@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Corners = tuple[int, int, int, int]
 
-__all__ = ["Annotator", "Montage", "choose_color", "draw_frame", "is_montage"]
+__all__ = ["Annotator", "ClipFile", "Montage", "choose_color", "draw_frame", "is_montage"]
 
 _SHADE: Final = (20, 20, 20)
 _FAINT: Final = (90, 90, 90)
@@ -123,10 +123,8 @@ class Annotator:
 
     def _add_frame(self, prediction: FilePrediction, frame: VideoFrame) -> None:
         if self._clip is None:
-            rate = 1 / self._every_s if self._every_s else frame.rate or _USUAL_RATE
-            self._clip = _Clip(prediction.path, rate)
-        picture = draw_frame(frame, prediction.rows)
-        self._clip.write(picture, frame.time_s if frame.is_live else None)
+            self._clip = _Clip(prediction.path, _choose_rate(frame, self._every_s))
+        self._clip.add(frame, prediction.rows)
 
     def _end_clip(self) -> None:
         if self._clip is None:
@@ -149,6 +147,53 @@ class Annotator:
         return f"{' and '.join(told) or 'no pictures'} written to {self._folder.path}"
 
 
+class ClipFile:
+    """Writes the frames that were looked at, their faces framed and named, as one WebM.
+
+    Args:
+        path: Where to.
+        every_s: Time between the frames, 0 for all of them.
+    """
+
+    def __init__(self, path: Path, *, every_s: float) -> None:
+        self._path = path
+        self._every_s = every_s
+        self._clip: _Clip | None = None
+
+    def add(self, prediction: FilePrediction) -> None:
+        """Draw one frame.
+
+        Raises:
+            ConfigError: The video would be written over that file.
+            RunFailedError: OpenCV cannot write a video.
+        """
+        check_apart([self._path], [prediction.path])
+        frame = prediction.frame
+        if frame is None:
+            return
+        if self._clip is None:
+            self._clip = _Clip(prediction.path, _choose_rate(frame, self._every_s))
+        self._clip.add(frame, prediction.rows)
+
+    def close(self) -> None:
+        """Give the video its name; without a frame there is none."""
+        if self._clip is None:
+            return
+        with self._clip.finish() as content, open_atomically(self._path) as stream:
+            shutil.copyfileobj(content, stream)
+
+    def describe(self) -> str:
+        """Return what was made."""
+        if self._clip is None:
+            return f"no frame for {self._path}"
+        return f"{self._clip.n_frames:,} frames, no sound, written to {self._path}"
+
+
+def _choose_rate(frame: VideoFrame, every_s: float) -> float:
+    """Return the frames a second of a video that is made of others."""
+    return 1 / every_s if every_s else frame.rate or _USUAL_RATE
+
+
 class _Clip:
     """A video under way, in a temporary folder: OpenCV writes to names only.
 
@@ -165,8 +210,12 @@ class _Clip:
         self._cv2 = import_cv2()
         self._writer: Any = None
         self._size = (0, 0)
-        self._n_frames = 0
+        self.n_frames = 0
         self._latest: NDArray[np.uint8] | None = None
+
+    def add(self, frame: VideoFrame, rows: tuple[PredictionRow, ...]) -> None:
+        """Draw a frame with its faces; see `write`."""
+        self.write(draw_frame(frame, rows), frame.time_s if frame.is_live else None)
 
     def write(self, rgb: NDArray[np.uint8], time_s: float | None = None) -> None:
         """Add a frame `[H, W, 3]`; one of another size is brought to that of the first.
@@ -194,11 +243,11 @@ class _Clip:
         if (rgb.shape[1], rgb.shape[0]) != self._size:
             rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
         bgr = np.ascontiguousarray(rgb[:, :, ::-1])
-        place = self._n_frames if time_s is None else round(time_s * self._rate)
-        for at in range(self._n_frames, place + 1):
+        place = self.n_frames if time_s is None else round(time_s * self._rate)
+        for at in range(self.n_frames, place + 1):
             is_missing = at < place and self._latest is not None
             self._writer.write(self._latest if is_missing else bgr)
-            self._n_frames += 1
+            self.n_frames += 1
         self._latest = bgr
 
     @contextlib.contextmanager
