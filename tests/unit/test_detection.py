@@ -11,6 +11,7 @@ from PIL import Image
 
 from fercli.errors import ModelFileError
 from fercli.images import DecodedImage, Face, FaceFinder, cut_face, cut_faces, load_image
+from fercli.images.detection import _drop_repeated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +50,14 @@ def test_faces_are_the_same_however_large_the_photo(photo: Path) -> None:
 
     assert np.abs(crops[0] - crops[1]).mean() < 16
     assert np.abs(crops[0] - crops[2]).mean() < 16
+
+
+def test_two_hits_on_one_face_are_one() -> None:
+    boxes = [[100, 100, 40, 40], [105, 95, 42, 42], [100, 100, 60, 60], [300, 100, 40, 40]]
+
+    kept = _drop_repeated(np.array(box, dtype=np.int32) for box in boxes)
+
+    assert [list(map(int, box)) for box in kept] == [boxes[0], boxes[2], boxes[3]]
 
 
 def test_largest_face_comes_first(photo: Path) -> None:

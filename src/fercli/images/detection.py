@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -44,6 +45,8 @@ _LINEAR_BELOW: Final = 2.0
 """By less an image in colors is shrunk from the nearest pixels."""
 _SHARP_PX: Final = 96
 """A frame of fewer pixels in a reduced image is cut out of a larger one: twice the crop's side."""
+_SAME_SHARE: Final = 0.25
+"""Boxes none of whose numbers differ by more than this share of a side are one face's."""
 
 
 @dataclass(frozen=True)
@@ -263,8 +266,9 @@ class _Haar:
     def detect(self, image: DecodedImage) -> list[Face]:
         small, scale = _shrink(self._cv2, image.gray, self.SIDE_PX)
         boxes = self._search(small, self._COARSE, self._LEAST_PX)
-        refined = [self._refine(small, box) for box in boxes]
-        faces = [_enlarge(box, scale, image) for box in refined if box is not None]
+        refined = (self._refine(small, box) for box in boxes)
+        distinct = _drop_repeated(box for box in refined if box is not None)
+        faces = [_enlarge(box, scale, image) for box in distinct]
         if faces:
             return faces
         small, scale = _shrink(self._cv2, image.gray, self._SMALL_SIDE_PX)
@@ -403,6 +407,15 @@ def _holds_center(box: NDArray[np.int32], *, width: int, height: int) -> bool:
     """Return whether a box's center is in the image; a face in the border is a mirror image."""
     x, y, across, down = (float(value) for value in box)
     return 0 <= x + across / 2 < width and 0 <= y + down / 2 < height
+
+
+def _drop_repeated(boxes: Iterable[NDArray[np.int32]]) -> list[NDArray[np.int32]]:
+    """Return boxes without those that lie where one before them does: two hits, one face."""
+    kept: list[NDArray[np.int32]] = []
+    for box in boxes:
+        if all(np.abs(box - other).max() > _SAME_SHARE * other[2] for other in kept):
+            kept.append(box)
+    return kept
 
 
 def _enlarge(box: Any, scale: float, image: DecodedImage) -> Face:  # noqa: ANN401  # four numbers
