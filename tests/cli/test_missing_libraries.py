@@ -128,14 +128,15 @@ def test_hints_name_packages_that_fercli_asks_for() -> None:
     root = Path(fercli.__file__).parent
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     packages = {re.split(r"[<>=~]", text)[0] for text in project["dependencies"]}
-    packages |= {f"fercli[{extra}]" for extra in project["optional-dependencies"]}
+    packages |= {"fercli", *(f"fercli[{extra}]" for extra in project["optional-dependencies"])}
     modules = ("PIL", "cv2", "huggingface_hub", "pyarrow", "sklearn", "numpy", "pandas", "scipy")
     hints = [explain_missing(name, ImportError(name)).hint for name in modules]
 
     texts = [*hints, *(path.read_text(encoding="utf-8") for path in root.rglob("*.py"))]
 
     named = [words for text in texts for words in re.findall(r"pip install ([^\"{;,\n]+)", text)]
-    asked = {re.split(r"[<>=~]", word.strip("'`"))[0] for words in named for word in words.split()}
+    words = {word.strip("'`") for text in named for word in text.split() if word[0] != "-"}
+    asked = {re.split(r"[<>=~]", word)[0] for word in words}
     assert len(named) > len(hints) + 4
     assert asked - packages == set()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from fercli.cli._display import print_table
 from fercli.config import ROW_FILE_FORMATS
+from fercli.dependencies import check_installed
 from fercli.errors import ConfigError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
@@ -191,6 +192,9 @@ class WantedPictures:
             ConfigError: Options contradict each other, or an output is there already.
         """
         self._check()
+        if self.timeline is not None:
+            # It is drawn last, when all the work is done.
+            check_installed("matplotlib", consequence="pictures cannot be drawn")
         if not (self.annotate or self.sort_into or self.montage):
             return []
         from fercli.prediction.annotate import Annotator, Montage

@@ -69,12 +69,14 @@ def check_command(
     from fercli.audit import check_dataset, find_findings, summarize, write_findings
     from fercli.data import find_warnings, list_source_files, load_data
     from fercli.data.ferplus import read_votes
+    from fercli.dependencies import check_installed
     from fercli.storage import check_apart, check_output
 
     if folder is not None:
         inputs = itertools.chain([ferplus] if ferplus else [], list_source_files(source))
         check_apart(find_findings(folder), inputs)
         check_output(folder / "findings.csv", force=force)
+        check_installed("matplotlib", consequence="pictures cannot be drawn")
     votes = None if ferplus is None else read_votes(ferplus)
     with watch_images(output, "reading the dataset") as on_progress:
         dataset = load_data(source, on_progress, output.warn)

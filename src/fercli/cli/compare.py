@@ -36,7 +36,7 @@ __all__ = ["add_to"]
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "compare")(compare_command)
+    register(app, "compare", needs=["sklearn", "scipy"])(compare_command)
 
 
 def compare_command(

@@ -27,7 +27,7 @@ _N_FACES: Final = 24
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "demo")(demo_command)
+    register(app, "demo", needs=["torch"])(demo_command)
 
 
 def demo_command(

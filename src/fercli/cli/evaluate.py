@@ -47,7 +47,7 @@ _PROTOCOLS: Final = {
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "evaluate")(evaluate_command)
+    register(app, "evaluate", needs=["sklearn", "scipy"])(evaluate_command)
 
 
 def evaluate_command(

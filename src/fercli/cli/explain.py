@@ -30,7 +30,7 @@ __all__ = ["add_to"]
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "explain")(explain_command)
+    register(app, "explain", needs=["matplotlib"])(explain_command)
 
 
 def explain_command(

@@ -27,7 +27,7 @@ __all__ = ["add_to"]
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "export")(export_command)
+    register(app, "export", needs=["torch"])(export_command)
 
 
 def export_command(
