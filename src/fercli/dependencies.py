@@ -31,6 +31,7 @@ __all__ = [
     "import_onnxruntime",
     "import_pandas",
     "is_left_out",
+    "is_there",
     "name_distribution",
 ]
 
@@ -115,6 +116,14 @@ def name_distribution() -> str:
     return LITE if list(find_distributions()) == [LITE] else FULL
 
 
+def is_there(module: str) -> bool:
+    """Return whether a module could be imported, without doing so."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False
+
+
 def check_installed(*modules: str, consequence: str = "") -> None:
     """Refuse at once, importing nothing, what would fail later for a library that is not there.
 
@@ -126,12 +135,8 @@ def check_installed(*modules: str, consequence: str = "") -> None:
         DependencyMissingError: One is not there.
     """
     for name in modules:
-        reason = ModuleNotFoundError(f"No module named {name!r}", name=name)
-        try:
-            found = importlib.util.find_spec(name) is not None
-        except ImportError as other:
-            found, reason = False, ModuleNotFoundError(str(other), name=name)
-        if not found:
+        if not is_there(name):
+            reason = ModuleNotFoundError(f"No module named {name!r}", name=name)
             raise explain_missing(name, reason, consequence=consequence) from reason
 
 

@@ -8,7 +8,6 @@ command takes an `Output` first, raises `FercliError` for what a user can act on
 from __future__ import annotations
 
 import functools
-import importlib.util
 import inspect
 import os
 import re
@@ -23,7 +22,7 @@ from typer.core import TyperGroup
 from fercli import __version__
 from fercli.cli._exit import ExitStatus
 from fercli.cli._output import Outcome, Output, close_stdout
-from fercli.dependencies import FULL, LITE, check_installed, explain_missing, is_left_out
+from fercli.dependencies import FULL, LITE, check_installed, explain_missing, is_left_out, is_there
 from fercli.errors import FercliError, RunFailedError
 from fercli.names import safe_name
 from fercli.results import build_envelope
@@ -80,7 +79,7 @@ class FerGroup(TyperGroup):
         """Say at the end of the help what `fercli-lite` does."""
         super().format_epilog(ctx, formatter)
         # Where torch is there, as most often, this is all that is looked at.
-        if importlib.util.find_spec("torch") is None and is_left_out("torch"):
+        if not is_there("torch") and is_left_out("torch"):
             formatter.write_paragraph()
             formatter.write_text(_LITE_EPILOG)
 
