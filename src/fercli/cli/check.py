@@ -53,11 +53,11 @@ def check_command(
     ] = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Audit a dataset: counts, copies, leaks between splits, contradictions, empty images.
+    """Audit a dataset: counts, copies, leaks, contradictions.
 
     Copies are compared pixel for pixel; near copies by their correlation at 16 x 16, as they are
-    and mirrored, so that brightness does not matter. Whatever is found, the status is 0: fer data
-    prepare --drop acts on it.
+    and mirrored, so that brightness does not matter. Leaks are copies in two splits. Whatever is
+    found, the status is 0: fer data prepare --drop acts on it.
 
     Exit status: 0 done, 2 the output is already there, 3 the source is missing or refused.
 

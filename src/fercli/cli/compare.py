@@ -73,7 +73,7 @@ def compare_command(
     folder: OutputFolderOption = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Compare models on the same images: accuracy, whether the difference is chance, cost.
+    """Compare models on the same images, and say what may be chance.
 
     Every two models get McNemar's exact test, adjusted for the number of pairs, and a bootstrap
     interval of the difference. Of runs, the settings in which they differ are listed too. With
