@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -159,7 +160,8 @@ def lite(session: nox.Session) -> None:
     photo = tmp / "pictures" / "skimage" / "data" / "astronaut.png"
     # uv is in the session's own environment; the wheels get one with nothing else in it.
     session.run("uv", "venv", "--clear", str(tmp / "clean"))
-    python = str(next((tmp / "clean").glob("*/python*")))
+    programs = "Scripts/python.exe" if sys.platform == "win32" else "bin/python"
+    python = str(tmp / "clean" / programs)
     session.run("uv", "pip", "install", "--python", python, str(small))
     work = tmp / "work"
     shutil.rmtree(work, ignore_errors=True)

@@ -157,7 +157,7 @@ def explain_missing(
     if is_left_out(module):
         return DependencyMissingError(
             f"{title} is no part of {LITE}{ending}",
-            hint=f"pip install {FULL}, in an environment without {LITE}",
+            hint=f"pip install {FULL}, in an environment of its own",
         )
     # Both have these extras.
     package = _PACKAGES.get(module, module).replace(f"{FULL}[", f"{name_distribution()}[")

@@ -221,7 +221,7 @@ def test_lite_refuses_before_it_does_anything(run: Run, words: str, module: str)
     assert result.exit_code == 5
     assert result.stdout == ""
     assert error.startswith(f"error: {module} is no part of fercli-lite")
-    assert hint == "hint: pip install fercli, in an environment without fercli-lite"
+    assert hint == "hint: pip install fercli, in an environment of its own"
     assert list(Path().iterdir()) == []
 
 
@@ -231,7 +231,7 @@ def test_lite_says_in_its_help_what_it_can_do(run: Run) -> None:
 
     assert shown.endswith(
         "This is fercli-lite: predict, serve, info, models, data prepare and data check work. The "
-        "others need pip install fercli, in an environment without fercli-lite."
+        "others need fercli: pip install fercli, in an environment of its own."
     )
 
 

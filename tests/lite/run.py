@@ -40,7 +40,7 @@ REFUSED = (
     ("predict clip.avi --timeline chart.png", "matplotlib"),
 )
 """What is typed, and which module the answer names."""
-HINT = "hint: pip install fercli, in an environment without fercli-lite"
+HINT = "hint: pip install fercli, in an environment of its own"
 
 
 def run(words: str, status: int = 0) -> subprocess.CompletedProcess[str]:

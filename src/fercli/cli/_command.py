@@ -67,8 +67,8 @@ _UsageError: Final[type[Exception]] = next(
 
 
 _LITE_EPILOG: Final = (
-    f"This is {LITE}: predict, serve, info, models, data prepare and data check work. The others "
-    f"need pip install {FULL}, in an environment without {LITE}."
+    f"This is {LITE}: predict, serve, info, models, data prepare and data check work. "
+    f"The others need fercli: pip install {FULL}, in an environment of its own."
 )
 
 
