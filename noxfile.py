@@ -168,7 +168,7 @@ def lite(session: nox.Session) -> None:
     work.mkdir()
     script = Path("tests/lite/run.py").resolve()
     with session.chdir(work):
-        environment = {"FERCLI_HOME": str(work / "home"), "TERM": "dumb"}
+        environment = {"FERCLI_HOME": str(tmp / "home"), "TERM": "dumb"}
         run = (python, str(script))
         session.run(*run, str(photo), env=environment, external=True)
         session.run("uv", "pip", "install", "--no-deps", "--python", python, str(full))
