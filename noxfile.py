@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -16,6 +17,8 @@ nox.options.sessions = ["lint", "types", "tests"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 MINIMUM = PYTHONS[0]
+LITE_MB = 130
+"""What an installation of `fercli-lite` may download."""
 
 
 def dependencies(group: str) -> tuple[str, ...]:
@@ -138,6 +141,38 @@ def wheel(session: nox.Session) -> None:
     with session.chdir(session.create_tmp()):
         session.run("fer", "--version")
         session.run("fer", "demo", "--force")
+
+
+@nox.session(reuse_venv=False, default=False)
+def lite(session: nox.Session) -> None:
+    """Build both wheels, and use `fercli-lite` in a clean environment; then the two together."""
+    tmp = Path(session.create_tmp()).resolve()
+    session.install("build", "hatchling", "uv")
+    built = tmp / "built"
+    shutil.rmtree(built, ignore_errors=True)
+    for source in (".", "packaging/lite"):
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", str(built), source)
+    (small,) = built.glob("fercli_lite-*.whl")
+    (full,) = built.glob("fercli-*.whl")
+    session.run("python", "benchmarks/install_size.py", str(small), "--limit", str(LITE_MB))
+    # It brings the photo of a face, which may be used.
+    session.install("--no-deps", "--target", str(tmp / "pictures"), "scikit-image")
+    photo = tmp / "pictures" / "skimage" / "data" / "astronaut.png"
+    # uv is in the session's own environment; the wheels get one with nothing else in it.
+    session.run("uv", "venv", "--clear", str(tmp / "clean"))
+    programs = "Scripts/python.exe" if sys.platform == "win32" else "bin/python"
+    python = str(tmp / "clean" / programs)
+    session.run("uv", "pip", "install", "--python", python, str(small))
+    work = tmp / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    script = Path("tests/lite/run.py").resolve()
+    with session.chdir(work):
+        environment = {"FERCLI_HOME": str(tmp / "home"), "TERM": "dumb"}
+        run = (python, str(script))
+        session.run(*run, str(photo), env=environment, external=True)
+        session.run("uv", "pip", "install", "--no-deps", "--python", python, str(full))
+        session.run(*run, "--together", env=environment, external=True)
 
 
 @nox.session(default=False)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from fercli.data import load_data
 from fercli.data.duplicates import digest_images, save_digests
+from fercli.errors import ModelFileError
 from fercli.evaluation import build_card, describe_scores, describe_training, evaluate
 from fercli.export import (
     LabeledImages,
@@ -35,7 +36,7 @@ from fercli.export.writing import serialize_model
 from fercli.inference.onnx import OnnxRuntime
 from fercli.model_files import PINNED, ModelFile, find_model, open_runtime
 from fercli.runs import TRAIN_DIGESTS, RunFolder, read_run_record
-from fercli.storage import write_json
+from fercli.storage import read_tensor_header, write_json
 
 if TYPE_CHECKING:
     from fercli.data import Dataset
@@ -68,9 +69,7 @@ def main() -> None:
         sys.exit(f"too large for the wheel: {parameters:,} parameters")
     new.replace(path)
     pin(path)
-    digests = ASSETS / f"{options.name}.{TRAIN_DIGESTS}"
-    learned = digest_images(dataset.select("train").images)
-    save_digests(digests, learned, dataset.sha256)
+    keep_digests(options.name, dataset)
     run = options.runs[0] if len(options.runs) == 1 and not again else None
     if run is not None:
         shutil.copyfile(RunFolder(run).model, path.with_suffix(".safetensors"))
@@ -167,6 +166,14 @@ def pin(path: Path) -> None:
     digests = json.loads(pinned.read_text(encoding="utf-8"))["onnx"] if pinned.exists() else {}
     digests[path.stem] = OnnxRuntime(path).digest
     write_json(pinned, {"onnx": dict(sorted(digests.items()))})
+
+
+def keep_digests(name: str, dataset: Dataset) -> None:
+    """Note which images a model learned from; models of the same data share a file."""
+    shared, own = ASSETS / TRAIN_DIGESTS, ASSETS / f"{name}.{TRAIN_DIGESTS}"
+    own.unlink(missing_ok=True)
+    if read_tensor_header(shared, ModelFileError)["dataset_sha256"] != dataset.sha256:
+        save_digests(own, digest_images(dataset.select("train").images), dataset.sha256)
 
 
 def store_scores(path: Path, scores: dict[str, ScoreRecord]) -> ModelMetadata:

@@ -9,7 +9,7 @@ import re
 from typing import Any, Final
 
 import fercli
-from fercli.dependencies import import_onnxruntime
+from fercli.dependencies import FULL, LITE, find_distributions, import_onnxruntime, is_left_out
 from fercli.errors import DependencyMissingError, FercliError
 from fercli.paths import find_default_dataset
 
@@ -33,6 +33,8 @@ _LIBRARIES: Final = (
     "kagglehub",
     "opencv-python-headless",
 )
+_MODULES: Final = {"scikit-learn": "sklearn"}
+"""Modules whose names are not their libraries'."""
 _ARCHITECTURE: Final = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
 """What `torch.cuda.get_arch_list` has of NVIDIA's: `sm_90`, `sm_100`, `compute_120`, `sm_90a`."""
 
@@ -44,7 +46,16 @@ def describe_environment() -> dict[str, Any]:
         "fercli": fercli.__version__,
         "python": platform.python_version(),
     }
+    packages = find_distributions()
+    versions |= {name: version for name, version in packages.items() if name == LITE}
+    if len(packages) > 1:
+        problems.append(
+            f"{FULL} and {LITE} are both installed, and removing one breaks the other: "
+            f"pip uninstall {FULL} {LITE}, then install one of them"
+        )
     for name in _LIBRARIES:
+        if is_left_out(_MODULES.get(name, name)):
+            continue
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -93,7 +104,8 @@ def _find_devices(problems: list[str]) -> list[dict[str, Any]]:
     try:
         import torch
     except (ImportError, OSError) as reason:
-        problems.append(f"torch cannot be imported ({reason}): no training")
+        if not is_left_out("torch"):
+            problems.append(f"torch cannot be imported ({reason}): no training")
         return devices
     devices[0]["threads"] = torch.get_num_threads()
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):

@@ -27,7 +27,7 @@ import numpy as np
 
 from fercli.config import ROW_FILE_FORMATS, PredictConfig
 from fercli.data import Dataset, load_data
-from fercli.dependencies import import_pandas
+from fercli.dependencies import check_installed, import_pandas
 from fercli.errors import (
     DatasetNotFoundError,
     ImageDecodeError,
@@ -612,7 +612,9 @@ class Model:
         Raises:
             DatasetNotFoundError: There is no such dataset or split.
             ModelFileError: The model's labels are not the dataset's, or are another task's.
+            DependencyMissingError: scikit-learn or scipy is not installed.
         """
+        check_installed("sklearn", "scipy")
         from fercli.evaluation import choose_split, evaluate, record_scores
         from fercli.runs import RunFolder
 
@@ -690,7 +692,9 @@ class Model:
             ConfigError: `fp16` and `int8` together, or the model is in that form already.
             DatasetNotFoundError: There is no such dataset, or none for `int8`.
             ModelFileError: The model is damaged.
+            DependencyMissingError: torch is not installed.
         """
+        check_installed("torch")
         from fercli.export import export_any
 
         target = Path(output)
@@ -753,7 +757,9 @@ def compare(
         DatasetNotFoundError: There is no such dataset or split.
         ModelFileError: A model is damaged, has other labels than the dataset, or is of somebody
             else and `labels` does not say what its outputs mean.
+        DependencyMissingError: scikit-learn or scipy is not installed.
     """
+    check_installed("sklearn", "scipy")
     from fercli.evaluation import check_names, choose_split, open_candidate
     from fercli.evaluation import compare as compare_candidates
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fercli.dependencies import name_distribution
 from fercli.errors import ConfigError, ModelFileError, ModelNotFoundError
 from fercli.fields import JsonObject, parse_json
 from fercli.metadata import MemberRecord, ModelMetadata, NetworkRecord, TeacherRecord
@@ -54,6 +55,7 @@ FOR_SCORES: Final = "base"
 PINNED: Final = "digests.json"
 """Among the bundled models: what digest each holds of itself."""
 _ASSETS: Final = Path(__file__).parent / "assets"
+_AGAIN: Final = "pip install --force-reinstall"
 _WAYS_ON: Final = (
     "train one with `fer train`, or name a run folder, a .safetensors, an .onnx or a bundled model"
 )
@@ -309,7 +311,7 @@ def _open_onnx(model: ModelFile, *, device: str = "auto", n_threads: int = 0) ->
     runtime = OnnxRuntime(model.path, device=device, n_threads=n_threads)
     if model.bundled and runtime.digest != _read_pinned().get(model.bundled):
         message = f"{model.path} is not the model that came with this fercli"
-        raise ModelFileError(message, hint="pip install --force-reinstall fercli")
+        raise ModelFileError(message, hint=f"{_AGAIN} {name_distribution()}")
     return runtime
 
 
@@ -320,7 +322,7 @@ def _read_pinned() -> dict[str, str]:
         return JsonObject(parse_json(path.read_bytes()), path, ModelFileError).text_map("onnx")
     except (OSError, ValueError) as reason:
         message = f"{path} cannot be read ({reason})"
-        raise ModelFileError(message, hint="pip install --force-reinstall fercli") from reason
+        raise ModelFileError(message, hint=f"{_AGAIN} {name_distribution()}") from reason
 
 
 def load_train_digests(model: ModelFile, metadata: ModelMetadata) -> NDArray[np.uint64] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fercli.data import Dataset, load_data
-from fercli.dependencies import import_pandas
+from fercli.dependencies import check_installed, import_pandas
 from fercli.errors import DatasetNotFoundError
 from fercli.model import Model, load, to_dataset
 from fercli.model_files import resolve_model_name
@@ -199,7 +199,9 @@ def train(
             can be fine-tuned.
         RunFailedError: The loss became NaN, memory or the disk ran out; the last state is named.
         RunInterruptedError: A signal came; the state is saved.
+        DependencyMissingError: torch is not installed.
     """
+    check_installed("torch")
     from fercli.training import train as train_run
 
     if "teacher" in settings:
@@ -240,6 +242,7 @@ def resume(
         OutputBusyError: Another training writes into the folder.
         FercliError: As `train`.
     """
+    check_installed("torch")
     from fercli.training import resume as resume_run
 
     folder = RunFolder(Path(run))

@@ -114,3 +114,13 @@ def test_a_broken_pipe_ends_quietly(trained: RunFolder, face_files: Path) -> Non
     assert done.stdout == "0\n"
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["", "data", "models"])
+def test_no_summary_is_cut_at_eighty_columns(run: Run, words: str) -> None:
+    shown = run(*words.split(), "--help").stdout
+
+    commands = shown.partition("Commands:\n")[2].splitlines()
+    assert len(commands) >= 2
+    assert all(line.endswith(".") and not line.endswith("...") for line in commands), shown
+    assert all(len(line) <= 80 for line in shown.splitlines() if not line.startswith("    fer"))

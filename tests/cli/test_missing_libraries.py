@@ -13,6 +13,7 @@ from typer.testing import Result
 
 import fercli
 from fercli.dependencies import explain_missing
+from fercli.errors import DependencyMissingError
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -128,14 +129,15 @@ def test_hints_name_packages_that_fercli_asks_for() -> None:
     root = Path(fercli.__file__).parent
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     packages = {re.split(r"[<>=~]", text)[0] for text in project["dependencies"]}
-    packages |= {f"fercli[{extra}]" for extra in project["optional-dependencies"]}
+    packages |= {"fercli", *(f"fercli[{extra}]" for extra in project["optional-dependencies"])}
     modules = ("PIL", "cv2", "huggingface_hub", "pyarrow", "sklearn", "numpy", "pandas", "scipy")
     hints = [explain_missing(name, ImportError(name)).hint for name in modules]
 
     texts = [*hints, *(path.read_text(encoding="utf-8") for path in root.rglob("*.py"))]
 
     named = [words for text in texts for words in re.findall(r"pip install ([^\"{;,\n]+)", text)]
-    asked = {re.split(r"[<>=~]", word.strip("'`"))[0] for words in named for word in words.split()}
+    words = {word.strip("'`") for text in named for word in text.split() if word[0] != "-"}
+    asked = {re.split(r"[<>=~]", word)[0] for word in words}
     assert len(named) > len(hints) + 4
     assert asked - packages == set()
 
@@ -180,3 +182,105 @@ def test_info_names_a_torchvision_that_is_missing(run_json: RunJson, hide: Hide)
     assert problems == [
         "torchvision cannot be imported (No module named 'torchvision'): no networks of it"
     ]
+
+
+LEFT_OUT = (
+    "torch", "torchvision", "pandas", "sklearn", "scipy", "matplotlib", "jinja2", "onnx",
+    "onnxscript", "kagglehub", "kagglesdk",
+)  # fmt: skip
+
+
+@pytest.fixture
+def lite(hide: Hide, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this look like `fercli-lite`; `nox -s lite` uses the real one."""
+    for name in LEFT_OUT:
+        hide(name)
+    installed = {"fercli-lite": fercli.__version__}
+    for place in ("dependencies", "environment"):
+        monkeypatch.setattr(f"fercli.{place}.find_distributions", lambda: installed)
+
+
+@pytest.mark.usefixtures("lite")
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        ("train --data synthetic:100", "torch"),
+        ("evaluate model.onnx --data synthetic:100", "sklearn"),
+        ("compare a.onnx b.onnx", "sklearn"),
+        ("export", "torch"),
+        ("explain face.png", "matplotlib"),
+        ("demo", "torch"),
+        ("data check synthetic:100 --output audit", "matplotlib"),
+        ("predict face.png --timeline chart.png", "matplotlib"),
+    ],
+)
+def test_lite_refuses_before_it_does_anything(run: Run, words: str, module: str) -> None:
+    result = run(*words.split())
+
+    error, hint = result.stderr.splitlines()[-2:]
+    assert result.exit_code == 5
+    assert result.stdout == ""
+    assert error.startswith(f"error: {module} is no part of fercli-lite")
+    assert hint == "hint: pip install fercli, in an environment of its own"
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.usefixtures("lite")
+def test_lite_says_in_its_help_what_it_can_do(run: Run) -> None:
+    shown = " ".join(run("--help").stdout.split())
+
+    assert shown.endswith(
+        "This is fercli-lite: predict, serve, info, models, data prepare and data check work. The "
+        "others need fercli: pip install fercli, in an environment of its own."
+    )
+
+
+def test_the_help_of_fercli_says_nothing_of_lite(run: Run) -> None:
+    assert "fercli-lite" not in run("--help").stdout
+
+
+@pytest.mark.usefixtures("lite")
+def test_info_of_lite_misses_nothing_of_the_rest(run_json: RunJson) -> None:
+    data = run_json("info")["data"]
+
+    assert data["problems"] == []
+    assert data["versions"]["fercli-lite"] == fercli.__version__
+    assert not {"torch", "scikit-learn", "onnx"} & set(data["versions"])
+    assert "onnxruntime" in data["versions"]
+
+
+@pytest.mark.usefixtures("lite")
+def test_lite_names_its_own_extras(hide: Hide, run: Run, trained: RunFolder, photo: Path) -> None:
+    hide("pyarrow")
+
+    result = run("predict", photo, "--model", trained.onnx, "--output", "rows.parquet")
+
+    assert result.stderr.splitlines()[-1] == "hint: pip install 'fercli-lite[parquet]'"
+
+
+def test_info_notices_both_packages(run_json: RunJson, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = {"fercli": "0.1.0", "fercli-lite": "0.1.0"}
+    monkeypatch.setattr("fercli.environment.find_distributions", lambda: both)
+
+    problems = run_json("info")["data"]["problems"]
+
+    assert problems == [
+        (
+            "fercli and fercli-lite are both installed, and removing one breaks the other: "
+            "pip uninstall fercli fercli-lite, then install one of them"
+        )
+    ]
+
+
+@pytest.mark.usefixtures("lite")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: fercli.train("synthetic:100"),
+        lambda: fercli.compare(["a.onnx", "b.onnx"]),
+    ],
+    ids=["train", "compare"],
+)
+def test_the_library_of_lite_refuses_alike(call: Callable[[], object]) -> None:
+    with pytest.raises(DependencyMissingError, match="is no part of fercli-lite"):
+        call()

@@ -15,6 +15,7 @@ from fercli.data import load_data, save_dataset
 from fercli.data.ferplus import read_votes, relabel
 from fercli.emotions import FERPLUS_LABELS, LABELS
 from fercli.inference.onnx import OnnxRuntime
+from fercli.model_files import ModelFile, load_train_digests
 from fercli.storage import digest_file
 
 ASSETS = Path(fercli.__file__).parent / "assets"
@@ -35,7 +36,16 @@ def test_a_bundled_model_is_small_and_described(name: str) -> None:
     assert digest_file(path) in card
     assert runtime.metadata.dataset
     assert runtime.metadata.dataset.sha256 in card
-    for text in ("fer train", "seed", "minutes", "Article 5(1)(f)", "licence", "Known bias"):
+    for text in (
+        "MIT licence, as fercli's code",
+        "fercli finds\nthe faces of photos",
+        "fer train",
+        "seed",
+        "minutes",
+        "Article 5(1)(f)",
+        "licence",
+        "Known bias",
+    ):
         assert text in card, text
 
 
@@ -47,6 +57,21 @@ def test_a_bundled_model_answers(name: str) -> None:
 
     assert probabilities.shape == (2, len(OF_VOTES.get(name, LABELS)))
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(2), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_bundled_model_learned_from_is_known(name: str) -> None:
+    file = ModelFile(ASSETS / f"{name}.onnx", None, assumed=False, bundled=name)
+    digests = load_train_digests(file, OnnxRuntime(file.path).metadata)
+
+    assert digests is not None
+    assert len(digests) > 27_000
+
+
+def test_no_asset_is_there_twice() -> None:
+    digests = [digest_file(path) for path in ASSETS.iterdir()]
+
+    assert len(digests) == len(set(digests))
 
 
 @pytest.fixture(scope="module")

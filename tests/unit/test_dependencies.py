@@ -115,7 +115,7 @@ def test_only_one_module_imports_onnxruntime() -> None:
     [
         ("PIL", "pip install pillow"),
         ("sklearn", "pip install scikit-learn"),
-        ("cv2", "pip install opencv-python-headless"),
+        ("cv2", "pip install 'opencv-python-headless<5'"),
         ("huggingface_hub", "pip install 'fercli[hub]'"),
         ("pyarrow", "pip install 'fercli[parquet]'"),
         ("numpy", "pip install numpy"),

@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 from fercli import __version__
 from fercli.cli._exit import ExitStatus
 from fercli.cli._output import Outcome, Output, close_stdout
-from fercli.dependencies import explain_missing
+from fercli.dependencies import FULL, LITE, check_installed, explain_missing, is_left_out, is_there
 from fercli.errors import FercliError, RunFailedError
 from fercli.names import safe_name
 from fercli.results import build_envelope
@@ -66,8 +66,22 @@ _UsageError: Final[type[Exception]] = next(
 """Typer's own class for wrong usage; it exports only its children."""
 
 
+_LITE_EPILOG: Final = (
+    f"This is {LITE}: predict, serve, info, models, data prepare and data check work. "
+    f"The others need fercli: pip install {FULL}, in an environment of its own."
+)
+
+
 class FerGroup(TyperGroup):
     """The root: turns usage errors into our sentences, statuses and JSON."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  # Typer's are private
+        """Say at the end of the help what `fercli-lite` does."""
+        super().format_epilog(ctx, formatter)
+        # Where torch is there, as most often, this is all that is looked at.
+        if not is_there("torch") and is_left_out("torch"):
+            formatter.write_paragraph()
+            formatter.write_text(_LITE_EPILOG)
 
     def main(  # type: ignore[override]  # the base spells out arguments that we hand on
         self,
@@ -94,7 +108,12 @@ class FerGroup(TyperGroup):
 
 
 def register(
-    app: typer.Typer, name: str, *, group: str = "", fields: Sequence[inspect.Parameter] = ()
+    app: typer.Typer,
+    name: str,
+    *,
+    group: str = "",
+    fields: Sequence[inspect.Parameter] = (),
+    needs: Sequence[str] = (),
 ) -> Callable[..., Any]:
     """Return a decorator that adds a function to an app as a command.
 
@@ -103,10 +122,11 @@ def register(
         name: What is typed.
         group: The words before it, for messages and the envelope.
         fields: Options that fields of a configuration declare, for the function's `**typed`.
+        needs: Modules without which it is refused before it begins.
     """
 
     def decorate(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
-        app.command(name)(_wrap(function, f"{group} {name}".strip(), fields))
+        app.command(name)(_wrap(function, f"{group} {name}".strip(), fields, needs))
         return function
 
     return decorate
@@ -118,7 +138,10 @@ def keep_lines(docstring: str) -> str:
 
 
 def _wrap(
-    function: Callable[..., Outcome], command: str, fields: Sequence[inspect.Parameter]
+    function: Callable[..., Outcome],
+    command: str,
+    fields: Sequence[inspect.Parameter],
+    needs: Sequence[str],
 ) -> Callable[..., None]:
     signature = inspect.signature(function, eval_str=True)
     own = [
@@ -137,7 +160,7 @@ def _wrap(
             color=not (common["no_color"] or os.environ.get("NO_COLOR")),
         )
         output.start_logging()
-        status = _run(function, output, values)
+        status = _run(function, output, values, needs)
         if status:
             raise typer.Exit(status)
 
@@ -157,8 +180,14 @@ def _wrap(
     return run
 
 
-def _run(function: Callable[..., Outcome], output: Output, values: dict[str, Any]) -> int:
+def _run(
+    function: Callable[..., Outcome],
+    output: Output,
+    values: dict[str, Any],
+    needs: Sequence[str],
+) -> int:
     try:
+        check_installed(*needs)
         outcome = function(output, **values)
         status = output.show(outcome)
     except FercliError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from fercli.cli._display import print_table
 from fercli.config import ROW_FILE_FORMATS
+from fercli.dependencies import check_installed
 from fercli.errors import ConfigError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
@@ -202,6 +203,9 @@ class WantedPictures:
             DependencyMissingError: What writes such a video is not there.
         """
         self._check(roots)
+        if self.timeline is not None and self.timeline.suffix.lower() == ".png":
+            # It is drawn last, when all the work is done.
+            check_installed("matplotlib", consequence="pictures cannot be drawn")
         if not (self.annotate or self.sort_into or self.montage):
             return []
         from fercli.prediction.annotate import Annotator, ClipFile, Montage

@@ -53,11 +53,11 @@ def check_command(
     ] = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Audit a dataset: counts, copies, leaks between splits, contradictions, empty images.
+    """Audit a dataset: counts, copies, leaks, contradictions.
 
     Copies are compared pixel for pixel; near copies by their correlation at 16 x 16, as they are
-    and mirrored, so that brightness does not matter. Whatever is found, the status is 0: fer data
-    prepare --drop acts on it.
+    and mirrored, so that brightness does not matter. Leaks are copies in two splits. Whatever is
+    found, the status is 0: fer data prepare --drop acts on it.
 
     Exit status: 0 done, 2 the output is already there, 3 the source is missing or refused.
 
@@ -69,12 +69,14 @@ def check_command(
     from fercli.audit import check_dataset, find_findings, summarize, write_findings
     from fercli.data import find_warnings, list_source_files, load_data
     from fercli.data.ferplus import read_votes
+    from fercli.dependencies import check_installed
     from fercli.storage import check_apart, check_output
 
     if folder is not None:
         inputs = itertools.chain([ferplus] if ferplus else [], list_source_files(source))
         check_apart(find_findings(folder), inputs)
         check_output(folder / "findings.csv", force=force)
+        check_installed("matplotlib", consequence="pictures cannot be drawn")
     votes = None if ferplus is None else read_votes(ferplus)
     with watch_images(output, "reading the dataset") as on_progress:
         dataset = load_data(source, on_progress, output.warn)

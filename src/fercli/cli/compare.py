@@ -36,7 +36,7 @@ __all__ = ["add_to"]
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "compare")(compare_command)
+    register(app, "compare", needs=["sklearn", "scipy"])(compare_command)
 
 
 def compare_command(
@@ -73,7 +73,7 @@ def compare_command(
     folder: OutputFolderOption = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Compare models on the same images: accuracy, whether the difference is chance, cost.
+    """Compare models on the same images, and say what may be chance.
 
     Every two models get McNemar's exact test, adjusted for the number of pairs, and a bootstrap
     interval of the difference. Of runs, the settings in which they differ are listed too. With

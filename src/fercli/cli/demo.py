@@ -27,7 +27,7 @@ _N_FACES: Final = 24
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "demo")(demo_command)
+    register(app, "demo", needs=["torch"])(demo_command)
 
 
 def demo_command(
@@ -39,10 +39,11 @@ def demo_command(
     device: DeviceOption = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Run the whole loop on synthetic faces: prepare, train, evaluate, export, predict.
+    """Run the whole loop on synthetic faces, offline.
 
-    Needs no data and no network, and takes under two minutes on two cores. The faces are
-    synthetic: the score shows that the tool works and says nothing about real faces.
+    It prepares, trains, evaluates, exports and predicts, needs no data and no network, and takes
+    under two minutes on two cores. The faces are synthetic: the score shows that the tool works and
+    says nothing about real faces.
 
     Exit status: 0 done, 2 the folder is already there, 6 the accuracy is under 90 %.
 

@@ -51,13 +51,13 @@ def download_command(
     ] = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Get a copy of FER2013 and prepare it, so that fer train finds it.
+    """Get a copy of FER2013 and prepare it for training.
 
-    Sources: kaggle:msambare/fer2013 (the default) is public and needs no account; its images are
-    JPEGs, so pixels differ a little from the original table. kaggle-challenge is the original of
-    2013; it needs a Kaggle account and accepted rules. What was cut goes on where it was; what is
-    there already is not downloaded again. The licence of the images is unclear: research and
-    teaching.
+    fer train finds it. Sources: kaggle:msambare/fer2013 (the default) is public and needs no
+    account; its images are JPEGs, so pixels differ a little from the original table.
+    kaggle-challenge is the original of 2013; it needs a Kaggle account and accepted rules. What was
+    cut goes on where it was; what is there already is not downloaded again. The licence of the
+    images is unclear: research and teaching.
 
     Exit status: 0 done, 2 the prepared dataset is already there, 3 it cannot be downloaded or is
     not what it should be, 5 an account, a library or space on the disk is missing.

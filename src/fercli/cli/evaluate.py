@@ -47,7 +47,7 @@ _PROTOCOLS: Final = {
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "evaluate")(evaluate_command)
+    register(app, "evaluate", needs=["sklearn", "scipy"])(evaluate_command)
 
 
 def evaluate_command(
@@ -74,12 +74,12 @@ def evaluate_command(
     folder: OutputFolderOption = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Score a model: accuracy with its interval, precision, recall and F1 per class.
+    """Score a model: accuracy with its interval, F1 of every label.
 
-    With --output DIR writes report.html, a page that holds everything; metrics.json;
-    predictions.csv, one row per image; and the pictures. A run also gets a line in its
-    scores.jsonl. Plain and mirrored (--tta) scores are never mixed. A score on the split that
-    chose the model is called a selection score.
+    With --output DIR writes report.html, a page that holds everything, precision and recall of
+    every label too; metrics.json; predictions.csv, one row per image; and the pictures. A run also
+    gets a line in its scores.jsonl. Plain and mirrored (--tta) scores are never mixed. A score on
+    the split that chose the model is called a selection score.
 
     Exit status: 0 done, 2 bad options, 3 data missing, 4 model missing or refused, 5 no such
     device, 6 --require does not hold.

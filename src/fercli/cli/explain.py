@@ -30,7 +30,7 @@ __all__ = ["add_to"]
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "explain")(explain_command)
+    register(app, "explain", needs=["matplotlib"])(explain_command)
 
 
 def explain_command(
@@ -59,11 +59,11 @@ def explain_command(
     device: DeviceOption = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Show where on a face an answer comes from, one picture per image.
+    """Show where on a face an answer comes from.
 
-    Red parts lower the label's probability when they are covered, blue ones raise it. A run or a
-    .safetensors also shows Grad-CAM; an ONNX file has no gradients. Of a photo the largest face is
-    taken. The maps speak of the model, not of the person.
+    Each image gets one picture. Red parts lower the label's probability when they are covered, blue
+    ones raise it. A run or a .safetensors also shows Grad-CAM; an ONNX file has no gradients. Of a
+    photo the largest face is taken. The maps speak of the model, not of the person.
 
     Exit status: 0 done, 2 bad options, 3 no images, 4 model missing or refused, 5 no such device,
     7 some images could not be read.

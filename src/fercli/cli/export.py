@@ -27,7 +27,7 @@ __all__ = ["add_to"]
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "export")(export_command)
+    register(app, "export", needs=["torch"])(export_command)
 
 
 def export_command(
@@ -65,11 +65,11 @@ def export_command(
     ] = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Export a model as one ONNX file that takes raw pixels, and prove that it agrees.
+    """Export a model as one ONNX file, and prove that it agrees.
 
-    Scaling, normalization and softmax are inside the graph. The file is kept only when it gives
-    torch's probabilities within 1e-4 and the same labels on the parity images: those of --data,
-    else of the prepared default, else 256 synthetic faces.
+    The file takes raw pixels: scaling, normalization and softmax are inside the graph. The file is
+    kept only when it gives torch's probabilities within 1e-4 and the same labels on the parity
+    images: those of --data, else of the prepared default, else 256 synthetic faces.
 
     Several models become one that answers with the mean of their probabilities, more often right
     than each of them, at the sum of their cost. They must have learned from the same dataset; what

@@ -48,10 +48,10 @@ def info_command(
     ] = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Show what a model holds; without one, the environment and what is wrong with it.
+    """Show what a model holds, or what the environment offers.
 
-    A model card says what the model is, how it scored (`fer evaluate` first), and what it is and is
-    not for.
+    Of the environment it says what is wrong, too. A model card says what the model is, how it
+    scored (`fer evaluate` first), and what it is and is not for.
 
     Exit status: 0 done, 2 bad options or an output that is there, 4 model missing or refused.
 

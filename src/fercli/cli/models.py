@@ -29,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def list_command(output: Output) -> Outcome:  # noqa: ARG001  # nothing to say on the way
-    """List the models that come with fercli and the face detectors, with their digests.
+    """List the bundled models and the face detectors, with digests.
 
     Exit status: 0.
 
@@ -73,7 +73,9 @@ def fetch_command(
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="As `fer models list` names it.")],
 ) -> Outcome:
-    """Download a face detector's weights; a file whose sha256 is not the known one is not kept.
+    """Download a face detector's weights, and check their digest.
+
+    A file whose sha256 is not the known one is not kept.
 
     Exit status: 0 done or already there, 2 unknown name or another file in its place, 3 it cannot
     be had or is not what it should be, 5 no space.

@@ -143,7 +143,7 @@ def predict_command(
     force: ForceOption = False,
     **typed: Any,  # noqa: ANN401  # the options that fields of the configuration declare
 ) -> Outcome:
-    """Tell the expression of every face in photos, videos, live pictures or face crops.
+    """Tell the expression of every face in photos, videos, streams.
 
     Images of up to 96 pixels are taken as one face; in others faces are looked for. Each face is a
     row: file, label, confidence, probabilities, box. A photo without a face is a row, and a file

@@ -34,7 +34,8 @@ _BY_RECIPE: Final = {field for name in RECIPES for field in list_changes(name)}
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
-    register(app, "train", fields=build_parameters(OPTIONS.values(), _BY_RECIPE))(train_command)
+    fields = build_parameters(OPTIONS.values(), _BY_RECIPE)
+    register(app, "train", fields=fields, needs=["torch"])(train_command)
 
 
 def train_command(

@@ -7,10 +7,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
+from fercli.dependencies import explain_missing
 from fercli.download.fetch import SPARE_BYTES, Downloaded
 from fercli.errors import (
     CredentialsError,
-    DependencyMissingError,
     DownloadError,
     SetupError,
 )
@@ -38,8 +38,8 @@ def fetch_dataset(name: str, folder: Path) -> Downloaded:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
     except ImportError as reason:
-        message = f"huggingface-hub cannot be imported ({reason})"
-        raise DependencyMissingError(message, hint="pip install 'fercli[hub]'") from reason
+        failure = explain_missing("huggingface_hub", reason, title="huggingface-hub")
+        raise failure from reason
     what = f"hf:{name}"
     try:
         revision, sizes = _list_files(name)

@@ -74,6 +74,7 @@ def build_card(
         labels=metadata.labels,
         worst=_find_worst(scores, metadata),
         data=_describe_data(metadata),
+        bundled=bool(model.bundled),
     )
 
 

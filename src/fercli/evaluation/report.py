@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import fercli
-from fercli.errors import DependencyMissingError
+from fercli.dependencies import explain_missing
 from fercli.runs import utc_now
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def import_jinja2() -> ModuleType:
     try:
         import jinja2
     except ImportError as reason:
-        message = f"jinja2 cannot be imported ({reason}), so the page cannot be written"
-        raise DependencyMissingError(message, hint="pip install jinja2") from reason
+        missing = explain_missing("jinja2", reason, consequence="the page cannot be written")
+        raise missing from reason
     return jinja2
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from fercli.dependencies import explain_missing
 from fercli.errors import (
     DependencyMissingError,
     ImageDecodeError,
@@ -383,9 +384,9 @@ def import_cv2() -> Any:  # noqa: ANN401  # untyped library
     try:
         import cv2
     except ImportError as reason:
-        message = f"OpenCV cannot be imported ({reason})"
-        hint = "pip install 'opencv-python-headless<5'; face crops need none: --faces whole"
-        raise DependencyMissingError(message, hint=hint) from reason
+        advice = "face crops need none: --faces whole"
+        missing = explain_missing("cv2", reason, title="OpenCV", advice=advice)
+        raise missing from reason
     cv2.setNumThreads(1)
     return cv2
 

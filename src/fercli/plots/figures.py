@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from fercli.errors import DependencyMissingError
+from fercli.dependencies import explain_missing
 from fercli.storage import open_atomically
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def build_figure(width_inches: float, height_inches: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as reason:
-        message = f"matplotlib cannot be imported ({reason}), so pictures cannot be drawn"
-        raise DependencyMissingError(message, hint="pip install matplotlib") from reason
+        missing = explain_missing("matplotlib", reason, consequence="pictures cannot be drawn")
+        raise missing from reason
     return Figure(figsize=(width_inches, height_inches), layout="constrained")
 
 

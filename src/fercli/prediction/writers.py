@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 
-from fercli.errors import DataError, DependencyMissingError
+from fercli.dependencies import explain_missing
+from fercli.errors import DataError
 from fercli.results import PredictionRow
 from fercli.storage import wrap_text
 
@@ -229,8 +230,9 @@ def import_pyarrow() -> ModuleType:
         import pyarrow  # noqa: ICN001  # under its own name, here alone
         import pyarrow.parquet
     except ImportError as reason:
-        message = f"pyarrow, which writes Parquet, cannot be imported ({reason})"
-        raise DependencyMissingError(message, hint="pip install 'fercli[parquet]'") from reason
+        title = "pyarrow, which writes Parquet,"
+        missing = explain_missing("pyarrow", reason, title=title)
+        raise missing from reason
     module: ModuleType = pyarrow
     return module
 

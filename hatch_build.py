@@ -1,0 +1,57 @@
+"""The README as the package index shows it: no dead links, no commands of a checkout."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from hatchling.metadata.plugin.interface import MetadataHookInterface
+
+_LINK: Final = re.compile(r"(!?)\[([^\]]*)\]\((?![a-z]+:|#)([^)\s]+)\)")
+"""A picture or a link whose target is a file beside the README."""
+_CHECKOUT: Final = re.compile(r"^## Run the tests\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
+"""What only a checkout can do."""
+
+
+class ReadmeHook(MetadataHookInterface):
+    """Sets the readme, and the project's addresses where `repository` is set in pyproject.toml."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Fill in what is dynamic."""
+        repository = self.config["repository"].rstrip("/")
+        text = Path(self.root, "README.md").read_text(encoding="utf-8")
+        metadata["readme"] = {"content-type": "text/markdown", "text": adapt(text, repository)}
+        metadata["urls"] = list_addresses(repository)
+
+
+def adapt(text: str, repository: str) -> str:
+    """Return the README for people who have no checkout.
+
+    Args:
+        text: The README; its links are relative to the repository's root.
+        repository: As in a browser, without a slash at the end. While it is empty, links to files
+            become plain text, and pictures are left out.
+    """
+
+    def replace(link: re.Match[str]) -> str:
+        picture, words, target = link.groups()
+        if not repository:
+            return "" if picture else words
+        return f"{picture}[{words}]({repository}/{'raw' if picture else 'blob'}/main/{target})"
+
+    text = _LINK.sub(replace, _CHECKOUT.sub("", text))
+    text = text.replace("pip install . ", "pip install fercli ")
+    text = text.replace("pip install '.[", "pip install 'fercli[")
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def list_addresses(repository: str) -> dict[str, str]:
+    """Return the addresses of the project by their titles."""
+    if not repository:
+        return {}
+    return {
+        "Source": repository,
+        "Issues": f"{repository}/issues",
+        "Changelog": f"{repository}/blob/main/CHANGELOG.md",
+    }

@@ -1,0 +1,29 @@
+"""Take fercli's source into `fercli-lite`: from the checkout, or from this sdist's own copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+LEFT_OUT: Final = frozenset({".pyc", ".safetensors"})
+"""Suffixes: what Python compiled, and what only training and `fer evaluate` read."""
+
+
+class SourceHook(BuildHookInterface):
+    """Adds every file of the package."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Add the files; an editable install takes the source where it lies."""
+        root = Path(self.root)
+        own = root / "src" / "fercli"
+        source = own if own.exists() else root.parents[1] / "src" / "fercli"
+        if version == "editable":
+            build_data["pth_file"] = f"{source.parent}\n"
+            return
+        folder = Path("src", "fercli") if self.target_name == "sdist" else Path("fercli")
+        for path in sorted(source.rglob("*")):
+            if path.is_file() and path.suffix not in LEFT_OUT:
+                inside = folder / path.relative_to(source)
+                build_data["force_include"][str(path)] = inside.as_posix()
