@@ -14,11 +14,11 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fercli.cli._exit import ExitStatus, find_status
 from fercli.errors import ConfigError, FercliError
-from fercli.names import safe_name
+from fercli.names import safe_name, shorten
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +33,7 @@ __all__ = [
     "close_stdout",
     "follow_main",
     "warn_if_synthetic",
+    "write_stderr",
 ]
 
 
@@ -104,7 +105,7 @@ class Output:
         """Report an error and return its exit status."""
         status = find_status(error)
         if self.verbosity >= 1:
-            traceback.print_exception(error)
+            write_stderr("".join(traceback.format_exception(error)))
         self._explain(error)
         if self.json:
             envelope = build_envelope(self.command, "error", status, {}, _list_errors(error))
@@ -175,9 +176,7 @@ class Output:
             logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 
     def _write_error(self, text: str) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            sys.stderr.write(safe_name(text) + "\n")
-            sys.stderr.flush()
+        write_stderr(safe_name(shorten(text)) + "\n")
 
 
 def follow_main(output: Output) -> Output:
@@ -206,13 +205,29 @@ def build_envelope(
 
 def close_stdout() -> None:
     """Point stdout at nothing, so that nothing more is said and Python does not complain."""
+    _close(sys.stdout)
+
+
+def write_stderr(text: str) -> None:
+    """Write to stderr; where nothing can be written (a closed pipe, a full disk), say no more."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        _close(sys.stderr)
+
+
+def _close(stream: TextIO) -> None:
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _list_errors(error: FercliError) -> list[dict[str, str]]:
     messages = error.problems if isinstance(error, ConfigError) else (error.message,)
-    return [{"code": error.code, "message": text, "hint": error.hint} for text in messages]
+    hint = shorten(error.hint)
+    return [{"code": error.code, "message": shorten(text), "hint": hint} for text in messages]
 
 
 def warn_if_synthetic(output: Output, metadata: ModelMetadata) -> None:

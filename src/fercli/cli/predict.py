@@ -103,7 +103,7 @@ def predict_command(
     ] = False,
     excel: Annotated[
         bool,
-        typer.Option("--excel", help="CSV as spreadsheets take it: 4 digits, no cell a formula."),
+        typer.Option("--excel", help="CSV as spreadsheets take it: marked as UTF-8, 4 digits."),
     ] = False,
     ext: Annotated[
         list[str] | None,
