@@ -124,8 +124,9 @@ class Output:
         from rich.console import Console
 
         plain = not self.color
+        file: Any = _PatientStderr() if stderr else None
         console = Console(
-            stderr=stderr, markup=False, highlight=False, emoji=False, no_color=plain or None
+            file=file, markup=False, highlight=False, emoji=False, no_color=plain or None
         )
         if not console.is_terminal and "COLUMNS" not in os.environ:
             # Text for a file or a pipe has no edge to fold at.
@@ -215,6 +216,20 @@ def write_stderr(text: str) -> None:
         sys.stderr.flush()
     except OSError:
         _close(sys.stderr)
+
+
+class _PatientStderr:
+    """Stderr for progress bars: a terminal that was closed under them ends no work."""
+
+    def write(self, text: str) -> int:
+        write_stderr(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever a stream has
+        return getattr(sys.stderr, name)
 
 
 def _close(stream: TextIO) -> None:

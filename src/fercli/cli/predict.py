@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,6 +44,7 @@ from fercli.errors import ConfigError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.results import PredictResult, to_json
+from fercli.signals import name_signal
 from fercli.storage import check_apart, name_partial
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ if TYPE_CHECKING:
     from fercli.prediction.writers import RowLayout
 
 __all__ = ["add_to"]
-
-_SIGNALS: Final = {2: "Ctrl-C", 15: "SIGTERM"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -148,7 +147,7 @@ def predict_command(
 
     Exit status: 0 done, 2 bad options, 3 a path or camera is missing or nothing was found, 4 model
     missing or refused, 5 no such device, 7 some files could not be read or a live source was lost,
-    130 or 143 stopped by Ctrl-C or SIGTERM, a live source's rows whole.
+    130, 143 or 129 stopped by Ctrl-C, SIGTERM or a closed terminal, a live source's rows whole.
 
     Examples:
       fer predict faces/
@@ -337,7 +336,7 @@ def _list_troubles(output: Output, result: PredictResult, work: Work) -> list[di
         output.warn(f"{message}; {hint}")
         errors.append({"code": "skipped", "message": message, "hint": hint})
     if signal_number := work.get_signal():
-        message = f"stopped by {_SIGNALS[signal_number]}"
+        message = f"stopped by {name_signal(signal_number)}"
         output.note(message)
         errors.append({"code": "interrupted", "message": message, "hint": ""})
     return errors
