@@ -192,7 +192,7 @@ class RunInterruptedError(FercliError):
 
     Args:
         message: As in `FercliError`.
-        signal_number: The signal, 2 (SIGINT) or 15 (SIGTERM).
+        signal_number: The signal: 2 (SIGINT), 15 (SIGTERM) or 1 (SIGHUP).
         hint: As in `FercliError`.
     """
 

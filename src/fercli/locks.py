@@ -11,6 +11,7 @@ import contextlib
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -22,10 +23,12 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["FOLDER_LOCK", "lock_folder", "open_locked"]
+__all__ = ["FOLDER_LOCK", "append_line", "lock_folder", "open_locked"]
 
 FOLDER_LOCK: Final = ".lock"
 """The file in a folder whose lock holds the folder."""
+_APPEND_S: Final = 10.0
+"""Seconds that an appended line waits for others, each of which takes milliseconds."""
 _FAR: Final = 1 << 40
 """The byte that Windows locks: nothing is written there, so reading is not blocked."""
 
@@ -51,6 +54,57 @@ def open_locked(path: Path, *, output: Path | None = None) -> Iterator[BinaryIO]
             if _is_same_file(stream, path):
                 yield stream
                 return
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file that other processes append to as well, and flush it to the disk.
+
+    Args:
+        path: The file; it is made when missing. What a power cut left of a last line stays a line
+            of its own.
+        line: Without its end.
+
+    Raises:
+        OutputBusyError: Others held it for ten seconds.
+        OutputExistsError: It is a link, or no regular file.
+        OSError: It cannot be written; it is then as it was.
+    """
+    with _open_waiting(path) as stream:
+        end = stream.seek(0, os.SEEK_END)
+        begin = b""
+        if end:
+            stream.seek(end - 1)
+            begin = b"" if stream.read(1) == b"\n" else b"\n"
+        # Past the stream's buffer, which would try again what failed when it is closed.
+        descriptor = stream.fileno()
+        os.lseek(descriptor, end, os.SEEK_SET)
+        rest = memoryview(begin + line.encode() + b"\n")
+        try:
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(descriptor, end)
+            raise
+
+
+@contextlib.contextmanager
+def _open_waiting(path: Path) -> Iterator[BinaryIO]:
+    """Open a file like `open_locked`, and wait for who holds it."""
+    last = time.monotonic() + _APPEND_S
+    with contextlib.ExitStack() as stack:
+        yield _enter_waiting(stack, path, last)
+
+
+def _enter_waiting(stack: contextlib.ExitStack, path: Path, last: float) -> BinaryIO:
+    while True:
+        try:
+            return stack.enter_context(open_locked(path))
+        except OutputBusyError:
+            if time.monotonic() > last:
+                raise
+            time.sleep(0.01)
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from fercli.config import ROW_FILE_FORMATS, PredictConfig
 from fercli.data import Dataset, load_data
 from fercli.dependencies import check_installed, import_pandas
 from fercli.errors import (
+    ConfigError,
     DatasetNotFoundError,
     ImageDecodeError,
     ImageNotFoundError,
@@ -628,6 +629,8 @@ class Model:
             except OSError as reason:
                 # A run that cannot be written to is scored all the same.
                 _LOG.warning("scores.jsonl was not written: %s", reason.strerror or reason)
+            except ConfigError as reason:
+                _LOG.warning("scores.jsonl was not written: %s", reason.message)
         return evaluation
 
     def explain(

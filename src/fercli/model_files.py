@@ -156,11 +156,14 @@ def find_model(
 
 
 def _find_at(path: Path, *, prefer_onnx: bool) -> ModelFile:
+    try:
+        path.stat()
+    except (OSError, ValueError) as reason:
+        # A name that is too long, a closed folder, a NUL.
+        message = f"there is no model at {path} ({getattr(reason, 'strerror', None) or reason})"
+        raise ModelNotFoundError(message, hint=_WAYS_ON) from reason
     if path.is_dir():
         return ModelFile(_find_in_run(path, prefer_onnx=prefer_onnx), path, assumed=False)
-    if not path.exists():
-        message = f"there is no model at {path}"
-        raise ModelNotFoundError(message, hint=_WAYS_ON)
     if not path.is_file():
         message = f"{path} is no file that a model could be read from"
         raise ModelFileError(message, hint=_WAYS_ON)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["safe_name"]
+import re
+from typing import Final
+
+__all__ = ["disarm_cell", "safe_name", "shorten"]
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
+"""How cells begin that a spreadsheet would take for more than text; the last marks those."""
+_LONG_WORD: Final = re.compile(r"\S{1001,}")
+"""Paths of a thousand characters are shown whole; what is longer is nobody's to read."""
+_LONG_TEXT: Final = 5000
+"""Characters of a message."""
 
 
 def safe_name(text: str) -> str:
@@ -14,3 +24,24 @@ def safe_name(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text.encode("utf-8", "backslashreplace").decode()
     )
+
+
+def disarm_cell(text: str) -> str:
+    """Return a text as a cell of a CSV that no spreadsheet takes for a formula.
+
+    Without its first apostrophe, where it begins with one, it is the text again.
+
+    Source:
+        OWASP, "CSV Injection": an apostrophe before what begins with one of these characters.
+    """
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def shorten(text: str) -> str:
+    """Return a message with what is too long to be read cut out, and how much that was."""
+    text = _LONG_WORD.sub(lambda word: _cut(word[0]), text)
+    return text if len(text) <= _LONG_TEXT else _cut(text)
+
+
+def _cut(text: str) -> str:
+    return f"{text[:400]}[{len(text) - 500:,} characters]{text[-100:]}"

@@ -24,7 +24,7 @@ from fercli.runs import (
     read_run_record,
     read_scores,
 )
-from fercli.signals import catch_signals
+from fercli.signals import catch_signals, name_signal
 from fercli.transfer import build_train_config
 
 if TYPE_CHECKING:
@@ -284,6 +284,8 @@ def _watch(
                 should_stop=should_stop,
             )
         )
+    if signal_number := should_stop():
+        _LOG.info("%s came when all was trained; the run is whole", name_signal(signal_number))
 
 
 def _name_data(data: Source, dataset: Dataset) -> str | None:

@@ -6,17 +6,26 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["catch_signals"]
+__all__ = ["catch_signals", "name_signal"]
+
+_NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")
+"""What is caught; Windows has no SIGHUP, which a terminal sends when it is closed."""
+_HANGUP: Final = getattr(signal, "SIGHUP", 0)
+
+
+def name_signal(number: int) -> str:
+    """Return what people call a signal."""
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
 @contextlib.contextmanager
 def catch_signals(*, once: bool = True) -> Iterator[Callable[[], int]]:
-    """Catch SIGINT and SIGTERM inside the block.
+    """Catch SIGINT, SIGTERM and SIGHUP inside the block; SIGHUP not where it is ignored (nohup).
 
     The first signal is remembered; a second one acts as if it were not caught, for those who do
     not want to wait. Outside the main thread, where Python cannot catch signals, nothing is done.
@@ -40,9 +49,12 @@ def catch_signals(*, once: bool = True) -> Iterator[Callable[[], int]]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    before = {}
+    before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+        before = {number: signal.getsignal(number) for number in numbers}
+        if before.get(_HANGUP) == signal.SIG_IGN:
+            del before[_HANGUP]
         for number in before:
             signal.signal(number, remember)
     try:

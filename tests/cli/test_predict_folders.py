@@ -270,6 +270,27 @@ def test_rows_name_their_model_and_are_not_mixed_with_anothers(
     assert Path(f"rows.{kind}").read_bytes() == before
 
 
+def test_no_cell_of_a_csv_is_a_formula(run: Run, trained: RunFolder, face_files: Path) -> None:
+    names = ["=1+1.png", "\t=1.png", "'=d.png", "plain.png"]
+    for name in names:
+        shutil.copy(face_files / "face-0.png", name)
+    shutil.copy(trained.onnx, "=model.onnx")
+    words = ["predict", "-", "--model", "=model.onnx", "--output"]
+    listed = "".join(f"{name}\n" for name in names)
+
+    for name in ("rows.csv", "rows.jsonl"):
+        assert run(*words, name, stdin=listed).exit_code == 0
+    resumed = run(*words, "rows.csv", "--resume", "--json", stdin=listed)
+
+    with Path("rows.csv").open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert [row["path"] for row in table] == [f"'{name}" for name in names[:3]] + names[3:]
+    assert {row["model"] for row in table} == {"'=model.onnx"}
+    exact = [json.loads(line)["path"] for line in Path("rows.jsonl").read_text().splitlines()]
+    assert exact == names
+    assert json.loads(resumed.stdout)["data"]["n_resumed"] == 4
+
+
 def test_csv_for_spreadsheets(run: Run, trained: RunFolder, face_files: Path) -> None:
     names = ["=1+1.png", "+a.png", "-b.png", "@c.png", "'=d.png", "plain.png"]
     Path("in").mkdir()

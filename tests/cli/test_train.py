@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import shutil
 import signal
 import subprocess
@@ -15,7 +17,7 @@ from PIL import Image
 from typer.testing import Result
 
 from fercli.errors import ModelFileError
-from fercli.runs import RunFolder
+from fercli.runs import RunFolder, read_run_record
 from fercli.storage import read_tensor_header
 
 if TYPE_CHECKING:
@@ -530,7 +532,11 @@ def test_no_dataset_names_the_ways_on(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("number", "status"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
 )
 def test_signals_save_and_resume_ends_with_the_same_weights(
     run: Run, dataset_path: Path, start: Start, number: int, status: int
@@ -553,3 +559,47 @@ def test_signals_save_and_resume_ends_with_the_same_weights(
         read_tensor_header(folder.model, ModelFileError)["sha256"] for folder in (whole, cut)
     ]
     assert digests[0] == digests[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such terminals")
+def test_a_terminal_that_is_closed_saves_the_state(dataset_path: Path) -> None:
+    import pty
+
+    run_folder = RunFolder(Path("closed"))
+    words = ["train", "--data", dataset_path, *SMALL, "--epochs", 99, "--output", run_folder.path]
+    terminal, end = pty.openpty()
+    # The session's terminal, so that its end is a hangup.
+    begin = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    begin += "os.execv(sys.executable, [sys.executable, '-m', 'fercli', *sys.argv[1:]])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", begin, *map(str, words)],
+        stdin=end, stdout=end, stderr=end, start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    os.close(end)
+    while not run_folder.metrics.exists() and select.select([terminal], [], [], 60)[0]:
+        os.read(terminal, 1 << 16)
+    os.close(terminal)
+
+    assert process.wait(timeout=300) == 129
+    assert "the state is saved" in run_folder.log.read_text()
+    assert list(run_folder.checkpoints.glob("*.safetensors"))
+
+
+@pytest.mark.usefixtures("weights_alone")
+def test_a_signal_while_the_model_is_written_is_told(
+    run: Run, dataset_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fercli.model_files import save_model
+
+    def save_after_a_signal(*values: Any) -> str:
+        signal.raise_signal(signal.SIGTERM)
+        return save_model(*values)
+
+    monkeypatch.setattr("fercli.training.finalize.save_model", save_after_a_signal)
+
+    result = run("train", "--data", dataset_path, *SMALL, "--output", "late")
+
+    assert result.exit_code == 0
+    assert "SIGTERM came when all was trained; the run is whole" in result.stderr
+    assert read_run_record(Path("late")).finished_at

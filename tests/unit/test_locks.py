@@ -9,7 +9,7 @@ from typing import BinaryIO
 import pytest
 
 from fercli.errors import OutputBusyError, OutputExistsError
-from fercli.locks import FOLDER_LOCK, lock_folder, open_locked
+from fercli.locks import FOLDER_LOCK, append_line, lock_folder, open_locked
 from fercli.storage import name_partial, open_partial
 
 HOLD = """
@@ -117,3 +117,64 @@ def test_a_partial_file_is_renamed_kept_or_removed(tmp_path: Path) -> None:
     assert whole.read_bytes() == b"rows"
     assert name_partial(broken).read_bytes() == b"rows so far"
     assert {path.name for path in tmp_path.iterdir()} == {"whole", "broken.partial"}
+
+
+APPEND = """
+import sys
+from pathlib import Path
+from fercli.locks import append_line
+for number in range(100):
+    append_line(Path("lines"), f"{sys.argv[1]}:{number}:" + "x" * 5000)
+"""
+
+
+def test_no_line_is_lost_or_torn_when_many_append() -> None:
+    many = [subprocess.Popen([sys.executable, "-c", APPEND, str(one)]) for one in range(4)]
+
+    assert [one.wait(timeout=120) for one in many] == [0] * 4
+
+    lines = Path("lines").read_text().splitlines()
+    assert len(lines) == 400
+    for one in range(4):
+        own = [line for line in lines if line.startswith(f"{one}:")]
+        assert own == [f"{one}:{number}:{'x' * 5000}" for number in range(100)]
+
+
+def test_a_torn_line_stays_a_line_of_its_own() -> None:
+    path = Path("lines")
+    path.write_bytes(b"whole\ntor")
+
+    append_line(path, "next")
+
+    assert path.read_bytes() == b"whole\ntor\nnext\n"
+
+
+def test_a_line_that_does_not_fit_leaves_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("lines")
+    append_line(path, "first")
+    write = os.write
+
+    def write_a_part(descriptor: int, content: memoryview) -> int:
+        if len(content) < 5:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, content[:4])
+
+    monkeypatch.setattr(os, "write", write_a_part)
+
+    with pytest.raises(OSError, match="No space left"):
+        append_line(path, "second")
+
+    assert path.read_bytes() == b"first\n"
+
+
+def test_a_line_waits_for_who_holds_the_file_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = Path("lines")
+    monkeypatch.setattr("fercli.locks._APPEND_S", 0.05)
+
+    with open_locked(path), pytest.raises(OutputBusyError):
+        append_line(path, "next")
+    append_line(path, "next")
+
+    assert path.read_bytes() == b"next\n"

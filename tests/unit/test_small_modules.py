@@ -7,7 +7,7 @@ import pytest
 
 from fercli.errors import InputNotFoundError, ModelFileError
 from fercli.metadata import RunRecord
-from fercli.names import safe_name
+from fercli.names import disarm_cell, safe_name, shorten
 from fercli.paths import find_data_home
 from fercli.prediction import find_images
 from fercli.runs import RunFolder, find_newest_run, name_run_directory, read_run_record
@@ -88,3 +88,20 @@ def test_the_data_home_can_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert find_data_home() == tmp_path
     monkeypatch.delenv("FERCLI_HOME")
     assert "fercli" in str(find_data_home())
+
+
+def test_what_is_too_long_to_read_is_cut_out() -> None:
+    word, text = "a" * 100_000, "b " * 50_000
+
+    assert shorten(f"there is no {word} here") == (
+        f"there is no {'a' * 400}[99,500 characters]{'a' * 100} here"
+    )
+    assert len(shorten(text)) < 600
+    for whole in ("a" * 1000, "b " * 2500, ""):
+        assert shorten(whole) == whole
+
+
+@pytest.mark.parametrize("text", ["=1", "+1", "-1", "@a", "\t=1", "\r=1", "\n", "'=1"])
+def test_a_cell_that_would_run_begins_with_an_apostrophe(text: str) -> None:
+    assert disarm_cell(text) == f"'{text}"
+    assert disarm_cell(f" {text}") == f" {text}"

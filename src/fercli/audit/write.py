@@ -13,6 +13,7 @@ import numpy as np
 from fercli.audit.check import describe_image
 from fercli.data.ferplus import NOT_A_FACE, find_majority
 from fercli.emotions import FERPLUS_LABELS
+from fercli.names import disarm_cell
 from fercli.plots import plot_faces, save_figure
 from fercli.storage import check_apart, write_text
 
@@ -49,7 +50,8 @@ def write_findings(audit: Audit, folder: Path) -> dict[str, str]:
     writer.writerow(_COLUMNS)
     for finding, group, image, detail in _list_findings(audit):
         place = describe_image(audit.dataset, image)
-        writer.writerow([finding, group, image, *place.values(), detail])
+        cells = [finding, group, image, *place.values(), detail]
+        writer.writerow([disarm_cell(one) if isinstance(one, str) else one for one in cells])
     write_text(files["findings"], text.getvalue())
     return {name: str(path) for name, path in (files | _draw(audit.dataset, folder)).items()}
 

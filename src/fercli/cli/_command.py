@@ -7,6 +7,7 @@ command takes an `Output` first, raises `FercliError` for what a user can act on
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -21,10 +22,10 @@ from typer.core import TyperGroup
 
 from fercli import __version__
 from fercli.cli._exit import ExitStatus
-from fercli.cli._output import Outcome, Output, close_stdout
+from fercli.cli._output import Outcome, Output, close_stdout, write_stderr
 from fercli.dependencies import FULL, LITE, check_installed, explain_missing, is_left_out, is_there
 from fercli.errors import FercliError, RunFailedError
-from fercli.names import safe_name
+from fercli.names import safe_name, shorten
 from fercli.results import build_envelope
 
 __all__ = ["FerGroup", "VersionOption", "keep_lines", "register"]
@@ -104,6 +105,11 @@ class FerGroup(TyperGroup):
             # The base class answers a broken pipe with status 1.
             broken = isinstance(error.__context__, BrokenPipeError)
             status = ExitStatus.DONE if broken else error.code
+        except OSError as reason:
+            # Help and version are written before a command of ours begins.
+            write_stderr(f"error: nothing can be written to stdout ({reason.strerror})\n")
+            close_stdout()
+            status = ExitStatus.RUN_FAILED
         sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -206,7 +212,8 @@ def _run(
         # A full disk, a folder that may not be written: nothing that a traceback would explain.
         place = str(reason.filename or "")
         place = str(Path(place).parent) if place.endswith(".tmp") else place
-        failure = RunFailedError(f"{place}: {reason.strerror or reason}" if place else str(reason))
+        words = reason.strerror or str(reason)
+        failure = RunFailedError(f"{place}: {words}" if place else words)
         failure.__cause__ = reason
         return output.fail(failure)
     except KeyboardInterrupt:
@@ -227,14 +234,15 @@ def _report_usage_error(error: Any, words: list[str]) -> int:  # noqa: ANN401  #
     """Say what was wrong with the words typed, as an error of ours is said."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return ExitStatus.USAGE
     path = context.command_path if context else "fer"
     command = path.partition(" ")[2]
-    message = " ".join(error.format_message().split())
+    message = shorten(" ".join(error.format_message().split()))
     hint = f"see {path} --help"
     output = Output(command=command, json="--json" in words)
-    sys.stderr.write(f"error: {safe_name(message)}\nhint: {hint}\n")
+    write_stderr(f"error: {safe_name(message)}\nhint: {hint}\n")
     if output.json:
         errors = [{"code": "usage", "message": message, "hint": hint}]
         output.write_json(build_envelope(command, "error", ExitStatus.USAGE, {}, errors))

@@ -41,7 +41,8 @@ class ExitStatus(IntEnum):
     RUN_FAILED = 8
     """A run failed after it started; its last good state is kept and named."""
     INTERRUPTED = 130
-    """Stopped by Ctrl-C, the state kept; 143 stands for SIGTERM."""
+    """Stopped by Ctrl-C, the state kept; 143 stands for SIGTERM, 129 for
+    a terminal that was closed."""
 
 
 STATUSES: Final[dict[type[FercliError], ExitStatus]] = {

@@ -14,10 +14,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fercli.cli._exit import ExitStatus, find_status
-from fercli.names import safe_name
+from fercli.names import safe_name, shorten
 from fercli.results import build_envelope, list_errors
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ __all__ = [
     "close_stdout",
     "follow_main",
     "warn_if_synthetic",
+    "write_stderr",
 ]
 
 
@@ -101,7 +102,7 @@ class Output:
         """Report an error and return its exit status."""
         status = find_status(error)
         if self.verbosity >= 1:
-            traceback.print_exception(error)
+            write_stderr("".join(traceback.format_exception(error)))
         self._explain(error)
         if self.json:
             envelope = build_envelope(self.command, "error", status, {}, list_errors(error))
@@ -120,8 +121,9 @@ class Output:
         from rich.console import Console
 
         plain = not self.color
+        file: Any = _PatientStderr() if stderr else None
         console = Console(
-            stderr=stderr, markup=False, highlight=False, emoji=False, no_color=plain or None
+            file=file, markup=False, highlight=False, emoji=False, no_color=plain or None
         )
         if not console.is_terminal and "COLUMNS" not in os.environ:
             # Text for a file or a pipe has no edge to fold at.
@@ -172,9 +174,7 @@ class Output:
             logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 
     def _write_error(self, text: str) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            sys.stderr.write(safe_name(text) + "\n")
-            sys.stderr.flush()
+        write_stderr(safe_name(shorten(text)) + "\n")
 
 
 def follow_main(output: Output) -> Output:
@@ -185,8 +185,37 @@ def follow_main(output: Output) -> Output:
 
 def close_stdout() -> None:
     """Point stdout at nothing, so that nothing more is said and Python does not complain."""
+    _close(sys.stdout)
+
+
+def write_stderr(text: str) -> None:
+    """Write to stderr; where nothing can be written (a closed pipe, a full disk), say no more."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        _close(sys.stderr)
+
+
+class _PatientStderr:
+    """Stderr for progress bars: a terminal that was closed under them ends no work."""
+
+    def write(self, text: str) -> int:
+        write_stderr(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever a stream has
+        return getattr(sys.stderr, name)
+
+
+def _close(stream: TextIO) -> None:
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def warn_if_synthetic(output: Output, metadata: ModelMetadata) -> None:

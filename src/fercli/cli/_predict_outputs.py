@@ -208,7 +208,7 @@ class WantedPictures:
             check_installed("matplotlib", consequence="pictures cannot be drawn")
         if not (self.annotate or self.sort_into or self.montage):
             return []
-        from fercli.prediction.annotate import Annotator, ClipFile, Montage
+        from fercli.prediction.annotate import Montage
         from fercli.prediction.outputs import OutputFolder, Sorter
 
         roots = [*roots, *(PurePath(f"{root}!") for root in roots)]
@@ -217,13 +217,11 @@ class WantedPictures:
             return OutputFolder(path, roots, force=self.force, keep=self.resume)
 
         sinks: list[Sink] = []
-        if self.film is not None and self.film.suffix.lower() != _H264:
-            sinks.append(ClipFile(self.film, every_s=self.every_s))
-        elif self.film is not None:
-            from fercli.prediction.video_file import VideoFile
-
-            sinks.append(VideoFile(self.film, every_s=self.every_s))
+        if self.film is not None:
+            sinks.append(_open_film(self.film, self.every_s))
         elif self.annotate is not None:
+            from fercli.prediction.annotate import Annotator
+
             folder = open_folder(self.annotate)
             sinks.append(Annotator(folder, max_pixels=self.max_pixels, every_s=self.every_s))
         if self.sort_into is not None:
@@ -264,6 +262,17 @@ class WantedPictures:
             raise ConfigError(*problems)
         for path in filter(None, (*pictures.values(), self.film)):
             check_output(path, force=self.force)
+
+
+def _open_film(path: Path, every_s: float) -> Sink:
+    """Return what writes one annotated video, by the ending of its name."""
+    if path.suffix.lower() == _H264:
+        from fercli.prediction.video_file import VideoFile
+
+        return VideoFile(path, every_s=every_s)
+    from fercli.prediction.annotate import ClipFile
+
+    return ClipFile(path, every_s=every_s)
 
 
 def _find_film_problems(film: Path | None, roots: list[PurePath], *, resume: bool) -> list[str]:

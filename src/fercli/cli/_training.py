@@ -20,7 +20,7 @@ from fercli.launch import check_processes, has_speaker, launch, read_launch
 from fercli.results import TrainResult, to_json
 from fercli.runs import RunFolder, is_finished, name_run_directory, read_run_record
 from fercli.settings import build_config, flatten_config, parse_setting
-from fercli.signals import catch_signals
+from fercli.signals import catch_signals, name_signal
 from fercli.storage import check_apart
 
 if TYPE_CHECKING:
@@ -237,6 +237,8 @@ def _watch(output: Output, epochs: int, work: Callable[[Callbacks], TrainResult]
             if not has_speaker():
                 raise
             raise typer.Exit(find_status(reason)) from None
+    if signal_number := should_stop():
+        output.note(f"{name_signal(signal_number)} came when all was trained; the run is whole")
     return Outcome(to_json(result), _build_show(result))
 
 

@@ -144,6 +144,8 @@ def _record(output: Output, run: RunFolder, result: EvaluationResult) -> None:
         record_scores(run, result)
     except OSError as reason:
         output.warn(f"{run.scores} was not written: {reason.strerror or reason}")
+    except ConfigError as reason:
+        output.warn(f"{run.scores} was not written: {reason.message}")
 
 
 def show_evaluation(console: Console, result: EvaluationResult) -> None:

@@ -44,6 +44,7 @@ from fercli.errors import ConfigError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.results import PredictResult, to_json
+from fercli.signals import name_signal
 from fercli.storage import check_apart, name_partial
 
 if TYPE_CHECKING:
@@ -59,7 +60,6 @@ __all__ = ["add_to"]
 
 _MANY_MISSED: Final = 3
 """Photos in which the cascade found nothing; from so many on another detector is named."""
-_SIGNALS: Final = {2: "Ctrl-C", 15: "SIGTERM"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -105,7 +105,7 @@ def predict_command(
     ] = False,
     excel: Annotated[
         bool,
-        typer.Option("--excel", help="CSV as spreadsheets take it: 4 digits, no cell a formula."),
+        typer.Option("--excel", help="CSV as spreadsheets take it: marked as UTF-8, 4 digits."),
     ] = False,
     ext: Annotated[
         list[str] | None,
@@ -154,7 +154,7 @@ def predict_command(
 
     Exit status: 0 done, 2 bad options, 3 a path or camera is missing or nothing was found, 4 model
     missing or refused, 5 no such device, 7 some files could not be read or a live source was lost,
-    130 or 143 stopped by Ctrl-C or SIGTERM, a live source's rows whole.
+    130, 143 or 129 stopped by Ctrl-C, SIGTERM or a closed terminal, a live source's rows whole.
 
     Examples:
       fer predict faces/
@@ -353,7 +353,7 @@ def _list_troubles(output: Output, result: PredictResult, work: Work) -> list[di
         output.warn(f"{message}; {hint}")
         errors.append({"code": "skipped", "message": message, "hint": hint})
     if signal_number := work.get_signal():
-        message = f"stopped by {_SIGNALS[signal_number]}"
+        message = f"stopped by {name_signal(signal_number)}"
         output.note(message)
         errors.append({"code": "interrupted", "message": message, "hint": ""})
     return errors

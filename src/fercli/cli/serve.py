@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from fercli.cli._display import count, print_pairs
 from fercli.cli._options import PhotoModelOption, build_parameters, drop_untyped
 from fercli.cli._output import Outcome, Output, warn_if_synthetic
 from fercli.config import ServeConfig, list_options
+from fercli.signals import name_signal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from fercli.serve import Listener
 
 __all__ = ["add_to"]
-
-_SIGNALS: Final = {2: "Ctrl-C", 15: "SIGTERM"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -70,7 +69,7 @@ def serve_command(
 
         started = perf_counter()
         service, signal_number = serve(listener, models, on_ready=tell)
-    message = f"stopped by {_SIGNALS.get(signal_number, 'a signal')}"
+    message = f"stopped by {name_signal(signal_number)}"
     output.note(message)
     data = {
         "url": listener.url,

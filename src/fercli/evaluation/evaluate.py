@@ -20,6 +20,7 @@ from fercli.evaluation.protocol import (
     score_deduplicated,
 )
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
+from fercli.locks import append_line
 from fercli.metadata import DatasetReference, DeduplicatedRecord, ScoreRecord
 from fercli.metrics import (
     change_temperature,
@@ -31,7 +32,7 @@ from fercli.metrics import (
 from fercli.results import Calibration, Confusion, EvaluationResult, to_json
 from fercli.results.html import format_html
 from fercli.runs import utc_now
-from fercli.storage import check_outputs, write_text
+from fercli.storage import check_outputs
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -232,13 +233,14 @@ def evaluate(
 
 
 def record_scores(run: RunFolder, result: EvaluationResult) -> None:
-    """Append a result to a run's `scores.jsonl`."""
-    before = run.scores.read_bytes().decode(errors="replace") if run.scores.exists() else ""
-    if before and not before.endswith("\n"):
-        # A power cut tore the last line; the next must not be glued to it.
-        before += "\n"
-    entry = describe_scores(result)
-    write_text(run.scores, before + json.dumps(entry.to_json(), allow_nan=False) + "\n")
+    """Append a result to a run's `scores.jsonl`; others may do so at once.
+
+    Raises:
+        OutputExistsError: It is a link, or no file.
+        OutputBusyError: Others held it for too long.
+        OSError: It cannot be written.
+    """
+    append_line(run.scores, json.dumps(describe_scores(result).to_json(), allow_nan=False))
 
 
 def describe_scores(result: EvaluationResult) -> ScoreRecord:

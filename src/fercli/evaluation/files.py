@@ -12,6 +12,7 @@ import numpy as np
 
 from fercli.evaluation.report import build_report, import_jinja2
 from fercli.metrics import change_temperature
+from fercli.names import disarm_cell
 from fercli.plots import (
     plot_confusion_matrix,
     plot_coverage,
@@ -102,13 +103,14 @@ def format_predictions(evaluation: Evaluation) -> str:
     if evaluation.mirrored is not None:
         header += ["tta_predicted", *(f"tta_p_{name}" for name in names)]
         blocks.append(evaluation.mirrored)
+    cell_names = [disarm_cell(name) for name in names]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(header)
     for number, (row, label) in enumerate(zip(evaluation.rows, evaluation.labels, strict=True)):
-        cells = [str(row), names[label]]
+        cells = [str(row), cell_names[label]]
         for position, block in enumerate(blocks):
-            cells.append(names[block[number].argmax()])
+            cells.append(cell_names[block[number].argmax()])
             if position == 0:
                 cells.append("" if evaluation.seen is None else str(int(evaluation.seen[number])))
             cells += [f"{value:.9g}" for value in block[number]]

@@ -27,10 +27,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from fercli.dependencies import import_onnxruntime
-from fercli.errors import VerificationError
+from fercli.errors import ModelFileError, VerificationError
 from fercli.export.writing import serialize_model
 from fercli.inference import predict_in_batches
+from fercli.inference.first_look import load_errors
 from fercli.inference.onnx import OnnxRuntime
+from fercli.inference.runtime import predict_checked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,11 +91,24 @@ def quantize(path: Path, subject: QuantizationImages) -> Quantized:
 
     Raises:
         VerificationError: Too many labels change, or too much accuracy is lost.
+        ModelFileError: The model gives no probabilities, or its graph is none that fercli builds.
     """
     with tempfile.TemporaryDirectory() as name:
         draft = Path(name) / "int8.onnx"
         before = OnnxRuntime(path)
-        _quantize_file(path, draft, before.metadata, subject.calibration)
+        predict_checked(before, subject.calibration[:_BATCH_SIZE])
+        # The quantizer's, from wherever in it, for a graph that it was not made for.
+        errors: tuple[type[Exception], ...] = (
+            *load_errors(), LookupError, TypeError, AttributeError,
+        )  # fmt: skip
+        try:
+            _quantize_file(path, draft, before.metadata, subject.calibration)
+        except errors as reason:
+            text = " ".join(str(reason).split())[:200]
+            message = f"{path} holds a network that cannot be quantized ({text})"
+            raise ModelFileError(
+                message, hint="export it from its run or model.safetensors"
+            ) from reason
         after = OnnxRuntime(draft)
         content = draft.read_bytes()
     expected = predict_in_batches(before, subject.images)
@@ -133,6 +148,9 @@ def _quantize_file(
     _fold_constants(source, plain)
     model = onnx.load(plain)
     shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    if not any(node.op_type == "Conv" for node in model.graph.node):
+        message = "it has no convolutions"
+        raise ValueError(message)
     stems = [
         node.name
         for node in model.graph.node
@@ -168,7 +186,7 @@ def _fold_constants(source: Path, target: Path) -> None:
     """Let onnxruntime write a model whose weights are numbers, not computed from numbers."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
     onnxruntime.InferenceSession(source.read_bytes(), options, providers=["CPUExecutionProvider"])

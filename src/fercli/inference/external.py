@@ -15,7 +15,7 @@ import numpy as np
 
 from fercli.emotions import LABELS, find_label
 from fercli.errors import ConfigError, ModelFileError
-from fercli.inference.onnx import open_session, run_session
+from fercli.inference.onnx import RUN_S, open_session, run_session
 from fercli.metadata import ModelMetadata
 
 if TYPE_CHECKING:
@@ -98,12 +98,13 @@ class ExternalRuntime:
 
     def __init__(self, path: Path, labels: tuple[str, ...], scaling: str) -> None:
         self._session = open_session(path, "cpu")
+        self._path = path
         self._scaling = scaling
         self._layout = _read_layout(path, self._session)
         self.labels = labels
         self.metadata = ModelMetadata(labels=labels)
         self.device = "cpu"
-        self._gives_probabilities = self._probe(path)
+        self._gives_probabilities = self._probe()
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]` for `[N, 48, 48]` uint8."""
@@ -121,8 +122,25 @@ class ExternalRuntime:
         name = self._session.get_inputs()[0].name
         output = [self._session.get_outputs()[0].name]
         steps = [pixels] if self._layout.batched else np.split(pixels, len(pixels))
-        answers = [run_session(self._session, output, {name: step}) for step in steps]
-        return np.concatenate([answer.reshape(len(answer), -1) for answer in answers])
+        answers: list[NDArray[np.float32]] = []
+        for step in steps:
+            answer = run_session(self._session, output, {name: step}, limit_s=RUN_S)
+            self._check(answer, len(step))
+            answers.append(answer.reshape(len(step), -1).astype(np.float32, copy=False))
+        return np.concatenate(answers)
+
+    def _check(self, answer: object, n_images: int) -> None:
+        """Refuse what is no list of numbers for each image."""
+        if not isinstance(answer, np.ndarray) or answer.dtype.kind != "f":
+            kind = getattr(answer, "dtype", type(answer).__name__)
+            message = f"{self._path} gives {kind} where probabilities or logits are floats"
+            raise ModelFileError(message)
+        if answer.ndim < 2 or len(answer) != n_images or answer.size != n_images * len(self.labels):
+            message = (
+                f"{self._path} gives numbers of the shape {list(answer.shape)} for {n_images} "
+                f"images, and --labels names {len(self.labels)}: {', '.join(self.labels)}"
+            )
+            raise ModelFileError(message)
 
     def _prepare(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         from PIL import Image
@@ -149,7 +167,7 @@ class ExternalRuntime:
             pixels.transpose(0, 3, 1, 2) if layout.channels_first else pixels
         )
 
-    def _probe(self, path: Path) -> bool:
+    def _probe(self) -> bool:
         """Try some noise: a file's own word on its shapes is often missing.
 
         Returns:
@@ -157,12 +175,6 @@ class ExternalRuntime:
         """
         noise = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
         answers = self._run(noise)
-        if answers.shape != (3, len(self.labels)):
-            message = (
-                f"{path} gives {answers.size} numbers for 3 images, and --labels names "
-                f"{len(self.labels)}: {', '.join(self.labels)}"
-            )
-            raise ModelFileError(message)
         off = np.abs(answers.sum(axis=1) - 1)
         return bool((answers >= 0).all() and (off < _QUANTIZED).all())
 
@@ -185,6 +197,9 @@ def _read_layout(path: Path, session: Any) -> InputLayout:  # noqa: ANN401  # un
     shape = inputs[0].shape if inputs else []
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(shape) != 4:
         raise ModelFileError(message)
+    if isinstance(shape[0], int) and shape[0] != 1:
+        message = f"{path} takes {shape[0]} images at a time, no fewer"
+        raise ModelFileError(message, hint="export it for one image, or for any number")
     batched = not isinstance(shape[0], int)
     for channels_first, (channels, height, width) in (
         (True, shape[1:]),

@@ -6,6 +6,9 @@ there is nothing to guess.
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +17,7 @@ import numpy as np
 from fercli.dependencies import import_onnxruntime
 from fercli.errors import DeviceUnavailableError, ModelFileError
 from fercli.fields import parse_json
+from fercli.inference.first_look import load_errors, look_at
 from fercli.inference.seal import check_seal, refuse_damaged
 from fercli.metadata import ModelMetadata
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METADATA_KEY",
+    "RUN_S",
     "SEALED",
     "OnnxRuntime",
     "is_exported",
@@ -33,6 +38,9 @@ METADATA_KEY: Final = "fercli"
 """Key of our JSON in the model's `metadata_props`."""
 SEALED: Final = "sealed"
 """In that JSON: whether the file holds its own digest, see `seal`."""
+RUN_S: Final = 300
+"""Seconds that one call of a model without a digest may take: what the first look let pass may loop
+on other pictures. 256 images of the largest networks take a tenth of it."""
 _HINT: Final = "export one with `fer export --onnx`"
 
 
@@ -53,6 +61,7 @@ class OnnxRuntime:
 
     def __init__(self, path: Path, *, device: str = "auto", n_threads: int = 0) -> None:
         self._session, self.digest = _open_checked(path, device, n_threads)
+        self._limit_s = RUN_S if self.digest is None else None
         self.metadata = _read_metadata(path, self._session, sealed=self.digest is not None)
         self.device = "cpu" if device == "auto" else device
         self.labels = self.metadata.labels
@@ -60,7 +69,7 @@ class OnnxRuntime:
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities `[N, K]` for `[N, 48, 48]` uint8."""
         feeds = {"images": np.ascontiguousarray(images)}
-        return run_session(self._session, ["probabilities"], feeds)
+        return run_session(self._session, ["probabilities"], feeds, limit_s=self._limit_s)
 
 
 def open_session(path: Path, device: str, *, n_threads: int = 0) -> Any:  # noqa: ANN401  # untyped library
@@ -78,15 +87,28 @@ def run_session(
     session: Any,  # noqa: ANN401  # untyped library
     outputs: list[str],
     feeds: dict[str, NDArray[Any]],
+    *,
+    limit_s: float | None = None,
 ) -> NDArray[np.float32]:
     """Return the one output of a session.
 
+    Args:
+        session: What `open_session` returned.
+        outputs: The name of the output.
+        feeds: Inputs by name.
+        limit_s: When to end a graph that goes on, seconds; None for never.
+
     Raises:
-        ModelFileError: The model cannot be run on this input.
+        ModelFileError: The model cannot be run on this input, or not within the limit.
     """
+    options = import_onnxruntime().RunOptions()
     try:
-        (answers,) = session.run(outputs, feeds)
-    except _load_errors() as reason:
+        with _ended_after(options, limit_s):
+            (answers,) = session.run(outputs, feeds, options)
+    except load_errors() as reason:
+        if options.terminate:
+            message = f"the model computes for more than {limit_s:g} s without an answer"
+            raise ModelFileError(message, hint=_HINT) from reason
         message = f"the model cannot be run ({' '.join(str(reason).split())[:200]})"
         raise ModelFileError(message, hint=_HINT) from reason
     result: NDArray[np.float32] = answers
@@ -107,6 +129,25 @@ def is_exported(path: Path) -> bool:
         raise ModelFileError(message) from reason
 
 
+@contextlib.contextmanager
+def _ended_after(options: Any, limit_s: float | None) -> Iterator[None]:  # noqa: ANN401  # untyped library
+    """End a run that has these options when it takes too long; a graph looks between its nodes."""
+    if limit_s is None:
+        yield
+        return
+
+    def end() -> None:
+        options.terminate = True
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _open_checked(path: Path, device: str, n_threads: int) -> tuple[Any, str | None]:
     """Return a session, and the digest that the file holds of itself, None where it holds none."""
     try:
@@ -117,16 +158,18 @@ def _open_checked(path: Path, device: str, n_threads: int) -> tuple[Any, str | N
     digest = check_seal(content, path)
     onnxruntime = import_onnxruntime()
     providers = _choose_providers(device, onnxruntime.get_available_providers())
+    if digest is None:
+        look_at(content, path)
     options = onnxruntime.SessionOptions()
-    # Its warnings go to file descriptor 2 past every setting of ours; errors are raised.
-    options.log_severity_level = 3
+    # It writes to file descriptor 2 past every setting of ours; errors are raised as well.
+    options.log_severity_level = 4
     options.intra_op_num_threads = n_threads
     try:
         # Without this it prints to stdout when a model does not load.
         session = onnxruntime.InferenceSession(
             content, options, providers=providers, enable_fallback=0
         )
-    except _load_errors() as reason:
+    except load_errors() as reason:
         text = " ".join(str(reason).split())
         message = f"{path} is not a model that onnxruntime can load ({text[:200]})"
         raise ModelFileError(message, hint=_HINT) from reason
@@ -151,14 +194,6 @@ def _choose_providers(device: str, available: list[str]) -> list[Any]:
 
 def _name_provider(provider: str | tuple[str, dict[str, str]]) -> str:
     return provider if isinstance(provider, str) else provider[0]
-
-
-def _load_errors() -> tuple[type[Exception], ...]:
-    """Return what onnxruntime raises for a bad model; its own classes share no useful parent."""
-    state = import_onnxruntime("capi.onnxruntime_pybind11_state")
-    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile")
-    own = [getattr(state, name) for name in (*names, "NotImplemented", "RuntimeException")]
-    return (*own, RuntimeError, ValueError)
 
 
 def _read_metadata(path: Path, session: Any, *, sealed: bool) -> ModelMetadata:  # noqa: ANN401  # untyped library

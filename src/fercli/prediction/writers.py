@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 
 from fercli.dependencies import explain_missing
 from fercli.errors import DataError
+from fercli.names import disarm_cell
 from fercli.results import PredictionRow
 from fercli.storage import wrap_text
 
@@ -45,8 +46,6 @@ _MARK: Final = "\ufeff"
 """At the head of a file it tells spreadsheets that the file is UTF-8."""
 _DIGITS: Final = 4
 """Of numbers in a CSV for spreadsheets."""
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-"""How cells begin that a spreadsheet would take for more than text; the last marks those."""
 _SMOOTH: Final = ("smooth_label", "smooth_confidence", "smooth_probabilities")
 
 Write = Callable[[PredictionRow], None]
@@ -63,7 +62,7 @@ class RowLayout:
     model: str | None = None
     """What rows call the model; those of another are not gone on with."""
     for_excel: bool = False
-    """Whether a CSV is for spreadsheets: marked as UTF-8, numbers rounded, no cell a formula."""
+    """Whether a CSV is for spreadsheets: marked as UTF-8, numbers rounded."""
 
     @cached_property
     def columns(self) -> list[str]:
@@ -243,7 +242,7 @@ def _write_json_line(stream: IO[str], values: dict[str, Any]) -> None:
 
 def _start_csv(stream: IO[str], layout: RowLayout, *, header: bool) -> Write:
     writer = csv.DictWriter(stream, layout.columns, lineterminator="\n")
-    adapt = _adapt_cells if layout.for_excel else dict[str, Any]
+    adapt = _round_cells if layout.for_excel else dict[str, Any]
     if header:
         stream.write(_MARK if layout.for_excel else "")
         writer.writeheader()
@@ -251,22 +250,26 @@ def _start_csv(stream: IO[str], layout: RowLayout, *, header: bool) -> Write:
     quoting = csv.DictWriter(stream, layout.columns, lineterminator="\n", quoting=csv.QUOTE_ALL)
 
     def write(row: PredictionRow) -> None:
-        (quoting if "\r" in row.path else writer).writerow(adapt(layout.flatten(row)))
+        (quoting if "\r" in row.path else writer).writerow(
+            _disarm_cells(adapt(layout.flatten(row)))
+        )
 
     return write
 
 
-def _adapt_cells(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values as a spreadsheet shows them and runs nothing of them."""
-    adapted: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, float):
-            adapted[name] = round(value, _DIGITS)
-        elif isinstance(value, str) and value.startswith(_FORMULA):
-            adapted[name] = f"'{value}"
-        else:
-            adapted[name] = value
-    return adapted
+def _round_cells(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values as a spreadsheet shows them."""
+    return {
+        name: round(value, _DIGITS) if isinstance(value, float) else value
+        for name, value in values.items()
+    }
+
+
+def _disarm_cells(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: disarm_cell(value) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
 
 
 @contextlib.contextmanager
@@ -345,8 +348,7 @@ def _read_csv(
 
 def _find_key(path: Path, record: list[str], layout: RowLayout) -> str:
     """Return which input a record is of; one of another model's is refused."""
-    mark = "'" if layout.for_excel else ""
-    name, model = (record[at].removeprefix(mark) for at in (0, -1))
+    name, model = (record[at].removeprefix("'") for at in (0, -1))
     _check_model(path, model or None, layout)
     return name
 

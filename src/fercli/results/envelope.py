@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fercli.errors import ConfigError, FercliError
+from fercli.names import shorten
 
 __all__ = ["SCHEMA", "build_envelope", "list_errors"]
 
@@ -34,4 +35,5 @@ def build_envelope(
 def list_errors(error: FercliError) -> list[dict[str, str]]:
     """Return an error as the envelope has it: an entry for each problem."""
     messages = error.problems if isinstance(error, ConfigError) else (error.message,)
-    return [{"code": error.code, "message": text, "hint": error.hint} for text in messages]
+    hint = shorten(error.hint)
+    return [{"code": error.code, "message": shorten(text), "hint": hint} for text in messages]
