@@ -17,6 +17,7 @@ from typer.testing import Result
 
 from fercli.config import PredictConfig
 from fercli.emotions import LABELS
+from fercli.export.writing import serialize_model
 from fercli.images import load_image
 from fercli.inference.onnx import OnnxRuntime
 from fercli.prediction import predict_files
@@ -106,7 +107,7 @@ def test_answers_that_are_no_probabilities_are_refused(
     last.output[:] = ["before"]
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), "value"))
     model.graph.node.append(onnx.helper.make_node(operator, ["before", "value"], ["probabilities"]))
-    onnx.save(model, "odd.onnx")
+    Path("odd.onnx").write_bytes(serialize_model(model, OnnxRuntime(trained.onnx).metadata))
 
     result = run("predict", face_files, "--model", "odd.onnx", "--format", "jsonl")
 
@@ -611,7 +612,7 @@ def test_rows_do_not_depend_on_the_threads(
 
     found = []
     for n_threads in (1, 2, 7):
-        monkeypatch.setattr("fercli.prediction.predict._count_processors", lambda n=n_threads: n)
+        monkeypatch.setattr("fercli.prediction.predict.count_processors", lambda n=n_threads: n)
         found.append([prediction.rows for prediction in predict_files(runtime, paths)])
 
     assert found[0] == found[1] == found[2]
