@@ -17,12 +17,11 @@ class SourceHook(BuildHookInterface):
     """Adds every file of the package."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add the files; an editable install takes the source where it lies."""
+        """Add the files; an editable install takes them where they lie."""
         root = Path(self.root)
         own = root / "src" / "fercli"
         source = own if own.exists() else root.parents[1] / "src" / "fercli"
         if version == "editable":
-            build_data["pth_file"] = f"{source.parent}\n"
             return
         folder = Path("src", "fercli") if self.target_name == "sdist" else Path("fercli")
         for path in sorted(source.rglob("*")):
