@@ -10,6 +10,10 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 _LINK: Final = re.compile(r"(!?)\[([^\]]*)\]\((?![a-z]+:|#)([^)\s]+)\)")
 """A picture or a link whose target is a file beside the README."""
+_ASIDE: Final = re.compile(r"\s\(\[[^\]]*\]\((?![a-z]+:|#)[^)\s]+\)\)")
+"""Nothing but a link, in brackets."""
+_PICTURE: Final = re.compile(r":?\s+!\[[^\]]*\]\((?![a-z]+:)[^)\s]+\)")
+"""A picture, and the colon that announces it."""
 _CHECKOUT: Final = re.compile(r"^## Run the tests\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
 """What only a checkout can do."""
 
@@ -37,13 +41,15 @@ def adapt(text: str, repository: str) -> str:
     def replace(link: re.Match[str]) -> str:
         picture, words, target = link.groups()
         if not repository:
-            return "" if picture else words
+            return words
         return f"{picture}[{words}]({repository}/{'raw' if picture else 'blob'}/main/{target})"
 
-    text = _LINK.sub(replace, _CHECKOUT.sub("", text))
+    text = _CHECKOUT.sub("", text)
+    if not repository:
+        text = _PICTURE.sub(".", _ASIDE.sub("", text))
+    text = _LINK.sub(replace, text)
     text = text.replace("pip install . ", "pip install fercli ")
-    text = text.replace("pip install '.[", "pip install 'fercli[")
-    return re.sub(r"\n{3,}", "\n\n", text)
+    return text.replace("pip install '.[", "pip install 'fercli[")
 
 
 def list_addresses(repository: str) -> dict[str, str]:

@@ -17,6 +17,8 @@ nox.options.sessions = ["lint", "types", "tests"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 MINIMUM = PYTHONS[0]
+PACKAGES = (".", "packaging/lite")
+"""Where a package is built."""
 LITE_MB = 130
 """What an installation of `fercli-lite` may download."""
 
@@ -125,10 +127,11 @@ def sync(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def build(session: nox.Session) -> None:
-    """Build sdist and wheel, check their metadata, then run the demo from the wheel alone."""
+    """Build sdists and wheels, check their metadata, then run the demo from the wheel alone."""
     session.install(*dependencies("build"))
     shutil.rmtree("dist", ignore_errors=True)
-    session.run("python", "-m", "build")
+    for source in PACKAGES:
+        session.run("python", "-m", "build", "--outdir", "dist", source)
     session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
     session.notify("wheel")
 
@@ -136,7 +139,7 @@ def build(session: nox.Session) -> None:
 @nox.session(reuse_venv=False, default=False)
 def wheel(session: nox.Session) -> None:
     """Install the built wheel in a clean environment and run the demo there."""
-    (path,) = Path("dist").resolve().glob("*.whl")
+    (path,) = Path("dist").resolve().glob("fercli-*.whl")
     session.install(str(path))
     with session.chdir(session.create_tmp()):
         session.run("fer", "--version")
@@ -150,7 +153,7 @@ def lite(session: nox.Session) -> None:
     session.install("build", "hatchling", "uv")
     built = tmp / "built"
     shutil.rmtree(built, ignore_errors=True)
-    for source in (".", "packaging/lite"):
+    for source in PACKAGES:
         session.run("python", "-m", "build", "--no-isolation", "--outdir", str(built), source)
     (small,) = built.glob("fercli_lite-*.whl")
     (full,) = built.glob("fercli-*.whl")

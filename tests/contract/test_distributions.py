@@ -201,7 +201,12 @@ def test_links_of_the_index_page_lead_somewhere(built: dict[str, tuple[Path, Pat
     assert len(targets) > 5
     assert all(target.startswith(("https://", "#")) for target in targets)
     assert "](https://example.org/fercli/blob/main/CHANGELOG.md)" in linked
-    assert ".png)" not in adapt(readme, "")
+    assert load_hook().list_addresses("https://example.org/fercli")["Source"] in targets[0]
+    assert load_hook().list_addresses("") == {}
+    alone = adapt(readme, "")
+    assert ".png)" not in alone
+    assert "In the browser, `fer serve --open` reads" in alone
+    assert "](docs" not in alone
 
     for name, (_, wheel) in built.items():
         about = f"{name.replace('-', '_')}-{fercli.__version__}.dist-info/METADATA"
