@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         compare,
         load,
     )
+    from fercli.prediction.merge import merge_parts
     from fercli.run import Run, load_dataset, resume, train
 
 __version__ = "0.1.0"
@@ -78,6 +79,7 @@ _HOMES = {
         "compare",
         "load",
     ),
+    "fercli.prediction.merge": ("merge_parts",),
     "fercli.run": ("Run", "load_dataset", "resume", "train"),
 }
 """Where each public name is defined."""
@@ -111,6 +113,7 @@ __all__ = [
     "compare",
     "load",
     "load_dataset",
+    "merge_parts",
     "resume",
     "train",
 ]

@@ -18,7 +18,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
@@ -54,8 +54,11 @@ from fercli.model_files import (
 )
 from fercli.prediction import find_images, predict_files, predict_live
 from fercli.prediction.members import open_archives
+from fercli.prediction.parts import Origin, Part, PartRows, write_part
 from fercli.prediction.predict import describe_faces
 from fercli.prediction.row_files import RowFile
+from fercli.prediction.shards import Shard, ShardInputs
+from fercli.prediction.summary import PredictionSummary
 from fercli.prediction.weights import provide_weights
 from fercli.prediction.writers import RowLayout
 from fercli.results.html import format_html
@@ -141,17 +144,30 @@ class Predictions(list[FacePrediction]):
         return frame
 
 
+@dataclass(frozen=True)
+class _ShardWork:
+    """What the part of a shard is made of."""
+
+    content: PartRows
+    predictions: Iterator[FilePrediction]
+    list_files: Callable[[], Iterator[Path]]
+
+
 class RowStream(Iterator["PredictionRow"]):
     """Rows of predictions, made as they are asked for; as `fer predict` streams them.
 
     Args:
         rows: Yields them; closed with the stream.
         layout: Which columns they have.
+        work: What the rows are of, where they are a shard's.
     """
 
-    def __init__(self, rows: Iterator[PredictionRow], layout: RowLayout) -> None:
+    def __init__(
+        self, rows: Iterator[PredictionRow], layout: RowLayout, work: _ShardWork | None = None
+    ) -> None:
         self._rows = rows
         self._layout = layout
+        self._work = work
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -160,6 +176,8 @@ class RowStream(Iterator["PredictionRow"]):
 
     def __next__(self) -> PredictionRow:
         """Return the next row."""
+        # A part holds all rows of a shard: from here on there is none to be made.
+        self._work = None
         return next(self._rows)
 
     def to_frame(self) -> DataFrame:
@@ -195,6 +213,46 @@ class RowStream(Iterator["PredictionRow"]):
         with file.open(self._layout) as rows:
             for row in self:
                 rows.write(row)
+
+    def save_part(
+        self,
+        folder: str | PathLike[str],
+        kind: Literal["jsonl", "csv", "parquet"] = "jsonl",
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the rows of a shard as its part, and return the file; `merge_parts` takes all.
+
+        Args:
+            folder: Of the parts of all shards.
+            kind: The format.
+            resume: Leave a finished part of the same inputs, model, options and versions as it is.
+            overwrite: Write over any other finished part.
+
+        Raises:
+            OutputExistsError: The part is there and may not stay or be written over, or the folder
+                holds parts of another number of shards or format.
+            OutputBusyError: Another process writes it.
+            DataError: The side file of a finished part is damaged.
+            ValueError: The rows are not a shard's, some were taken already, or there is no such
+                format.
+            DependencyMissingError: Parquet without pyarrow.
+        """
+        _check_choice("kind", kind, ROW_FILE_FORMATS)
+        work, self._work = self._work, None
+        if work is None:
+            message = "a part holds all rows of a shard: give shard=(k, n) to predict_files first"
+            raise ValueError(message)
+        part = Part(
+            folder=Path(folder), shard=work.content.inputs.shard, kind=kind, resume=resume,
+            overwrite=overwrite,
+        )  # fmt: skip
+        part.check()
+        if part.find_finished(work.content.origin, work.list_files) is None:
+            summary = PredictionSummary(self._layout.labels, rows=None)
+            write_part(part, work.content, work.predictions, summary)
+        return part.path
 
 
 @dataclass(frozen=True)
@@ -475,6 +533,7 @@ class Model:
         start_s: float = 0.0,
         end_s: float | None = None,
         smooth_s: float = 0.0,
+        shard: tuple[int, int] | None = None,
     ) -> RowStream:
         """Return a stream of rows, one per face or per image without one, as `fer predict` gives.
 
@@ -500,6 +559,8 @@ class Model:
             end_s: Where to end; None for its end.
             smooth_s: Time constant in seconds by which each track's probabilities are averaged,
                 in columns of their own; 0 for none.
+            shard: `(k, n)` for the k-th of n shards, from 0: of the inputs those alone whose path
+                falls to it by a hash, see [on many machines](../how-to/cluster.md).
 
         Raises:
             InputNotFoundError: A path is missing, or nothing was found.
@@ -515,16 +576,29 @@ class Model:
             min_confidence=min_confidence, every_s=every_s, start_s=start_s, end_s=end_s,
             smooth_s=smooth_s, min_face_px=min_face_px, **limit,
         )  # fmt: skip
-        files = find_images([os.fspath(path) for path in given])
+        inputs = None if shard is None else ShardInputs(Shard(*shard))
+
+        def list_files() -> Iterator[Path]:
+            return find_images([os.fspath(path) for path in given])
+
+        files = list_files()
         on_cpu = self.file.is_onnx and self._wanted_device in {"auto", "cpu"}
         # Called in the threads that read, each call on one core.
         runtime = self._open_file(n_threads=1) if on_cpu else self.open()
         title = self.file.title
-        predictions = predict_files(
-            runtime, open_archives(files), config, parallel=on_cpu, title=title
-        )
+        sources = open_archives(files) if inputs is None else inputs.select(files)
+        predictions = predict_files(runtime, sources, config, parallel=on_cpu, title=title)
         rows = (row for prediction in predictions for row in prediction.rows)
-        return RowStream(rows, RowLayout(runtime.labels, smooth=bool(config.smooth_s), model=title))
+        layout = RowLayout(runtime.labels, smooth=bool(config.smooth_s), model=title)
+        if inputs is None:
+            return RowStream(rows, layout)
+        origin = Origin.describe(
+            title, self.file.compute_digest(), runtime, config,
+            labels_of=self._labels_of, excel=False, ext=[],
+        )  # fmt: skip
+        return RowStream(
+            rows, layout, _ShardWork(PartRows(layout, origin, inputs), predictions, list_files)
+        )
 
     def watch(  # noqa: PLR0913  # the options of the command
         self,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fercli.images import LiveSource
     from fercli.inference import Runtime
     from fercli.prediction import FilePrediction
+    from fercli.prediction.shards import ShardInputs
     from fercli.prediction.summary import PredictionSummary
 
     OnPrediction = Callable[[FilePrediction, PredictionSummary, int | None], None]
@@ -126,9 +127,13 @@ def open_live(
 
 @contextlib.contextmanager
 def open_work(
-    given: FileSource, runtime: Runtime, config: PredictConfig, summary: PredictionSummary
+    given: FileSource,
+    runtime: Runtime,
+    config: PredictConfig,
+    summary: PredictionSummary,
+    inputs: ShardInputs | None = None,
 ) -> Iterator[Work]:
-    """Yield the work on files."""
+    """Yield the work on files, or on those of a shard."""
     from fercli.images import is_video
     from fercli.prediction import predict_files
     from fercli.prediction.members import is_archive
@@ -144,7 +149,10 @@ def open_work(
         is_clip = total == 1 and is_video(first[0])
 
     def start(done: set[str]) -> Generator[FilePrediction, None, None]:
-        left = summary.pass_over(files, done, given.endings)
+        if inputs is None:
+            left = summary.pass_over(files, done, given.endings)
+        else:
+            left = inputs.select(files, given.endings, summary.others)
         return predict_files(runtime, left, config, parallel=given.parallel, title=given.title)
 
     yield Work(start, _follow_clip if is_clip else _follow_files, total)

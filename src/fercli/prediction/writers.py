@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = [
+    "ROWS_AT_ONCE",
     "RowLayout",
     "Write",
     "append_rows",
@@ -35,7 +36,7 @@ __all__ = [
 
 _BOX: Final = ("box_x", "box_y", "box_width", "box_height")
 _PREFIXES: Final = {"probabilities": "p_", "smooth_probabilities": "s_"}
-_ROWS_AT_ONCE: Final = 8192
+ROWS_AT_ONCE: Final = 8192
 """Rows in a row group of Parquet, which is what is held of a file."""
 
 _MARK: Final = "\ufeff"
@@ -254,7 +255,7 @@ def _open_parquet(stream: IO[Any], layout: RowLayout) -> Iterator[Write]:
 
         def write(row: PredictionRow) -> None:
             held.append(layout.flatten(row))
-            if len(held) >= _ROWS_AT_ONCE:
+            if len(held) >= ROWS_AT_ONCE:
                 flush()
 
         def flush() -> None:
