@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fercli.batch_predictor import BatchPredictor
     from fercli.data import Dataset
     from fercli.errors import (
         ConfigError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "fercli.batch_predictor": ("BatchPredictor",),
     "fercli.data": ("Dataset",),
     "fercli.errors": (
         "ConfigError",
@@ -85,6 +87,7 @@ _HOMES = {
 """Where each public name is defined."""
 
 __all__ = [
+    "BatchPredictor",
     "Comparison",
     "ConfigError",
     "DataError",

@@ -87,6 +87,7 @@ __all__ = [
     "Predictions",
     "RowStream",
     "compare",
+    "decode_picture",
     "load",
 ]
 
@@ -364,14 +365,21 @@ class Model:
         file: What `find_model` found.
         device: Where it runs.
         labels_of: As `load`.
+        n_threads: Of a call of an ONNX model on the CPU; 0 for one per core.
     """
 
     def __init__(
-        self, file: ModelFile, *, device: str = "auto", labels_of: str | None = None
+        self,
+        file: ModelFile,
+        *,
+        device: str = "auto",
+        labels_of: str | None = None,
+        n_threads: int = 0,
     ) -> None:
         self.file = file
         self._wanted_device = device
         self._labels_of = labels_of
+        self._n_threads = n_threads
         self._lock = threading.Lock()
         self._opened: tuple[int, Runtime] | None = None
 
@@ -389,6 +397,7 @@ class Model:
             "file": self.file.resolve(),
             "device": self._wanted_device,
             "labels_of": self._labels_of,
+            "n_threads": self._n_threads,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -411,11 +420,11 @@ class Model:
                         _keep_for_ever(self._opened[1])
                     if _FORK.has_torch and not self.file.is_onnx:
                         _calm_torch_after_fork()
-                    runtime = self._open_file()
+                    runtime = self._open_file(self._n_threads)
                     self._opened = (os.getpid(), runtime)
         return self._opened[1]
 
-    def _open_file(self, n_threads: int = 0) -> Runtime:
+    def _open_file(self, n_threads: int) -> Runtime:
         runtime = open_runtime(self.file, device=self._wanted_device, n_threads=n_threads)
         return choose_labels(runtime, self._labels_of)
 
@@ -502,7 +511,7 @@ class Model:
         waiting: list[tuple[NDArray[np.uint8], int, tuple[int, int, int, int], str]] = []
         for index, picture in enumerate(_list_pictures(images)):
             try:
-                image = _decode(picture, needs_color=finder.needs_color, order=color)
+                image = decode_picture(picture, needs_color=finder.needs_color, order=color)
                 detector, boxes = finder.find(image)
             except (ImageDecodeError, TypeError) as reason:
                 message = f"{_name(index, picture)}: {reason}"
@@ -729,7 +738,7 @@ class Model:
         for label in labels:
             _check_choice("label", label, self.labels)
         finder = FaceFinder(faces, provide_weights(faces, None, note=_LOG.info))
-        decoded = _decode(image, needs_color=finder.needs_color, order=color)
+        decoded = decode_picture(image, needs_color=finder.needs_color, order=color)
         detector, boxes = finder.find(decoded)
         if not boxes:
             message = f"{detector} finds no face"
@@ -925,7 +934,19 @@ def _name(index: int, picture: Picture) -> str:
     return f"image {index}"
 
 
-def _decode(picture: Picture, *, needs_color: bool, order: str) -> DecodedImage:
+def decode_picture(picture: Picture, *, needs_color: bool, order: str) -> DecodedImage:
+    """Return an image of whatever kind, decoded.
+
+    Args:
+        picture: As `Model.predict` takes one.
+        needs_color: Whether a detector wants colors, too.
+        order: Of the channels of arrays, `rgb` or `bgr`.
+
+    Raises:
+        ImageNotFoundError: There is no such file.
+        ImageDecodeError: It is not an image that is accepted.
+        TypeError: It is no image at all, or its numbers are not uint8.
+    """
     if isinstance(picture, np.ndarray):
         return _take_array(picture, needs_color=needs_color, order=order)
     if _is_pillow(picture):

@@ -28,7 +28,7 @@ LAYERS = (
     ("training", "augmentation, loop, checkpoints, the run"),
     ("evaluation", "scores of a model on a split, comparisons, explanations, model cards"),
     ("model", "`Model`: predict, evaluate, explain, export, compare"),
-    ("run", "`Run`: train, resume"),
+    ("batch_predictor run", "`BatchPredictor`: batches on other engines; `Run`: train, resume"),
     ("serve", "the HTTP service and its page"),
     ("cli", "one file per command, the only writer"),
     ("__main__", "`python -m fercli`"),
@@ -51,7 +51,7 @@ TORCH = {
 }
 """Who may import torch at all; the linter says who may at the top of a module."""
 
-PUBLIC = {"data", "errors", "evaluation", "model", "prediction", "run"}
+PUBLIC = {"batch_predictor", "data", "errors", "evaluation", "model", "prediction", "run"}
 """Where the public names are defined."""
 
 

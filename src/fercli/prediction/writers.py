@@ -28,6 +28,7 @@ __all__ = [
     "Write",
     "append_rows",
     "are_rows",
+    "build_schema",
     "import_pyarrow",
     "key_path",
     "open_writer",
@@ -209,6 +210,20 @@ def import_pyarrow() -> ModuleType:
     return module
 
 
+def build_schema(layout: RowLayout) -> Any:  # noqa: ANN401  # untyped library
+    """Return the `pyarrow.Schema` of rows.
+
+    Raises:
+        DependencyMissingError: There is no pyarrow.
+    """
+    arrow = import_pyarrow()
+    whole = ("face", "frames", "frame", "track", *_BOX, "image_width", "image_height")
+    types = dict.fromkeys(whole, arrow.int32())
+    real = [f"{prefix}{label}" for prefix in _PREFIXES.values() for label in layout.labels]
+    types |= dict.fromkeys(("confidence", "smooth_confidence", "time_s", *real), arrow.float64())
+    return arrow.schema([(name, types.get(name, arrow.string())) for name in layout.columns])
+
+
 def _write_json_line(stream: IO[str], values: dict[str, Any]) -> None:
     stream.write(json.dumps(values, ensure_ascii=True) + "\n")
 
@@ -244,12 +259,7 @@ def _adapt_cells(values: dict[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _open_parquet(stream: IO[Any], layout: RowLayout) -> Iterator[Write]:
     arrow = import_pyarrow()
-    whole = ("face", "frames", "frame", "track", *_BOX, "image_width", "image_height")
-    types = dict.fromkeys(whole, arrow.int32())
-    real = [f"{prefix}{label}" for prefix in _PREFIXES.values() for label in layout.labels]
-    types |= dict.fromkeys(("confidence", "smooth_confidence", "time_s", *real), arrow.float64())
-    columns = [(name, types.get(name, arrow.string())) for name in layout.columns]
-    schema = arrow.schema(columns)
+    schema = build_schema(layout)
     held: list[dict[str, Any]] = []
     with arrow.parquet.ParquetWriter(stream, schema) as writer:
 
