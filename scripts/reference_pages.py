@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "compare": ("ComparisonResult", "ComparedModel", "PairedDifference"),
     "export": ("ExportResult",),
     "predict": ("PredictResult", "PredictionRow"),
+    "merge": ("MergeResult",),
 }  # fmt: skip
 """What `data` of a command's JSON is made of; nested records follow the first."""
 _PLAIN: Final = {
@@ -96,6 +97,13 @@ meaning.
 _ROWS_HEAD: Final = """\
 A line of `.jsonl` has these keys; in `.csv` and `.parquet` `box` is `box_x box_y box_width
 box_height`, and `probabilities` a column `p_<label>` each.
+
+"""
+_PARTS: Final = """\
+`part-00003-of-00064.jsonl` (or `.csv`, `.parquet`) holds the rows of shard 3 of 64, as above, and
+has this name once it is whole. `part-00003-of-00064.side.jsonl` is written after it. Its first line
+is an object with these keys; the other lines are lists with two numbers for each input of the
+shard: how far it stands behind the one before in the list of all shards, and how many rows it has.
 
 """
 _MODEL: Final = """\
@@ -172,11 +180,26 @@ def build_files() -> str:
         "label": "Label of the image.",
         "detail": "What else is known of it.",
     }
+    part_keys = {
+        "kind": "`part`, and `schema`: 1.",
+        "shard": "K, from 0; `shards`: N.",
+        "format": "Of the part: `jsonl`, `csv` or `parquet`.",
+        "n_bytes": "Of the part; `sha256`: its digest.",
+        "list": "`n_inputs` of all shards, files in archives that are no images among them, and "
+        "the `sha256` of their paths' SHA-256s, in order.",
+        "inputs": "The same of this shard, each digest with the size of the file.",
+        "order_sha256": "Of the lines that follow.",
+        "model": "What rows call it; `model_sha256`: of its file; `labels`: of the rows.",
+        "options": "All that was asked for and could change a row.",
+        "versions": "Of fercli and of the libraries that read and compute.",
+        "counts": "`n_inputs n_frames n_faces n_no_face n_skipped n_rows`.",
+    }
     rows = _read_fields(PredictionRow)
     tables = {
         "A run folder": _format_table(files, "file"),
         "metrics.csv": "A row per epoch.\n\n" + _format_table(_read_fields(EpochReport), "column"),
         "Rows of fer predict": _ROWS_HEAD + _format_table(rows, "column"),
+        "Parts of fer predict --shard": _PARTS + _format_table(part_keys),
         "predictions.csv of fer evaluate": _format_table(evaluate_columns, "column"),
         "findings.csv of fer data check": _format_table(findings_columns, "column"),
         "A model": _MODEL,

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fercli.batch_predictor import BatchPredictor
     from fercli.data import Dataset
     from fercli.errors import (
         ConfigError,
@@ -46,11 +47,13 @@ if TYPE_CHECKING:
         compare,
         load,
     )
+    from fercli.prediction.merge import merge_parts
     from fercli.run import Run, load_dataset, resume, train
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "fercli.batch_predictor": ("BatchPredictor",),
     "fercli.data": ("Dataset",),
     "fercli.errors": (
         "ConfigError",
@@ -78,11 +81,13 @@ _HOMES = {
         "compare",
         "load",
     ),
+    "fercli.prediction.merge": ("merge_parts",),
     "fercli.run": ("Run", "load_dataset", "resume", "train"),
 }
 """Where each public name is defined."""
 
 __all__ = [
+    "BatchPredictor",
     "Comparison",
     "ConfigError",
     "DataError",
@@ -111,6 +116,7 @@ __all__ = [
     "compare",
     "load",
     "load_dataset",
+    "merge_parts",
     "resume",
     "train",
 ]

@@ -18,7 +18,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
@@ -55,8 +55,11 @@ from fercli.model_files import (
 )
 from fercli.prediction import find_images, predict_files, predict_live
 from fercli.prediction.members import open_archives
+from fercli.prediction.parts import Origin, Part, PartRows, write_part
 from fercli.prediction.predict import describe_faces
 from fercli.prediction.row_files import RowFile
+from fercli.prediction.shards import Shard, ShardInputs
+from fercli.prediction.summary import PredictionSummary
 from fercli.prediction.weights import provide_weights
 from fercli.prediction.writers import RowLayout
 from fercli.results.html import format_html
@@ -85,6 +88,7 @@ __all__ = [
     "Predictions",
     "RowStream",
     "compare",
+    "decode_picture",
     "load",
 ]
 
@@ -142,17 +146,30 @@ class Predictions(list[FacePrediction]):
         return frame
 
 
+@dataclass(frozen=True)
+class _ShardWork:
+    """What the part of a shard is made of."""
+
+    content: PartRows
+    predictions: Iterator[FilePrediction]
+    list_files: Callable[[], Iterator[Path]]
+
+
 class RowStream(Iterator["PredictionRow"]):
     """Rows of predictions, made as they are asked for; as `fer predict` streams them.
 
     Args:
         rows: Yields them; closed with the stream.
         layout: Which columns they have.
+        work: What the rows are of, where they are a shard's.
     """
 
-    def __init__(self, rows: Iterator[PredictionRow], layout: RowLayout) -> None:
+    def __init__(
+        self, rows: Iterator[PredictionRow], layout: RowLayout, work: _ShardWork | None = None
+    ) -> None:
         self._rows = rows
         self._layout = layout
+        self._work = work
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -161,6 +178,8 @@ class RowStream(Iterator["PredictionRow"]):
 
     def __next__(self) -> PredictionRow:
         """Return the next row."""
+        # A part holds all rows of a shard: from here on there is none to be made.
+        self._work = None
         return next(self._rows)
 
     def to_frame(self) -> DataFrame:
@@ -196,6 +215,46 @@ class RowStream(Iterator["PredictionRow"]):
         with file.open(self._layout) as rows:
             for row in self:
                 rows.write(row)
+
+    def save_part(
+        self,
+        folder: str | PathLike[str],
+        kind: Literal["jsonl", "csv", "parquet"] = "jsonl",
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the rows of a shard as its part, and return the file; `merge_parts` takes all.
+
+        Args:
+            folder: Of the parts of all shards.
+            kind: The format.
+            resume: Leave a finished part of the same inputs, model, options and versions as it is.
+            overwrite: Write over any other finished part.
+
+        Raises:
+            OutputExistsError: The part is there and may not stay or be written over, or the folder
+                holds parts of another number of shards or format.
+            OutputBusyError: Another process writes it.
+            DataError: The side file of a finished part is damaged.
+            ValueError: The rows are not a shard's, some were taken already, or there is no such
+                format.
+            DependencyMissingError: Parquet without pyarrow.
+        """
+        _check_choice("kind", kind, ROW_FILE_FORMATS)
+        work, self._work = self._work, None
+        if work is None:
+            message = "a part holds all rows of a shard: give shard=(k, n) to predict_files first"
+            raise ValueError(message)
+        part = Part(
+            folder=Path(folder), shard=work.content.inputs.shard, kind=kind, resume=resume,
+            overwrite=overwrite,
+        )  # fmt: skip
+        part.check()
+        if part.find_finished(work.content.origin, work.list_files) is None:
+            summary = PredictionSummary(self._layout.labels, rows=None)
+            write_part(part, work.content, work.predictions, summary)
+        return part.path
 
 
 @dataclass(frozen=True)
@@ -307,14 +366,21 @@ class Model:
         file: What `find_model` found.
         device: Where it runs.
         labels_of: As `load`.
+        n_threads: Of a call of an ONNX model on the CPU; 0 for one per core.
     """
 
     def __init__(
-        self, file: ModelFile, *, device: str = "auto", labels_of: str | None = None
+        self,
+        file: ModelFile,
+        *,
+        device: str = "auto",
+        labels_of: str | None = None,
+        n_threads: int = 0,
     ) -> None:
         self.file = file
         self._wanted_device = device
         self._labels_of = labels_of
+        self._n_threads = n_threads
         self._lock = threading.Lock()
         self._opened: tuple[int, Runtime] | None = None
 
@@ -332,6 +398,7 @@ class Model:
             "file": self.file.resolve(),
             "device": self._wanted_device,
             "labels_of": self._labels_of,
+            "n_threads": self._n_threads,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -354,11 +421,11 @@ class Model:
                         _keep_for_ever(self._opened[1])
                     if _FORK.has_torch and not self.file.is_onnx:
                         _calm_torch_after_fork()
-                    runtime = self._open_file()
+                    runtime = self._open_file(self._n_threads)
                     self._opened = (os.getpid(), runtime)
         return self._opened[1]
 
-    def _open_file(self, n_threads: int = 0) -> Runtime:
+    def _open_file(self, n_threads: int) -> Runtime:
         runtime = open_runtime(self.file, device=self._wanted_device, n_threads=n_threads)
         return choose_labels(runtime, self._labels_of)
 
@@ -445,7 +512,7 @@ class Model:
         waiting: list[tuple[NDArray[np.uint8], int, tuple[int, int, int, int], str]] = []
         for index, picture in enumerate(_list_pictures(images)):
             try:
-                image = _decode(picture, finder, order=color)
+                image = decode_picture(picture, finder, order=color)
                 detector, boxes = finder.find(image)
                 crops = cut_faces(image, boxes, detector)
             except (ImageDecodeError, TypeError) as reason:
@@ -477,6 +544,7 @@ class Model:
         start_s: float = 0.0,
         end_s: float | None = None,
         smooth_s: float = 0.0,
+        shard: tuple[int, int] | None = None,
     ) -> RowStream:
         """Return a stream of rows, one per face or per image without one, as `fer predict` gives.
 
@@ -502,6 +570,8 @@ class Model:
             end_s: Where to end; None for its end.
             smooth_s: Time constant in seconds by which each track's probabilities are averaged,
                 in columns of their own; 0 for none.
+            shard: `(k, n)` for the k-th of n shards, from 0: of the inputs those alone whose path
+                falls to it by a hash, see [on many machines](../how-to/cluster.md).
 
         Raises:
             InputNotFoundError: A path is missing, or nothing was found.
@@ -517,16 +587,29 @@ class Model:
             min_confidence=min_confidence, every_s=every_s, start_s=start_s, end_s=end_s,
             smooth_s=smooth_s, min_face_px=min_face_px, **limit,
         )  # fmt: skip
-        files = find_images([os.fspath(path) for path in given])
+        inputs = None if shard is None else ShardInputs(Shard(*shard))
+
+        def list_files() -> Iterator[Path]:
+            return find_images([os.fspath(path) for path in given])
+
+        files = list_files()
         on_cpu = self.file.is_onnx and self._wanted_device in {"auto", "cpu"}
         # Called in the threads that read, each call on one core.
         runtime = self._open_file(n_threads=1) if on_cpu else self.open()
         title = self.file.title
-        predictions = predict_files(
-            runtime, open_archives(files), config, parallel=on_cpu, title=title
-        )
+        sources = open_archives(files) if inputs is None else inputs.select(files)
+        predictions = predict_files(runtime, sources, config, parallel=on_cpu, title=title)
         rows = (row for prediction in predictions for row in prediction.rows)
-        return RowStream(rows, RowLayout(runtime.labels, smooth=bool(config.smooth_s), model=title))
+        layout = RowLayout(runtime.labels, smooth=bool(config.smooth_s), model=title)
+        if inputs is None:
+            return RowStream(rows, layout)
+        origin = Origin.describe(
+            title, self.file.compute_digest(), runtime, config,
+            labels_of=self._labels_of, excel=False, ext=[],
+        )  # fmt: skip
+        return RowStream(
+            rows, layout, _ShardWork(PartRows(layout, origin, inputs), predictions, list_files)
+        )
 
     def watch(  # noqa: PLR0913  # the options of the command
         self,
@@ -661,7 +744,7 @@ class Model:
         for label in labels:
             _check_choice("label", label, self.labels)
         finder = FaceFinder(faces, provide_weights(faces, None, note=_LOG.info))
-        decoded = _decode(image, finder, order=color)
+        decoded = decode_picture(image, finder, order=color)
         detector, boxes = finder.find(decoded)
         if not boxes:
             message = f"{detector} finds no face"
@@ -860,7 +943,19 @@ def _name(index: int, picture: Picture) -> str:
     return f"image {index}"
 
 
-def _decode(picture: Picture, finder: FaceFinder, *, order: str) -> DecodedImage:
+def decode_picture(picture: Picture, finder: FaceFinder, *, order: str) -> DecodedImage:
+    """Return an image of whatever kind, decoded as far as a search for faces needs it.
+
+    Args:
+        picture: As `Model.predict` takes one.
+        finder: Will look for faces in it.
+        order: Of the channels of arrays, `rgb` or `bgr`.
+
+    Raises:
+        ImageNotFoundError: There is no such file.
+        ImageDecodeError: It is not an image that is accepted.
+        TypeError: It is no image at all, or its numbers are not uint8.
+    """
     needs_color = finder.needs_color
     if isinstance(picture, np.ndarray):
         return _take_array(picture, needs_color=needs_color, order=order)

@@ -26,6 +26,7 @@ from fercli.cli import (
     explain,
     export,
     info,
+    merge,
     models,
     predict,
     prepare,
@@ -56,6 +57,7 @@ COMMANDS = {
     "explain": explain.explain_command,
     "export": export.export_command,
     "predict": predict.predict_command,
+    "merge": merge.merge_command,
     "serve": serve.serve_command,
     "models list": models.list_command,
     "models fetch": models.fetch_command,
@@ -70,7 +72,8 @@ HOW_TO = {
     "data download": "download.md", "data prepare": "prepare.md", "data check": "check.md",
     "train": "train.md",
     "evaluate": "evaluate.md", "compare": "compare.md", "explain": "explain.md",
-    "export": "export.md", "predict": "predict.md", "serve": "serve.md", "models list": "models.md",
+    "export": "export.md", "predict": "predict.md", "merge": "cluster.md",
+    "serve": "serve.md", "models list": "models.md",
     "models fetch": "models.md", "info": "info.md", "demo": "demo.md",
 }  # fmt: skip
 
@@ -174,10 +177,13 @@ def stop_at_once() -> Iterator[Callable[[], int]]:
 
 
 def have_what_examples_need(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let downloads be there already, and the bundled model that an example names."""
+    """Let downloads and parts be there already, and the bundled model that an example names."""
     here = Downloaded(path=Path("archive.zip"), n_bytes=1, sha256="", was_there=True)
     for place in ("fercli.download", "fercli.download.detectors"):
         monkeypatch.setattr(f"{place}.download", lambda *_a, **_b: here)
+    if example.startswith("fer merge"):
+        rows = fercli.load("model.onnx").predict_files("faces", shard=(0, 1))
+        rows.save_part(example.split()[2])
     if {"plus", "tiny"} & set(example.split()):
         assets = Path(fercli.__file__).parent / "assets"
         monkeypatch.setattr("fercli.model_files._ASSETS", assets)
@@ -287,6 +293,32 @@ def test_programs_talk_to_the_service(
     done = subprocess.run([*command, program], capture_output=True, text=True, check=True)
 
     assert "happy" in done.stdout
+
+
+def test_scripts_of_schedulers_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, with the variables that a scheduler would set."""
+    page = (ROOT / "docs" / "how-to" / "cluster.md").read_text(encoding="utf-8")
+    scripts = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    # The commands of containers stand within what describes a job.
+    jobs = re.findall(r"""['"](fer predict .*? \|\| \[ \$\? -eq 7 \])['"]""", page)
+    assert len(scripts) >= 3
+    assert len(jobs) == 2
+    monkeypatch.setenv("PATH", f"{sysconfig.get_path('scripts')}:/usr/bin:/bin")
+    for name in ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX", "AWS_BATCH_JOB_ARRAY_INDEX"):
+        monkeypatch.setenv(name, "3")
+    shutil.copytree("faces", "photos")
+
+    for script in scripts:
+        subprocess.run(["bash", "-ec", script], check=True, capture_output=True)
+    for number, job in enumerate(jobs):
+        job = job.replace("--output parts", f"--output job-{number}")  # noqa: PLW2901  # its own folder
+        subprocess.run(["sh", "-c", job], check=True, capture_output=True)
+
+    rows = [Path(name).read_bytes() for name in ("rows.jsonl", "eight.jsonl")]
+    assert rows[0] == rows[1]
+    assert len(rows[0].splitlines()) == len(list((workplace / "faces").iterdir()))
+    for folder in ("slurm", "job-0", "job-1"):
+        assert (workplace / folder / "part-00003-of-00064.jsonl").exists()
 
 
 def test_readme_has_two_commands_first() -> None:

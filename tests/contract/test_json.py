@@ -90,6 +90,18 @@ def test_predict_keeps_rows_out_when_they_are_in_a_file(
     assert envelope["data"]["output"] == str(target)
 
 
+def test_merge(run_json: RunJson, trained: RunFolder, face_files: Path) -> None:
+    words = ["predict", face_files, "--model", trained.onnx, "--shard", "0/1", "--output", "parts"]
+    assert run_json(*words)["data"]["shard"] == "0/1"
+
+    data = run_json("merge", "parts", "--output", "all.jsonl")["data"]
+
+    assert set(data) == {
+        "output", "n_parts", "n_inputs", "n_rows", "n_frames", "n_faces", "n_no_face", "n_skipped",
+        "size_bytes", "model", "model_sha256", "labels", "fercli",
+    }  # fmt: skip
+
+
 def test_info_of_a_model(run_json: RunJson, trained: RunFolder) -> None:
     for model in (trained.path, trained.model, trained.onnx):
         data = run_json("info", model)["data"]

@@ -41,7 +41,8 @@ def test_help_imports_nothing_heavy() -> None:
     """One process for all: what none of them imports, each of them does not."""
     commands: list[list[object]] = [
         ["--help"], ["--version"], ["train", "--help"], ["evaluate", "--help"],
-        ["export", "--help"], ["predict", "--help"], ["info", "--help"], ["demo", "--help"],
+        ["export", "--help"], ["predict", "--help"], ["merge", "--help"],
+        ["info", "--help"], ["demo", "--help"],
         ["data", "prepare", "--help"],
     ]  # fmt: skip
 
@@ -88,6 +89,16 @@ def test_onnx_predict_imports_no_torch(trained: RunFolder, face_files: Path) -> 
     statuses, modules = list_modules(*(["predict", face_files, "--model", m] for m in models))
 
     assert statuses == [0, 0]
+    assert not modules & HEAVY
+
+
+def test_shards_and_their_merge_import_no_torch(trained: RunFolder, face_files: Path) -> None:
+    words = ["predict", face_files, "--model", trained.onnx, "--output", "parts", "--shard"]
+    statuses, modules = list_modules(
+        [*words, "0/2"], [*words, "1/2"], ["merge", "parts", "--output", "all.jsonl"]
+    )
+
+    assert statuses == [0, 0, 0]
     assert not modules & HEAVY
 
 

@@ -15,6 +15,7 @@ from fercli.cli import (
     explain,
     export,
     info,
+    merge,
     models,
     predict,
     prepare,
@@ -50,6 +51,7 @@ def root(*, version: VersionOption = False) -> None:
       fer evaluate                       score the newest run
       fer compare runs/a runs/b          two models on the same images
       fer predict faces/ photo.jpg       tell expressions of faces in crops and photos
+      fer merge parts --output all.csv   the parts of a list that many machines predicted
       fer serve --open                   the same in the browser, and over HTTP
       fer explain face.png               where on a face an answer comes from
     """
@@ -71,5 +73,5 @@ def add_group(name: str, about: str, *modules: ModuleType) -> None:
 app.callback(help=keep_lines(root.__doc__ or ""))(root)
 add_group("data", "Get, prepare and check datasets.", download, prepare, check)
 add_group("models", "List the models and detectors that can be had, and fetch them.", models)
-for module in (train, evaluate, compare, export, predict, serve, explain, info, demo):
+for module in (train, evaluate, compare, export, predict, merge, serve, explain, info, demo):
     module.add_to(app)

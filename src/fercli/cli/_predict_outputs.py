@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
@@ -20,6 +20,7 @@ from fercli.storage import check_output, name_partial
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fercli.prediction.parts import Part
     from fercli.prediction.row_files import RowFile, Rows
     from fercli.prediction.sinks import Sink
     from fercli.prediction.writers import RowLayout, Write
@@ -29,6 +30,7 @@ __all__ = [
     "FORMATS",
     "Target",
     "WantedPictures",
+    "choose_part",
     "choose_target",
     "open_rows",
     "print_summary",
@@ -86,6 +88,52 @@ def choose_target(
     file = RowFile(path=path, kind=kind, resume=resume, overwrite=force, within_clips=within_clips)
     file.check()
     return Target(kind, file)
+
+
+def choose_part(
+    shard: str,
+    folder: Path | None,
+    row_format: str | None,
+    *,
+    resume: bool,
+    force: bool,
+    for_excel: bool,
+    alone: Sequence[str],
+) -> Part:
+    """Return the part that a shard's rows go to; `jsonl` where no format was asked for.
+
+    The default does not depend on what is installed: parts of several machines go together.
+
+    Args:
+        shard: What was typed, `K/N`.
+        folder: Of the parts.
+        row_format: What was typed.
+        resume: As `Part`.
+        force: As `Part.overwrite`.
+        for_excel: Whether a CSV is for spreadsheets.
+        alone: Options that were typed and are of one process with all rows.
+
+    Raises:
+        ConfigError: There is no such shard, or the options contradict each other.
+        OutputExistsError: The part is there already, or does not go with others that are.
+    """
+    from fercli.prediction.parts import Part
+    from fercli.prediction.shards import parse_shard
+
+    chosen = parse_shard(shard)
+    kind = row_format or "jsonl"
+    problems = find_unknown_choice("format", kind, ROW_FILE_FORMATS)
+    if folder is None:
+        problems.append("--shard leaves a part in a folder: give --output DIR with it")
+    if for_excel and kind != "csv":
+        problems.append("--excel is a form of CSV: give --format csv with it")
+    problems += [f"{flag} is of one process with all rows: leave it out with --shard"
+                 for flag in alone]  # fmt: skip
+    if problems or folder is None:
+        raise ConfigError(*problems)
+    part = Part(folder=folder, shard=chosen, kind=kind, resume=resume, overwrite=force)
+    part.check()
+    return part
 
 
 def split_endings(words: list[str]) -> frozenset[str]:

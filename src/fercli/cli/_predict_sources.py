@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fercli.inference import Runtime
     from fercli.prediction import FilePrediction
     from fercli.prediction.row_files import Rows
+    from fercli.prediction.shards import ShardInputs
     from fercli.prediction.summary import PredictionSummary
 
     OnPrediction = Callable[[FilePrediction, PredictionSummary, int | None], None]
@@ -36,7 +37,7 @@ _COUNTED_AHEAD: Final = 20_000
 class Work:
     """What is looked at, and how to tell how far it is."""
 
-    start: Callable[[Rows], Generator[FilePrediction, None, None]]
+    start: Callable[[Rows | None], Generator[FilePrediction, None, None]]
     """Begins to predict; takes the target of rows, which knows the inputs that have theirs."""
     follow: Follow
     """Shows the progress."""
@@ -127,9 +128,13 @@ def open_live(
 
 @contextlib.contextmanager
 def open_work(
-    given: FileSource, runtime: Runtime, config: PredictConfig, summary: PredictionSummary
+    given: FileSource,
+    runtime: Runtime,
+    config: PredictConfig,
+    summary: PredictionSummary,
+    inputs: ShardInputs | None = None,
 ) -> Iterator[Work]:
-    """Yield the work on files."""
+    """Yield the work on files, or on those of a shard."""
     from fercli.images import is_video
     from fercli.prediction import predict_files
     from fercli.prediction.members import is_archive
@@ -144,15 +149,18 @@ def open_work(
         total = len(first) if is_short else None
         is_clip = total == 1 and is_video(first[0])
 
-    def start(rows: Rows) -> Generator[FilePrediction, None, None]:
-        left = summary.pass_over(files, rows.done, given.endings)
+    def start(rows: Rows | None) -> Generator[FilePrediction, None, None]:
+        if inputs is None:
+            left = summary.pass_over(files, rows.done if rows else set(), given.endings)
+        else:
+            left = inputs.select(files, given.endings, summary.others)
         return predict_files(
             runtime,
             left,
             config,
             parallel=given.parallel,
             title=given.title,
-            so_far=rows.so_far,
+            so_far=rows.so_far if rows else None,
         )
 
     yield Work(start, _follow_clip if is_clip else _follow_files, total)

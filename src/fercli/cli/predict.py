@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -28,6 +28,7 @@ from fercli.cli._predict_outputs import (
     FORMATS,
     Target,
     WantedPictures,
+    choose_part,
     choose_target,
     open_rows,
     print_summary,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
     from fercli.cli._predict_sources import Follow, OnPrediction, Work
     from fercli.inference import Runtime
+    from fercli.model_files import ModelFile
     from fercli.prediction.sinks import Sink
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
@@ -97,12 +99,28 @@ def predict_command(
         ),
     ] = None,
     target: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write rows to a file.")
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="Write rows to a file; with --shard the folder of the parts.",
+        ),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with --output: files that have rows are passed over."),
+        typer.Option(
+            "--resume",
+            help="Go on with --output: files that have rows, and finished parts, are passed over.",
+        ),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Look at shard K of N, from 0 to N - 1, and leave its part in the folder "
+            "--output; fer merge puts all together.",
+        ),
+    ] = None,
     excel: Annotated[
         bool,
         typer.Option("--excel", help="CSV as spreadsheets take it: marked as UTF-8, 4 digits."),
@@ -165,6 +183,7 @@ def predict_command(
       fer predict clip.mp4 --every 0.5s --smooth 1s --output clip.csv
       fer predict clip.mp4 --annotate framed/ --timeline clip.html --force
       fer predict 0 --end 10s --smooth 1s --output camera.csv
+      fer predict faces/ --shard 0/8 --output parts --resume
       ls *.png | fer predict - --model model.onnx --output rows.jsonl
     """
     from fercli.prediction import find_images
@@ -174,16 +193,21 @@ def predict_command(
 
     chosen = drop_untyped(typed)
     source = choose_live_source(paths, resume=resume, sorts=sort_into is not None)
+    _check_labels_of(labels_of)
+    if shard is not None:
+        alone = {
+            "--annotate": annotate, "--sort-into": sort_into, "--montage": montage,
+            "--timeline": timeline, "a live source": source,
+        }  # fmt: skip
+        asked = _ShardOptions(
+            shard, target, row_format, resume, force, excel, model, labels_of, device,
+            split_endings(ext or []), chosen,
+        )  # fmt: skip
+        return _predict_shard(output, paths, asked, [flag for flag, x in alone.items() if x])
     written = [
         path for path in (target, target and name_partial(target), montage, timeline) if path
     ]
-    if not resume:
-        given = chosen.get("detector_weights")
-        check_apart(written, [*map(Path, paths), *([given] if given else [])])
-    if labels_of is not None and (
-        problems := find_unknown_choice("--labels-of", labels_of, ("fer2013",))
-    ):
-        raise ConfigError(*problems)
+    _check_apart(written, paths, chosen, resume=resume)
     rows_go = choose_target(
         row_format,
         target,
@@ -224,7 +248,8 @@ def predict_command(
         )
     )
     name = choose_device_name(device)
-    runtime, title, parallel = _open_model(output, model, labels_of, name, written)
+    runtime, found = _open_model(output, model, labels_of, name, written)
+    title, parallel = found.title, _is_parallel(found, name)
     sinks += pictures.open_timeline(runtime.labels)
     summary = PredictionSummary(
         runtime.labels,
@@ -259,6 +284,21 @@ def predict_command(
     return _conclude(output, result, layout, rows_go, sinks, work)
 
 
+def _check_apart(
+    written: list[Path], paths: list[str], chosen: dict[str, Any], *, resume: bool
+) -> None:
+    given = chosen.get("detector_weights")
+    if not resume:
+        check_apart(written, [*map(Path, paths), *([given] if given else [])])
+
+
+def _check_labels_of(labels_of: str | None) -> None:
+    if labels_of is not None and (
+        problems := find_unknown_choice("--labels-of", labels_of, ("fer2013",))
+    ):
+        raise ConfigError(*problems)
+
+
 def _build_config(output: Output, chosen: dict[str, Any]) -> PredictConfig:
     """Return what was asked for, with the detector's weights."""
     from fercli.prediction.weights import provide_weights
@@ -286,8 +326,8 @@ def _note_passed_over(output: Output, summary: PredictionSummary) -> None:
 
 def _open_model(
     output: Output, model: str | None, labels_of: str | None, device: str, written: list[Path]
-) -> tuple[Runtime, str, bool]:
-    """Return the model ready to run, what to call it, and whether threads may share it."""
+) -> tuple[Runtime, ModelFile]:
+    """Return the model ready to run, and its file."""
     from fercli.inference import choose_labels
     from fercli.model_files import find_model, open_runtime
 
@@ -298,7 +338,107 @@ def _open_model(
         output.note(f"model: {found.origin}")
     runtime = choose_labels(open_runtime(found, device=device, n_threads=1), labels_of)
     warn_if_synthetic(output, runtime.metadata)
-    return runtime, found.title, found.is_onnx and on_cpu
+    return runtime, found
+
+
+def _is_parallel(file: ModelFile, device: str) -> bool:
+    """Return whether threads may share the model."""
+    return file.is_onnx and device in {"auto", "cpu"}
+
+
+@dataclass(frozen=True)
+class _ShardOptions:
+    """What was typed, for a shard."""
+
+    shard: str
+    folder: Path | None
+    row_format: str | None
+    resume: bool
+    force: bool
+    for_excel: bool
+    model: str | None
+    labels_of: str | None
+    device: str | None
+    endings: frozenset[str]
+    config: dict[str, Any]
+
+
+def _predict_shard(
+    output: Output, paths: list[str], asked: _ShardOptions, alone: list[str]
+) -> Outcome:
+    """Write the part of a shard, or find that it is there.
+
+    Args:
+        output: Speaks.
+        paths: What was typed.
+        asked: The same.
+        alone: Options among them that are of one process with all rows.
+    """
+    from fercli.prediction import find_images
+    from fercli.prediction.members import Others
+    from fercli.prediction.parts import Origin, PartRows, write_part
+    from fercli.prediction.shards import ShardInputs
+    from fercli.prediction.summary import PredictionSummary
+    from fercli.prediction.writers import RowLayout
+
+    part = choose_part(
+        asked.shard, asked.folder, asked.row_format, resume=asked.resume, force=asked.force,
+        for_excel=asked.for_excel, alone=alone,
+    )  # fmt: skip
+    files_written = [part.path, name_partial(part.path), part.side]
+    _check_apart(files_written, paths, asked.config, resume=False)
+    others = Others()
+    config = _build_config(output, asked.config)
+    lines: Iterable[str] = _read_stdin() if "-" in paths else ()
+    if part.resume and part.side.exists():
+        # The list is gone through to compare it, and once more where the part is written anew.
+        lines = list(lines)
+
+    def list_files(others: Others | None = None) -> Iterator[Path]:
+        return find_images(
+            paths, lines, [part.folder], keep=True, endings=asked.endings, others=others
+        )
+
+    # A file that is missing is said before whether it would be used.
+    files = list_files(others)
+    name = choose_device_name(asked.device)
+    runtime, found = _open_model(output, asked.model, asked.labels_of, name, files_written)
+    layout = RowLayout(
+        runtime.labels, smooth=bool(config.smooth_s), model=found.title, for_excel=asked.for_excel
+    )
+    origin = Origin.describe(
+        found.title, found.compute_digest(), runtime, config, labels_of=asked.labels_of,
+        excel=asked.for_excel, ext=sorted(asked.endings),
+    )  # fmt: skip
+    summary = PredictionSummary(runtime.labels, rows=None, others=others)
+    inputs = ShardInputs(part.shard)
+    parallel = _is_parallel(found, name)
+    # Another shard's files would be counted, too: what is left is not known.
+    given = FileSource(
+        files, is_counted=False, parallel=parallel, title=found.title, endings=asked.endings
+    )
+    started = perf_counter()
+    finished = part.find_finished(origin, list_files)
+    with open_work(given, runtime, config, summary, inputs) as work:
+        if finished is None:
+            with (
+                work.follow(output) as on_progress,
+                contextlib.closing(work.start(None)) as predictions,
+            ):
+                write_part(
+                    part,
+                    PartRows(layout, origin, inputs),
+                    predictions,
+                    summary,
+                    lambda prediction: on_progress(prediction, summary, None),
+                )
+        else:
+            summary.n_resumed = finished.counts.get("n_inputs", 0)
+            output.note(f"shard {part.shard} is finished: {part.path} is left as it is")
+    _note_passed_over(output, summary)
+    result = summary.conclude(perf_counter() - started, output=part.path, model=found.title)
+    result = replace(result, shard=str(part.shard))
+    return _conclude(output, result, layout, Target(part.kind, None), [], work)
 
 
 @contextlib.contextmanager

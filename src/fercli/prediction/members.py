@@ -26,7 +26,10 @@ from fercli.data.archives import (
 from fercli.errors import DatasetLayoutError
 from fercli.images import HEAD_BYTES, find_kind
 
-__all__ = ["Member", "Others", "has_ending", "is_archive", "open_archives"]
+__all__ = ["IsDone", "Member", "Others", "has_ending", "is_archive", "open_archives"]
+
+IsDone = Callable[[str, int | None], bool]
+"""Tells by its path, and the size that its archive claims for it, whether an input is left out."""
 
 _SUFFIXES: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 _SHOWN: Final = 100
@@ -88,7 +91,7 @@ def open_archives(
     *,
     endings: Collection[str] = (),
     others: Others | None = None,
-    is_done: Callable[[str], bool] = lambda _path: False,
+    is_done: IsDone = lambda _path, _n_bytes: False,
 ) -> Iterator[Path | Member]:
     """Yield files, and in place of each archive its images.
 
@@ -96,32 +99,37 @@ def open_archives(
         files: As `find_images` gives them.
         endings: Of the members that are taken; all images where there are none.
         others: Counts members that are passed over.
-        is_done: Whether a path has its rows already, and is left out.
+        is_done: Whether a path is left out, since it has its rows already or is another's. It is
+            asked once for every input, in order.
     """
     others = others or Others()
     for path in files:
         if not is_archive(path):
-            if not is_done(str(path)):
+            if not is_done(str(path), None):
                 yield path
             continue
         try:
             read = _read_tar if is_tar(path) else _read_zip
             yield from read(path, endings, others, is_done)
         except DatasetLayoutError as reason:
-            yield Member(path, reason=reason.message, refused=True)
+            failed = Member(path, reason=reason.message, refused=True)
         except (*DAMAGE, tarfile.TarError) as reason:
-            yield Member(path, reason=f"not a readable archive ({_describe(reason)})")
+            failed = Member(path, reason=f"not a readable archive ({_describe(reason)})")
+        else:
+            continue
+        if not is_done(str(path), None):
+            yield failed
 
 
 def _read_zip(
-    path: Path, endings: Collection[str], others: Others, is_done: Callable[[str], bool]
+    path: Path, endings: Collection[str], others: Others, is_done: IsDone
 ) -> Iterator[Member]:
     budget = Budget(path.name, path.stat().st_size, is_kept=False)
     with zipfile.ZipFile(path) as archive:
         tree = ZipTree(path.name, archive, budget)
         for name in tree.names:
             place = Path(f"{path}!", name)
-            if is_done(str(place)):
+            if is_done(str(place), tree.size(name)):
                 continue
             try:
                 with tree.open(name) as stream:
@@ -131,12 +139,12 @@ def _read_zip(
 
 
 def _read_tar(
-    path: Path, endings: Collection[str], others: Others, is_done: Callable[[str], bool]
+    path: Path, endings: Collection[str], others: Others, is_done: IsDone
 ) -> Iterator[Member]:
     budget = Budget(path.name, path.stat().st_size, is_kept=False)
     for name, size, stream in read_tar(path, budget):
         place = Path(f"{path}!", name)
-        if _is_hidden(name) or is_done(str(place)):
+        if _is_hidden(name) or is_done(str(place), size):
             continue
         yield from _read(place, size, stream, endings, others)
 

@@ -64,6 +64,8 @@ __all__ = [
     "load_faces",
     "predict_files",
     "predict_live",
+    "predict_loaded",
+    "search_image",
 ]
 
 UNCERTAIN: Final = "uncertain"
@@ -164,7 +166,7 @@ def predict_files(
     finder = FaceFinder(config.faces, config.detector_weights)
 
     def answer(loaded: list[LoadedImage]) -> list[FilePrediction]:
-        return list(_predict_chunk(runtime, loaded, config, title))
+        return list(predict_loaded(runtime, loaded, config, title))
 
     def process(
         chunks: Iterable[list[Any]], load: Callable[[Any], LoadedImage]
@@ -227,7 +229,7 @@ def predict_live(
         with contextlib.closing(feed), contextlib.closing(feed.read(on_note)) as frames:
             for frame in frames:
                 loaded = _search(path, frame, finder, config)
-                [prediction] = _predict_chunk(runtime, [loaded], config, model)
+                [prediction] = predict_loaded(runtime, [loaded], config, model)
                 rows = _track_faces(prediction, tracker, config.min_confidence)
                 titled = tuple(replace(row, path=title) for row in rows)
                 yield replace(prediction, rows=titled, is_first=is_first)
@@ -295,7 +297,7 @@ def _search(
 ) -> LoadedImage:
     try:
         image = frame.convert(color=finder.needs_color)
-        return replace(_find_faces(path, image, finder, config), frames=None, frame=frame)
+        return replace(search_image(path, image, finder, config), frames=None, frame=frame)
     except ImageDecodeError as reason:
         return LoadedImage(path, reason=reason.message, frame=frame)
 
@@ -396,8 +398,10 @@ def load_faces(source: Path | Member, finder: FaceFinder, config: PredictConfig)
         source: A file, or the content of one.
         finder: Finds the faces.
         config: What to look for.
+        share: What counts the image's bytes, where somebody keeps it.
 
     Raises:
+        ImageDecodeError: Its file cannot be decoded again, where small faces need that.
         DependencyMissingError: OpenCV is needed and cannot be imported.
     """
     if isinstance(source, Member):
@@ -416,7 +420,7 @@ def load_faces(source: Path | Member, finder: FaceFinder, config: PredictConfig)
                 enough_px=finder.enough_px,
                 share=share,
             )
-            return replace(_find_faces(path, image, finder, config, share), content=content)
+            return replace(search_image(path, image, finder, config, share), content=content)
     except ImageDecodeError as reason:
         refused = isinstance(reason, ImageRefusedError)
         return LoadedImage(path, reason=_describe_failure(reason), refused=refused)
@@ -427,13 +431,26 @@ def _describe_failure(reason: ImageDecodeError) -> str:
     return f"{reason.message}; {reason.hint} lifts it" if reason.hint else reason.message
 
 
-def _find_faces(
+def search_image(
     path: Path,
     image: DecodedImage,
     finder: FaceFinder,
     config: PredictConfig,
     share: Share | None = None,
 ) -> LoadedImage:
+    """Return the face crops of a decoded image.
+
+    Args:
+        path: What to call it.
+        image: The image.
+        finder: Finds the faces.
+        config: What to look for.
+        share: What counts the image's bytes, where somebody keeps it.
+
+    Raises:
+        ImageDecodeError: Its file cannot be decoded again, where small faces need that.
+        DependencyMissingError: OpenCV is needed and cannot be imported.
+    """
     detector, found = finder.find(image)
     faces = [face for face in found if min(face.width, face.height) >= config.min_face_px]
     return LoadedImage(
@@ -447,9 +464,20 @@ def _find_faces(
     )
 
 
-def _predict_chunk(
+def predict_loaded(
     runtime: Runtime, chunk: list[LoadedImage], config: PredictConfig, title: str | None
 ) -> Iterator[FilePrediction]:
+    """Yield what is said of each image whose faces were found already, in order.
+
+    Args:
+        runtime: The model.
+        chunk: As `load_faces` or `search_image` returned them.
+        config: What to say.
+        title: What rows call the model.
+
+    Raises:
+        ModelFileError: The model is damaged.
+    """
     crops = [crop for loaded in chunk for crop in loaded.crops]
     starts = range(0, len(crops), config.batch_size)
     batches = [np.stack(crops[at : at + config.batch_size]) for at in starts]

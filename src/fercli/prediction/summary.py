@@ -63,7 +63,7 @@ class PredictionSummary:
             endings: Of the files that are taken from archives; all images where there are none.
         """
 
-        def is_done(path: str) -> bool:
+        def is_done(path: str, _n_bytes: int | None) -> bool:
             is_there = bool(done) and key_path(path) in done
             self.n_resumed += is_there
             return is_there

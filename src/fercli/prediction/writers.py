@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from fercli.prediction.clip_rows import ClipReader
 
 __all__ = [
+    "ROWS_AT_ONCE",
     "RowLayout",
     "Write",
     "append_rows",
     "are_rows",
+    "build_schema",
     "import_pyarrow",
     "key_path",
     "open_writer",
@@ -39,7 +41,7 @@ __all__ = [
 
 _BOX: Final = ("box_x", "box_y", "box_width", "box_height")
 _PREFIXES: Final = {"probabilities": "p_", "smooth_probabilities": "s_"}
-_ROWS_AT_ONCE: Final = 8192
+ROWS_AT_ONCE: Final = 8192
 """Rows in a row group of Parquet, which is what is held of a file."""
 
 _MARK: Final = "\ufeff"
@@ -236,6 +238,20 @@ def import_pyarrow() -> ModuleType:
     return module
 
 
+def build_schema(layout: RowLayout) -> Any:  # noqa: ANN401  # untyped library
+    """Return the `pyarrow.Schema` of rows.
+
+    Raises:
+        DependencyMissingError: There is no pyarrow.
+    """
+    arrow = import_pyarrow()
+    whole = ("face", "frames", "frame", "track", *_BOX, "image_width", "image_height")
+    types = dict.fromkeys(whole, arrow.int32())
+    real = [f"{prefix}{label}" for prefix in _PREFIXES.values() for label in layout.labels]
+    types |= dict.fromkeys(("confidence", "smooth_confidence", "time_s", *real), arrow.float64())
+    return arrow.schema([(name, types.get(name, arrow.string())) for name in layout.columns])
+
+
 def _write_json_line(stream: IO[str], values: dict[str, Any]) -> None:
     stream.write(json.dumps(values, ensure_ascii=True) + "\n")
 
@@ -275,18 +291,13 @@ def _disarm_cells(values: dict[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def _open_parquet(stream: IO[Any], layout: RowLayout) -> Iterator[Write]:
     arrow = import_pyarrow()
-    whole = ("face", "frames", "frame", "track", *_BOX, "image_width", "image_height")
-    types = dict.fromkeys(whole, arrow.int32())
-    real = [f"{prefix}{label}" for prefix in _PREFIXES.values() for label in layout.labels]
-    types |= dict.fromkeys(("confidence", "smooth_confidence", "time_s", *real), arrow.float64())
-    columns = [(name, types.get(name, arrow.string())) for name in layout.columns]
-    schema = arrow.schema(columns)
+    schema = build_schema(layout)
     held: list[dict[str, Any]] = []
     with arrow.parquet.ParquetWriter(stream, schema) as writer:
 
         def write(row: PredictionRow) -> None:
             held.append(layout.flatten(row))
-            if len(held) >= _ROWS_AT_ONCE:
+            if len(held) >= ROWS_AT_ONCE:
                 flush()
 
         def flush() -> None:

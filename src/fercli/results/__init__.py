@@ -27,7 +27,7 @@ from fercli.results.evaluation import (
 )
 from fercli.results.models import ExportResult
 from fercli.results.plain import to_json
-from fercli.results.prediction import PredictionRow, PredictResult
+from fercli.results.prediction import MergeResult, PredictionRow, PredictResult
 from fercli.results.training import EpochReport, TrainResult
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "EvaluationResult",
     "ExportResult",
     "FerPlusReport",
+    "MergeResult",
     "NearCounts",
     "PairedDifference",
     "PredictResult",

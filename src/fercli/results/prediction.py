@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PredictResult", "PredictionRow"]
+__all__ = ["MergeResult", "PredictResult", "PredictionRow"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,5 +79,39 @@ class PredictResult:
     """Path of the model."""
     labels: dict[str, int]
     """Faces per label, `uncertain` among them."""
+    shard: str | None = None
+    """`K/N` where only a shard of the inputs was asked for; `output` is its part."""
     rows: list[PredictionRow] | None = None
     """The rows, when they were not written to a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeResult:
+    """The parts of a sharded prediction in one file."""
+
+    output: str
+    """The file."""
+    n_parts: int
+    """Parts, one per shard."""
+    n_inputs: int
+    """Files looked at."""
+    n_rows: int
+    """Rows in the file."""
+    n_frames: int
+    """Frames of videos that were looked at."""
+    n_faces: int
+    """Faces with probabilities, each frame's of its own."""
+    n_no_face: int
+    """Images and frames without a face."""
+    n_skipped: int
+    """Files that could not be used."""
+    size_bytes: int
+    """Of the file."""
+    model: str
+    """What rows call the model."""
+    model_sha256: str
+    """Of its file, or stored with its weights."""
+    labels: list[str]
+    """The labels of the rows, in the order of the probabilities."""
+    fercli: str
+    """The version that predicted."""
