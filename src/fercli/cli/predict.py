@@ -210,6 +210,7 @@ def predict_command(
         )
     )
     name = choose_device_name(device)
+    _return_large_blocks()
     runtime, title, parallel = _open_model(output, model, labels_of, name, written)
     sinks += pictures.open_timeline(runtime.labels)
     summary = PredictionSummary(
@@ -353,6 +354,12 @@ def _count_result(result: PredictResult, work: Work) -> str:
         f"{count(result.n_inputs, 'file')}{frames}: {passed}{faces}, {result.n_skipped:,} skipped, "
         f"{result.images_per_s:,.0f} {'images' if result.n_frames else 'files'}/s"
     )
+
+
+def _return_large_blocks() -> None:
+    from fercli.images.memory import return_large_blocks
+
+    return_large_blocks()
 
 
 def _read_stdin() -> Iterator[str]:
