@@ -664,3 +664,27 @@ def test_the_real_table(run_json: RunJson, real_table: Path) -> None:
 
     assert sum(data["counts"]["train"].values()) == 28_709
     assert tuple(data["counts"]["public"].values()) == (467, 56, 496, 895, 653, 415, 607)
+
+
+@pytest.mark.parametrize("how", ["replaced", "written"])
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    dataset_path: Path, make_table: Callable[..., Path], table_rows: list[Any], how: str
+) -> None:
+    from fercli.data.sources import load_source
+    from fercli.errors import DatasetLayoutError
+
+    path = make_table(Path("table.csv"), table_rows)
+    other = make_table(Path("other.csv"), table_rows[::-1])
+
+    def change(_done: int, _total: int | None) -> None:
+        if how == "replaced" and other.exists():
+            other.replace(path)
+        elif how == "written":
+            # In place, with as many bytes.
+            path.write_bytes(path.read_bytes())
+            os.utime(path, ns=(0, 0))
+
+    with pytest.raises(DatasetLayoutError, match=r"table\.csv was changed while it was read"):
+        load_source(str(path), change)
+    assert load_source(str(path)).dataset.n_images == len(table_rows)
+    assert load_source(str(dataset_path)).dataset.n_images

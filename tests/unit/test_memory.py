@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import platform
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from fercli.images.memory import ByteBudget
+from fercli.images.memory import ByteBudget, return_large_blocks
 
 MIB = 1 << 20
 
@@ -69,3 +70,7 @@ def test_a_process_without_its_parents_threads_starts_anew() -> None:
         first.resize(100 * MIB)
         budget.forget()
         second.resize(100 * MIB)
+
+
+def test_large_blocks_go_back_where_glibc_is() -> None:
+    assert return_large_blocks() == (platform.libc_ver()[0] == "glibc")

@@ -248,6 +248,7 @@ def predict_command(
         )
     )
     name = choose_device_name(device)
+    _return_large_blocks()
     runtime, found = _open_model(output, model, labels_of, name, written)
     title, parallel = found.title, _is_parallel(found, name)
     sinks += pictures.open_timeline(runtime.labels)
@@ -510,6 +511,12 @@ def _count_result(result: PredictResult, work: Work) -> str:
         f"{count(result.n_inputs, 'file')}{frames}: {passed}{faces}, {result.n_skipped:,} skipped, "
         f"{result.images_per_s:,.0f} {'images' if result.n_frames else 'files'}/s"
     )
+
+
+def _return_large_blocks() -> None:
+    from fercli.images.memory import return_large_blocks
+
+    return_large_blocks()
 
 
 def _read_stdin() -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import stat
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -111,11 +112,26 @@ def load_source(
     n_synthetic = parse_synthetic(spec)
     if n_synthetic is not None:
         return LoadedSource(build_synthetic(n_synthetic, on_progress=report), [])
+    path = Path(spec)
     try:
-        return _read_path(Path(spec), report, renames or {})
+        before = _identify(path)
+        loaded = _read_path(path, report, renames or {})
+        after = _identify(path)
     except OSError as reason:
         message = f"{reason.filename or spec} cannot be read ({reason.strerror or reason})"
         raise DatasetLayoutError(message) from reason
+    if after != before:
+        message = f"{path} was changed while it was read"
+        raise DatasetLayoutError(message, hint="try again when nobody writes it")
+    return loaded
+
+
+def _identify(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written to; nothing of a folder."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def check_source(spec: str) -> None:

@@ -9,17 +9,45 @@ first always gets what it asks for, so one image at a time is decoded however la
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["MEMORY", "ByteBudget", "Share"]
+__all__ = ["MEMORY", "ByteBudget", "Share", "return_large_blocks"]
 
-_DECODING_BYTES: Final = 1 << 30
-"""Of all images under way: eight photos of 24 megapixels, or one image of the largest size."""
+_DECODING_BYTES: Final = 1 << 28
+"""Of all images under way: two photos of 24 megapixels, or one image of whatever size. With 0.2 GB
+of Python and libraries the process keeps to 500 MiB, but for images beyond 60 megapixels."""
 _UNCOUNTED_BYTES: Final = 1 << 20
 """Up to this an image is not counted: of a face crop the counting would be felt."""
+
+_M_MMAP_THRESHOLD: Final = -3
+"""Of glibc's malloc.h."""
+_LARGE_BYTES: Final = 8 << 20
+"""Blocks that go back to the system: those of images above 1080p, of which Pillow takes 16 MiB at a
+time."""
+
+
+def return_large_blocks() -> bool:
+    """Let this process give the memory of large images back as soon as they are done with.
+
+    glibc keeps what a thread has freed for that thread: several that take turns at images of 100
+    megapixels held an image's memory each. An application may ask for that, a library should not:
+    `fer predict` does.
+
+    Returns:
+        Whether that could be asked for: of glibc, on Linux.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES) == 1)
 
 
 class ByteBudget:
