@@ -41,7 +41,7 @@ def merge_command(
     ],
     force: ForceOption = False,
 ) -> Outcome:
-    """Put the parts of a sharded prediction together, in the order of one process.
+    """Put the parts of a sharded prediction together, as one file.
 
     Every part must be there, whole, and of the same list of inputs, model, labels, options and
     versions; what differs is said, and nothing is written then. The file is byte for byte what one
