@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import doctest
 import multiprocessing
-import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -141,10 +140,6 @@ def test_it_is_small_and_opens_one_session_in_a_process(
     assert all(table.equals(tables[0]) for table in tables)
 
 
-def predict_crops(predictor: BatchPredictor, crops: Any) -> tuple[int, list[str]]:
-    return os.getpid(), predictor(crops)["label"].to_pylist()
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_open_it_themselves(method: str, predictor: BatchPredictor, faces: Dataset) -> None:
     if method not in multiprocessing.get_all_start_methods():
@@ -153,8 +148,7 @@ def test_workers_open_it_themselves(method: str, predictor: BatchPredictor, face
     context = multiprocessing.get_context(method)
 
     with context.Pool(1) as pool:
-        answer = pool.apply_async(predict_crops, (predictor, faces.images[:4]))
-        process, labels = answer.get(timeout=60)
+        # The predictor itself: a worker that is spawned need not find this module.
+        table = pool.apply_async(predictor, (faces.images[:4],)).get(timeout=60)
 
-    assert process != os.getpid()
-    assert labels == expected
+    assert table["label"].to_pylist() == expected
