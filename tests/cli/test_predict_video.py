@@ -300,3 +300,29 @@ def test_python_streams_the_same_rows(clip: Path, model: str) -> None:
     assert table.time_s.unique() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
     assert list(table.columns[-10:-8]) == ["smooth_label", "smooth_confidence"]
     assert table.track.dropna().unique().tolist() == [0, 1]
+
+
+def test_seconds_are_told_per_track_and_expression(
+    run: Run, run_json: Callable[..., dict[str, Any]], clip: Path, model: str
+) -> None:
+    words = ("predict", clip, "--model", model, "--every", "0.1", "--output")
+
+    data = run_json(*words, "rows.jsonl")["data"]
+    shown = run(*words, "rows.csv")
+
+    rows = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
+    times = sorted({row["time_s"] for row in rows})
+    ends = dict(zip(times, times[1:], strict=False))
+    expected: dict[tuple[int, str], float] = {}
+    for row in rows:
+        if row["track"] is not None and row["time_s"] in ends:
+            key = (row["track"], row["label"])
+            expected[key] = expected.get(key, 0.0) + ends[row["time_s"]] - row["time_s"]
+    found = {
+        (one["track"], label): seconds
+        for one in data["tracks"]
+        for label, seconds in one["seconds"].items()
+    }
+    assert found == pytest.approx(expected)
+    assert sum(found.values()) > 0.2
+    assert "seconds per expression" in shown.stdout

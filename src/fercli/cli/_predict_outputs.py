@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fercli.prediction.row_files import RowFile, Rows
     from fercli.prediction.sinks import Sink
     from fercli.prediction.writers import RowLayout, Write
-    from fercli.results import PredictionRow
+    from fercli.results import PredictionRow, TrackTime
 
 __all__ = [
     "FORMATS",
@@ -34,11 +34,13 @@ __all__ = [
     "choose_target",
     "open_rows",
     "print_summary",
+    "print_tracks",
     "split_endings",
 ]
 
 FORMATS: Final = ("table", *ROW_FILE_FORMATS)
 _BAR: Final = 20
+_SHOWN_TRACKS: Final = 8
 _H264: Final = ".mp4"
 _FILMS: Final = (_H264, ".webm")
 _PICTURE_ENDINGS: Final = {"--montage": (".png",), "--timeline": (".png", ".html")}
@@ -354,6 +356,31 @@ def print_summary(console: Console, labels: Mapping[str, int]) -> None:
         table.add_row(safe_name(label), f"{count:,}", f"{share:.1%}", _draw_bar(share, full, empty))
     console.print()
     print_table(console, table)
+
+
+def print_tracks(console: Console, tracks: Sequence[TrackTime]) -> None:
+    """Print how long the faces of videos had which expression, those that were seen longest."""
+    from rich.table import Table
+
+    longest = sorted(tracks, key=lambda one: -sum(one.seconds.values()))[:_SHOWN_TRACKS]
+    if not longest:
+        return
+    table = Table(title="seconds per expression", title_justify="left")
+    is_one = len({one.path for one in longest}) == 1
+    if not is_one:
+        table.add_column("video")
+    table.add_column("track", justify="right")
+    table.add_column("seconds", justify="right")
+    table.add_column("expressions")
+    for one in longest:
+        parts = sorted(one.seconds.items(), key=lambda item: -item[1])
+        said = ", ".join(f"{safe_name(label)} {seconds:.1f}" for label, seconds in parts)
+        cells = (str(one.track), f"{sum(one.seconds.values()):.1f}", said)
+        table.add_row(*(() if is_one else (safe_name(Path(one.path).name),)), *cells)
+    console.print()
+    print_table(console, table)
+    if len(tracks) > len(longest):
+        console.print(f"the {len(longest)} longest of {len(tracks):,} tracks")
 
 
 class _Lines:

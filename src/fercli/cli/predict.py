@@ -32,6 +32,7 @@ from fercli.cli._predict_outputs import (
     choose_target,
     open_rows,
     print_summary,
+    print_tracks,
     split_endings,
 )
 from fercli.cli._predict_sources import (
@@ -477,6 +478,7 @@ def _conclude(
             console.print(f"rows written to {safe_name(result.output)}", soft_wrap=True)
         if result.output or target.kind == "table":
             print_summary(console, result.labels)
+            print_tracks(console, result.tracks)
 
     status = ExitStatus.PARTIAL if result.n_skipped else ExitStatus.DONE
     return Outcome(data, show, status, errors, signal_number=work.get_signal())

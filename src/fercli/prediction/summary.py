@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from fercli.prediction.members import Member, Others, open_archives
 from fercli.prediction.writers import key_path
-from fercli.results import PredictionRow, PredictResult
+from fercli.results import PredictionRow, PredictResult, TrackTime
 
 if TYPE_CHECKING:
     from fercli.prediction.predict import FilePrediction
@@ -41,11 +41,15 @@ class PredictionSummary:
     n_resumed: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     faces: Counter[str] = field(default_factory=Counter)
+    seconds: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
+    """Of each track of each video, per label."""
     n_missed: int = 0
     """Photos in which the cascade found nothing."""
     n_unwritten: int = 0
     unwritten: str = ""
     """The first file of which no picture or copy could be written, and why."""
+    _shown: tuple[PredictionRow, ...] = ()
+    """The rows of the latest frame of a video."""
 
     @property
     def n_done(self) -> int:
@@ -76,6 +80,7 @@ class PredictionSummary:
         self.n_frames += prediction.frame is not None
         self.n_images += 1
         first = prediction.rows[0]
+        self._count_seconds(prediction.rows)
         is_missed = first.status == "no_face" and first.detector == "haar"
         self.n_missed += is_missed and prediction.frame is None
         for row in prediction.rows:
@@ -86,6 +91,19 @@ class PredictionSummary:
                 self.rows.append(row)
             if rows is not None:
                 rows.write(row)
+
+    def _count_seconds(self, rows: tuple[PredictionRow, ...]) -> None:
+        """Count the time that passed since the frame before, to the faces that it showed."""
+        now = rows[0].time_s
+        before, self._shown = self._shown, () if now is None else rows
+        if now is None or not before or before[0].path != rows[0].path:
+            return
+        passed_s = max(0.0, now - (before[0].time_s or 0.0))
+        for row in before:
+            label = row.smooth_label or row.label
+            if row.track is not None and label is not None:
+                seconds = self.seconds.setdefault((row.path, row.track), {})
+                seconds[label] = seconds.get(label, 0.0) + passed_s
 
     def keep(self, sink: Sink, prediction: FilePrediction) -> None:
         """Hand a file's prediction on; a name that cannot be written costs that file alone.
@@ -118,5 +136,9 @@ class PredictionSummary:
             model=model,
             # The model's order, then what is no label of it.
             labels={name: self.faces[name] for name in dict.fromkeys([*self.labels, *self.faces])},
+            tracks=[
+                TrackTime(path=path, track=track, seconds=seconds)
+                for (path, track), seconds in self.seconds.items()
+            ],
             rows=self.rows,
         )

@@ -27,7 +27,7 @@ from fercli.results.evaluation import (
 )
 from fercli.results.models import ExportResult
 from fercli.results.plain import to_json
-from fercli.results.prediction import MergeResult, PredictionRow, PredictResult
+from fercli.results.prediction import MergeResult, PredictionRow, PredictResult, TrackTime
 from fercli.results.training import EpochReport, TrainResult
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "PrepareResult",
     "RobustnessRow",
     "Scores",
+    "TrackTime",
     "TrainResult",
     "build_envelope",
     "list_errors",

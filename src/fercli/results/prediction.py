@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-__all__ = ["MergeResult", "PredictResult", "PredictionRow"]
+__all__ = ["MergeResult", "PredictResult", "PredictionRow", "TrackTime"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,19 @@ class PredictionRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrackTime:
+    """How long a face of a video had which expression."""
+
+    path: str
+    """The video."""
+    track: int
+    """The face's number in it."""
+    seconds: dict[str, float]
+    """Per label, `uncertain` among them: each frame counts until the next one looked at. Smoothed
+    labels where there are some."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictResult:
     """A finished prediction."""
 
@@ -79,6 +92,8 @@ class PredictResult:
     """Path of the model."""
     labels: dict[str, int]
     """Faces per label, `uncertain` among them."""
+    tracks: list[TrackTime] = field(default_factory=list)
+    """Faces of videos, of those looked at now; in the order in which they were seen."""
     shard: str | None = None
     """`K/N` where only a shard of the inputs was asked for; `output` is its part."""
     rows: list[PredictionRow] | None = None
