@@ -312,7 +312,7 @@ def test_seconds_are_told_per_track_and_expression(
 
     rows = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
     times = sorted({row["time_s"] for row in rows})
-    ends = dict(zip(times, times[1:], strict=False))
+    ends = dict(itertools.pairwise(times))
     expected: dict[tuple[int, str], float] = {}
     for row in rows:
         if row["track"] is not None and row["time_s"] in ends:
