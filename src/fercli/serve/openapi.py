@@ -124,8 +124,9 @@ def _describe_type(kind: Any) -> _Json:  # noqa: ANN401  # any annotation
     if origin is tuple:
         items = [_describe_type(part) for part in parts]
         return {"type": "array", "prefixItems": items, "minItems": len(items), "items": False}
-    if kind is PredictionRow:
-        return {"$ref": "#/components/schemas/Row"}
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        is_row = kind is PredictionRow
+        return {"$ref": "#/components/schemas/Row"} if is_row else describe_dataclass(kind)
     message = f"no schema for {kind}"
     raise TypeError(message)
 
