@@ -13,10 +13,10 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-__all__ = ["MEMORY", "ByteBudget", "Share", "return_large_blocks"]
+__all__ = ["MEMORY", "ByteBudget", "Share", "ask_malloc", "return_large_blocks"]
 
 _DECODING_BYTES: Final = 1 << 28
 """Of all images under way: two photos of 24 megapixels, or one image of whatever size. With 0.2 GB
@@ -41,13 +41,25 @@ def return_large_blocks() -> bool:
     Returns:
         Whether that could be asked for: of glibc, on Linux.
     """
+    return ask_malloc({_M_MMAP_THRESHOLD: _LARGE_BYTES})
+
+
+def ask_malloc(wanted: Mapping[int, int]) -> bool:
+    """Set parameters of glibc's malloc for this process.
+
+    Args:
+        wanted: Values by the numbers of malloc.h.
+
+    Returns:
+        Whether all were taken; False where there is no glibc.
+    """
     if sys.platform != "linux":
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES) == 1)
+    return all(mallopt(name, value) == 1 for name, value in wanted.items())
 
 
 class ByteBudget:

@@ -6,13 +6,13 @@ Dropout draws from these: they are seeded for a run, saved with it, and put back
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import sys
 from collections.abc import Iterator
 from typing import Final
 
 import torch
 from torch import Tensor
+
+from fercli.images.memory import ask_malloc
 
 __all__ = [
     "keep_generators",
@@ -40,12 +40,6 @@ def tune_malloc() -> bool:
     Returns:
         Whether that could be asked for: of glibc, on Linux.
     """
-    if sys.platform != "linux":
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):
-        return False
     wanted = {
         _M_MMAP_MAX: 0,
         _M_TRIM_THRESHOLD: 2**31 - 1,
@@ -53,7 +47,7 @@ def tune_malloc() -> bool:
         # Backward passes run in a thread of their own, whose arena could not hold large blocks.
         _M_ARENA_MAX: 1,
     }
-    return all(mallopt(name, value) == 1 for name, value in wanted.items())
+    return ask_malloc(wanted)
 
 
 def seed_generators(device: torch.device, seed: int) -> None:
