@@ -53,7 +53,7 @@ _PLAIN: Final = {
     },
     "info": {
         "kind": "`torch` or `onnx`; without a model there are `versions devices providers paths "
-        "problems` instead.",
+        "models detectors extras free_bytes problems` instead.",
         "labels": "Label names, in the order of the probabilities.",
         "network": "Name of the network.", "parameters": "Numbers in it.",
         "input": "What it takes.", "temperature": "Divides the logits.",

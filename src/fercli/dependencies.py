@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = [
+    "EXTRAS",
     "FULL",
     "LITE",
     "check_installed",
@@ -59,6 +60,14 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "uvicorn": "fercli[serve]",
 }
 """What to install where the name differs from the module's."""
+EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
+    "hub": ("huggingface_hub",),
+    "parquet": ("pyarrow",),
+    "heic": ("pillow_heif",),
+    "serve": ("starlette", "uvicorn", "python_multipart"),
+    "video": ("av",),
+}
+"""The modules that each extra of the package brings."""
 
 
 def import_onnxruntime(submodule: str = "") -> ModuleType:

@@ -689,7 +689,8 @@ class Model:
         """Return the model's scores on a split; a run also gets a line in its `scores.jsonl`.
 
         Args:
-            data: A dataset, or the name of one as `load_dataset` takes it.
+            data: A dataset, or the name of one as `load_dataset` takes it. None for what the
+                model's run learned from, where it is still there, else for the prepared default.
             split: What to score on; None for private, else test, else public, else validation.
             tta: Also score the mean of image and mirror image; the plain scores stay as they are.
 
@@ -699,10 +700,10 @@ class Model:
             DependencyMissingError: scikit-learn or scipy is not installed.
         """
         check_installed("sklearn", "scipy")
-        from fercli.evaluation import choose_split, evaluate, record_scores
+        from fercli.evaluation import choose_split, evaluate, find_own_data, record_scores
         from fercli.runs import RunFolder
 
-        dataset = to_dataset(data)
+        dataset = to_dataset(find_own_data([self.file]) if data is None else data)
         evaluation = evaluate(
             self.open(), self.file, dataset, choose_split(dataset, split), tta=tta
         )
@@ -846,19 +847,23 @@ def compare(
         DependencyMissingError: scikit-learn or scipy is not installed.
     """
     check_installed("sklearn", "scipy")
-    from fercli.evaluation import check_names, choose_split, open_candidate
+    from fercli.evaluation import check_names, choose_split, find_own_data, open_candidate
     from fercli.evaluation import compare as compare_candidates
 
     specs = [one.name if isinstance(one, Model) else os.fspath(one) for one in models]
     names = check_names(specs)
-    dataset = to_dataset(data)
+    files = [
+        one.file if isinstance(one, Model) else find_model(spec)
+        for one, spec in zip(models, specs, strict=True)
+    ]
+    dataset = to_dataset(find_own_data(files) if data is None else data)
     chosen = choose_split(dataset, split)
     opened = [
         open_candidate(
-            name, one.file if isinstance(one, Model) else find_model(spec), dataset,
-            device=device, order=(labels or {}).get(spec), scaling=(scaling or {}).get(spec, "0-1"),
+            name, file, dataset, device=device, order=(labels or {}).get(spec),
+            scaling=(scaling or {}).get(spec, "0-1"),
         )
-        for name, spec, one in zip(names, specs, models, strict=True)
+        for name, spec, file in zip(names, specs, files, strict=True)
     ]  # fmt: skip
     return compare_candidates(opened, dataset, chosen)
 

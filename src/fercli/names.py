@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["disarm_cell", "safe_name", "shorten"]
+__all__ = ["disarm_cell", "name_split", "safe_name", "shorten"]
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 """How cells begin that a spreadsheet would take for more than text; the last marks those."""
@@ -24,6 +24,16 @@ def safe_name(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text.encode("utf-8", "backslashreplace").decode()
     )
+
+
+def name_split(split: str) -> str:
+    """Return the name of what validates, as people say it: `10 % of train` for the split `0.1`."""
+    share, _, source = split.partition(" ")
+    try:
+        percent = f"{100 * float(share):g} % of train"
+    except ValueError:
+        return split
+    return f"{percent} {source}".strip()
 
 
 def disarm_cell(text: str) -> str:

@@ -13,7 +13,8 @@ from fercli.dependencies import check_installed, import_pandas
 from fercli.errors import DatasetNotFoundError
 from fercli.model import Model, load, to_dataset
 from fercli.model_files import resolve_model_name
-from fercli.recipes import write_command
+from fercli.names import name_split
+from fercli.recipes import describe_difficulty, write_command
 from fercli.results import to_json
 from fercli.results.html import format_html
 from fercli.runs import (
@@ -24,6 +25,7 @@ from fercli.runs import (
     read_run_record,
     read_scores,
 )
+from fercli.settings import build_config
 from fercli.signals import catch_signals, name_signal
 from fercli.transfer import build_train_config
 
@@ -67,7 +69,7 @@ class Run:
         result = self.result
         state = "not finished"
         if result is not None:
-            state = f"{result.validation_accuracy:.2%} on {result.validation_split}"
+            state = f"{result.validation_accuracy:.2%} on {name_split(result.validation_split)}"
         return f"<fercli run {self.path}: {state}>"
 
     def _repr_html_(self) -> str:
@@ -135,7 +137,8 @@ class Run:
 
         history = read_history(RunFolder(self.path))
         best = max(history, key=lambda report: report.validation_accuracy)
-        return plot_curves(history, best.epoch, str(self.path))
+        config = build_config(read_run_record(self.path).config)
+        return plot_curves(history, best.epoch, str(self.path), harder=describe_difficulty(config))
 
 
 def load_dataset(

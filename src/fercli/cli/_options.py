@@ -21,6 +21,7 @@ __all__ = [
     "ModelArgument",
     "OutputFolderOption",
     "PhotoModelOption",
+    "ScoredDataOption",
     "SplitOption",
     "build_parameters",
     "choose_device_name",
@@ -128,14 +129,21 @@ def drop_untyped(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in typed.items() if value not in (None, ())}
 
 
-DataOption = Annotated[
-    str | None,
-    typer.Option(
+def _build_data_option(default: str) -> Any:  # noqa: ANN401  # Typer's is private
+    return typer.Option(
         "--data",
         metavar="SOURCE",
         help="A prepared dataset, any source that `fer data prepare` reads, or synthetic[:N]. "
-        "Default: the prepared dataset in the data home.",
-    ),
+        f"Default: {default}.",
+    )
+
+
+DataOption = Annotated[str | None, _build_data_option("the prepared dataset in the data home")]
+
+
+ScoredDataOption = Annotated[
+    str | None,
+    _build_data_option("what the run learned from, else the prepared dataset in the data home"),
 ]
 
 

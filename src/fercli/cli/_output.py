@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ __all__ = [
     "Outcome",
     "Output",
     "close_stdout",
+    "fold",
     "follow_main",
     "warn_if_synthetic",
     "write_stderr",
@@ -141,32 +143,17 @@ class Output:
         if not console.is_terminal:
             yield None
             return
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from fercli.cli._bars import build_bars
 
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TextColumn("{task.fields[detail]}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as bars:
+        with build_bars(console, unit) as bars:
             yield bars
 
     def _explain(self, error: FercliError) -> None:
-        self._write_error(f"error: {error.message}")
+        for problem in getattr(error, "problems", None) or [error.message]:
+            self._write_error(f"error: {problem}")
         if error.hint:
-            self._write_error(f"hint: {error.hint}")
+            # Most hold a command, which is to be copied whole.
+            write_stderr(safe_name(shorten(f"hint: {error.hint}")) + "\n")
 
     def start_logging(self) -> None:
         """Send debug logs to stderr with -vv."""
@@ -174,7 +161,20 @@ class Output:
             logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 
     def _write_error(self, text: str) -> None:
-        write_stderr(safe_name(shorten(text)) + "\n")
+        line = safe_name(shorten(text))
+        try:
+            lines = fold(line, os.get_terminal_size(sys.stderr.fileno()).columns)
+        except (OSError, ValueError):
+            # No terminal, so no edge.
+            lines = [line]
+        write_stderr("\n".join(lines) + "\n")
+
+
+def fold(text: str, width: int) -> list[str]:
+    """Return lines of at most so many columns, cut between words alone."""
+    return textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False) or [
+        ""
+    ]
 
 
 def follow_main(output: Output) -> Output:

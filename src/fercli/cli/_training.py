@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fercli.cli._display import print_pairs, watch_images, watch_training
+from fercli.cli._display import print_pairs, say_value, watch_images, watch_training
 from fercli.cli._exit import find_status
 from fercli.cli._output import Outcome, Output
 from fercli.config import TrainConfig
 from fercli.config_files import merge_config, read_data
 from fercli.errors import ConfigError, PeerLostError
 from fercli.launch import check_processes, has_speaker, launch, read_launch
+from fercli.names import name_split
 from fercli.results import TrainResult, to_json
 from fercli.runs import RunFolder, is_finished, name_run_directory, read_run_record
 from fercli.settings import build_config, flatten_config, parse_setting
@@ -204,16 +205,23 @@ def _show_plan(config: TrainConfig, folder: RunFolder, dataset: Dataset) -> Outc
     config = resolve_config(config)
     n_steps = check_training(dataset, config)
     network = build_network(config.model, len(dataset.label_names))
+    flat = flatten_config(config)
+    n_parameters = count_parameters(network)
     plan = {
         "run_directory": str(folder.path),
-        "parameters": count_parameters(network),
+        "parameters": n_parameters,
         "steps_per_epoch": n_steps,
-        "config": flatten_config(config),
+        "config": flat,
     }
 
     def show(console: Console) -> None:
-        pairs = {key: value for key, value in plan.items() if key != "config"}
-        print_pairs(console, {**pairs, **flatten_config(config)})
+        pairs = {
+            "run": str(folder.path),
+            "dataset": f"{dataset.source}, sha256 {dataset.sha256[:12]}",
+            "parameters": f"{n_parameters:,}",
+            "steps": f"{n_steps:,} an epoch, {n_steps * config.epochs:,} in all",
+        }
+        print_pairs(console, {**pairs, **{name: say_value(one) for name, one in flat.items()}})
 
     return Outcome(plan, show)
 
@@ -248,7 +256,7 @@ def _build_show(result: TrainResult) -> Any:  # noqa: ANN401  # a closure over a
             "network": f"{result.network}, {result.parameters:,} parameters",
             "best epoch": f"{result.best_epoch} of {result.epochs}",
             "validation accuracy": f"{result.validation_accuracy:.2%} on "
-            f"{result.validation_split}, which chose the epoch",
+            f"{name_split(result.validation_split)}, which chose the epoch",
             "training": f"{result.duration_s:.1f} s on {result.device} in {result.precision}, "
             f"{result.images_per_s:,.0f} images/s",
             "model": result.model,

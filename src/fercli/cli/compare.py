@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import describe_labels, print_pairs, print_table, watch_images
+from fercli.cli._display import (
+    describe_dataset,
+    describe_labels,
+    print_line,
+    print_pairs,
+    print_table,
+    say_value,
+    watch_images,
+)
 from fercli.cli._options import (
-    DataOption,
     DeviceOption,
     ForceOption,
     OutputFolderOption,
+    ScoredDataOption,
     SplitOption,
     choose_device_name,
     complete_model,
@@ -50,7 +58,7 @@ def compare_command(
         ),
     ],
     *,
-    data: DataOption = None,
+    data: ScoredDataOption = None,
     split: SplitOption = None,
     labels: Annotated[
         list[str] | None,
@@ -94,6 +102,7 @@ def compare_command(
         check_names,
         choose_split,
         compare,
+        find_own_data,
         open_candidate,
         write_comparison,
     )
@@ -101,7 +110,9 @@ def compare_command(
 
     names = check_names(models)
     how = _read_how(models, labels or [], scaling or [], choose_device_name(device))
-    files = (path for spec in models for path in find_model(spec).files)
+    found = [find_model(spec) for spec in models]
+    data = data or find_own_data(found)
+    files = (path for one in found for path in one.files)
     inputs = itertools.chain(files, list_source_files(data))
     check_outputs(folder, COMPARISON_FILES.values(), force=force, inputs=inputs)
     with watch_images(output, "reading the dataset") as on_progress:
@@ -113,16 +124,17 @@ def compare_command(
         output.warn("these faces are synthetic: scores on them say nothing about real faces")
     candidates = [
         open_candidate(
-            name, find_model(spec), dataset, device=how.device, order=how.orders.get(spec),
+            name, one, dataset, device=how.device, order=how.orders.get(spec),
             scaling=how.scalings[spec],
         )
-        for name, spec in zip(names, models, strict=True)
+        for name, spec, one in zip(names, models, found, strict=True)
     ]  # fmt: skip
     for one in candidates:
         if one.ignored_labels:
             left_out = ", ".join(one.ignored_labels)
             output.note(f"{one.name}: {left_out} left out, the dataset has no such label")
-    comparison = compare(candidates, dataset, chosen)
+    with watch_images(output, "scoring") as on_progress:
+        comparison = compare(candidates, dataset, chosen, on_progress=on_progress)
     result = comparison.result
     if folder is not None:
         result = write_comparison(comparison, folder)
@@ -198,10 +210,11 @@ def _show(console: Console, result: ComparisonResult) -> None:
         )
     print_table(console, table)
     for pair in result.pairs:
-        console.print(_describe(pair), soft_wrap=True)
+        print_line(console, _describe(pair))
     if result.settings:
         print_table(console, _build_settings_table(result))
     pairs = {
+        "dataset": describe_dataset(result.dataset),
         "labels": describe_labels(result.models[0].labels, result.dataset),
         "answered differently": f"{result.n_disagreements:,} of {result.n_images:,} images",
     }
@@ -213,7 +226,7 @@ def _describe(pair: PairedDifference) -> str:
     verdict = "significant" if pair.significant else "no significant difference"
     # Below that a float is 0, and no probability is.
     p = f"p = {pair.p_adjusted:.2g}" if pair.p_adjusted > 1e-300 else "p < 1e-300"
-    return safe_name(
+    return (
         f"{pair.second} against {pair.first}: {100 * pair.difference:+.2f} points (95 % interval "
         f"{100 * low:+.2f} to {100 * high:+.2f}), right alone {pair.n_only_second} and "
         f"{pair.n_only_first}, {p}: {verdict}"
@@ -229,5 +242,5 @@ def _build_settings_table(result: ComparisonResult) -> Table:
     for run in runs:
         table.add_column(safe_name(run))
     for setting, values in result.settings.items():
-        table.add_row(setting, *(safe_name(str(values[run])) for run in runs))
+        table.add_row(setting, *(safe_name(say_value(values[run])) for run in runs))
     return table

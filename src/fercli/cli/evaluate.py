@@ -11,22 +11,25 @@ from fercli.cli._command import register
 from fercli.cli._display import (
     build_scores_table,
     describe_accuracy,
+    describe_dataset,
     describe_labels,
     print_pairs,
     print_table,
     watch_images,
+    watch_work,
 )
 from fercli.cli._options import (
-    DataOption,
     DeviceOption,
     ForceOption,
     ModelArgument,
     OutputFolderOption,
+    ScoredDataOption,
     SplitOption,
     choose_device_name,
 )
 from fercli.cli._output import Outcome, Output, warn_if_synthetic
 from fercli.errors import ConfigError, VerificationError
+from fercli.names import name_split
 from fercli.results import EvaluationResult
 from fercli.runs import RunFolder
 from fercli.storage import check_outputs
@@ -38,11 +41,12 @@ if TYPE_CHECKING:
 __all__ = ["add_to", "show_evaluation"]
 
 _PROTOCOLS: Final = {
-    "selection": "selection score: the checkpoint was selected on {}, so this accuracy is "
-    "optimistic",
+    "held-out": "held-out: {} chose nothing about this model",
+    "selection": "selection score: {} chose the checkpoint, so this accuracy is optimistic; where "
+    "there is no other split, a model trained with --validation 0.1 leaves {} held out",
     "training": "training: the model learned from these images",
 }
-"""What to say of a score that is not of held-out images."""
+"""What a score is worth."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,7 +58,7 @@ def evaluate_command(
     output: Output,
     *,
     model: ModelArgument = None,
-    data: DataOption = None,
+    data: ScoredDataOption = None,
     split: SplitOption = None,
     tta: Annotated[
         bool, typer.Option("--tta", help="Also score the mean of image and mirror image.")
@@ -95,6 +99,7 @@ def evaluate_command(
         FILES,
         choose_split,
         evaluate,
+        find_own_data,
         measure_robustness,
         write_files,
     )
@@ -102,6 +107,7 @@ def evaluate_command(
 
     least = _parse_require(require) if require is not None else None
     found = find_model(model)
+    data = data or find_own_data([found])
     inputs = itertools.chain(found.files, list_source_files(data))
     check_outputs(folder, FILES.values(), force=force, inputs=inputs)
     if found.assumed:
@@ -117,13 +123,15 @@ def evaluate_command(
     else:
         warn_if_synthetic(output, runtime.metadata)
     run = RunFolder(found.run) if found.run else None
-    evaluation = evaluate(runtime, found, dataset, chosen, tta=tta)
+    with watch_images(output, "scoring") as on_progress:
+        evaluation = evaluate(runtime, found, dataset, chosen, tta=tta, on_progress=on_progress)
     if robustness:
         with watch_images(output, "scoring corrupted images") as on_progress:
             evaluation = measure_robustness(runtime, evaluation, on_progress)
     result = evaluation.result
     if folder is not None:
-        result = write_files(evaluation, folder)
+        with watch_work(output, "drawing the report"):
+            result = write_files(evaluation, folder)
     if run is not None:
         _record(output, run, result)
     accuracy = result.scores.accuracy
@@ -155,20 +163,21 @@ def show_evaluation(console: Console, result: EvaluationResult) -> None:
     if result.robustness:
         print_table(console, _build_robustness_table(result))
     pairs = {
+        "dataset": describe_dataset(result.dataset),
         "labels": describe_labels(result.labels, result.dataset),
         "accuracy": describe_accuracy(scores),
     }
     if result.protocol in _PROTOCOLS:
-        pairs["protocol"] = _PROTOCOLS[result.protocol].format(result.split)
+        pairs["protocol"] = _PROTOCOLS[result.protocol].replace("{}", result.split)
     pairs |= {
         "macro F1": f"{scores.macro_f1:.2%}",
         "balanced accuracy": f"{scores.balanced_accuracy:.2%}",
         "NLL, ECE, Brier": f"{scores.nll:.3f}, {scores.ece:.3f}, {scores.brier:.3f}",
     }
-    if result.calibration.fitted_on:
-        fitted = result.calibration
+    fitted = result.calibration
+    if fitted.fitted_on:
         pairs["calibration"] = (
-            f"temperature {fitted.temperature:.2f}, fitted on {fitted.fitted_on}: "
+            f"temperature {fitted.temperature:.2f}, fitted on {name_split(fitted.fitted_on)}: "
             f"ECE {fitted.ece_before:.3f} before, {fitted.ece:.3f} after"
         )
     if result.confusions:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import count, print_pairs, print_table
+from fercli.cli._display import count, print_pairs, print_table, watch_images
 from fercli.cli._exit import ExitStatus
 from fercli.cli._options import DeviceOption, ForceOption, PhotoModelOption, choose_device_name
 from fercli.cli._output import Outcome, Output
@@ -99,10 +99,11 @@ def explain_command(
     check_outputs(folder, names, force=force, inputs=[*paths, *found.files])
     if found.is_onnx:
         output.note("an ONNX file has no gradients: occlusion maps only, no Grad-CAM")
-    rows = [
-        _explain(runtime, path, target, asked, finder)
-        for path, target in zip(paths, targets, strict=True)
-    ]
+    rows = []
+    with watch_images(output, "explaining") as on_progress:
+        for path, target in zip(paths, targets, strict=True):
+            rows.append(_explain(runtime, path, target, asked, finder, found.title))
+            on_progress(len(rows), len(paths))
     skipped = [row for row in rows if row["status"] in {"unreadable", "refused"}]
     methods = ["occlusion"] if found.is_onnx else ["occlusion", "grad-cam"]
     data = {
@@ -122,8 +123,13 @@ def _name_picture(number: int, path: Path) -> str:
     return f"{number:04}-{re.sub(r'[^A-Za-z0-9_.-]', '_', path.stem)[:60]}.png"
 
 
-def _explain(
-    runtime: Runtime, path: Path, target: Path, asked: tuple[str, ...], finder: FaceFinder
+def _explain(  # what to explain, how, and what to call it
+    runtime: Runtime,
+    path: Path,
+    target: Path,
+    asked: tuple[str, ...],
+    finder: FaceFinder,
+    model: str,
 ) -> dict[str, Any]:
     """Write one picture and return its row; a file that cannot be read gets one as well."""
     from fercli.evaluation import explain
@@ -144,7 +150,7 @@ def _explain(
     if not crops:
         return {**row, "status": "no_face", "reason": f"{detector} finds no face"}
     explanation = explain(runtime, crops[0], asked)
-    save_figure(explanation.plot(), target)
+    save_figure(explanation.plot(f"{safe_name(path.name)}, by {safe_name(model)}"), target)
     return {
         **row,
         "label": explanation.label,

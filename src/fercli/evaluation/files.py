@@ -122,7 +122,7 @@ def _plot_all(evaluation: Evaluation) -> dict[str, Figure]:
     """Return the figures that there are, by kind."""
     result, labels, plain = evaluation.result, evaluation.labels, evaluation.plain
     scores = result.scores
-    split = f"{result.split} ({result.protocol})"
+    split = evaluation.title
     title = f"{split}: accuracy {scores.accuracy:.2%}, n = {scores.n_images:,}"
     figures = {
         "confusion_matrix": plot_confusion_matrix(scores.confusion_matrix, result.labels, title),
@@ -173,7 +173,8 @@ def _plot_answers(evaluation: Evaluation, chosen: NDArray[np.intp], title: str) 
     for position in chosen:
         answer, label = evaluation.plain[position], evaluation.labels[position]
         said = int(answer.argmax())
-        captions.append(f"{names[label]}\n> {names[said]} {answer[said]:.0%}")
+        verdict = "right" if said == label else f"said {names[said]}"
+        captions.append(f"{names[label]}\n{verdict}, {answer[said]:.0%}")
         colors.append(_RIGHT if said == label else _WRONG)
     return plot_faces(
         evaluation.images[chosen],

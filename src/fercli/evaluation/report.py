@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import fercli
 from fercli.dependencies import explain_missing
+from fercli.names import name_split
 from fercli.runs import utc_now
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ def build_report(
         trained=evaluation.metadata,
         mistakes=_list_mistakes(evaluation, mistakes),
         figures=figures,
+        chance_nll=math.log(len(evaluation.result.labels)),
         version=fercli.__version__,
         written=utc_now(),
     )
@@ -115,6 +118,7 @@ def render(path: Path, *, escape: bool, **values: Any) -> str:  # noqa: ANN401  
         keep_trailing_newline=True,
     )
     environment.filters["percent"] = lambda share: f"{share:.2%}"
+    environment.filters["split_name"] = name_split
     environment.filters["thousands"] = lambda count: f"{count:,}"
     page: str = environment.from_string(path.read_text(encoding="utf-8")).render(values)
     return page

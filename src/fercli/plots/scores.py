@@ -19,6 +19,7 @@ __all__ = ["plot_confusion_matrix", "plot_curves", "plot_per_class"]
 
 _QUANTITIES: Final = {"precision": "#5b84b1", "recall": "#153f69", "f1": "#b5651d"}
 _NAMES: Final = {"f1": "F1"}
+_SHAPES: Final = {"train": "s", "validation": "o"}
 
 
 def plot_confusion_matrix(
@@ -54,25 +55,29 @@ def plot_confusion_matrix(
     return figure
 
 
-def plot_curves(history: Sequence[EpochReport], best_epoch: int, title: str) -> Figure:
+def plot_curves(
+    history: Sequence[EpochReport], best_epoch: int, title: str, *, harder: str = ""
+) -> Figure:
     """Plot loss and accuracy over the epochs, train and validation.
 
     Args:
         history: The epochs.
         best_epoch: Marked by a line, 1-based.
         title: One line above both.
+        harder: What makes the training images harder than those that validate, for the legend.
 
     Raises:
         DependencyMissingError: matplotlib cannot be imported.
     """
     epochs = [report.epoch for report in history]
+    names = {"train": f"train ({harder})" if harder else "train", "validation": "validation"}
     figure = build_figure(10, 4.2)
     figure.suptitle(title, fontsize=11)
     for position, quantity in enumerate(("loss", "accuracy"), start=1):
         axes = figure.add_subplot(1, 2, position)
         for split, color in (("train", "tab:blue"), ("validation", "tab:orange")):
             values = [getattr(report, f"{split}_{quantity}") for report in history]
-            axes.plot(epochs, values, color=color, label=split, marker=".")
+            axes.plot(epochs, values, color=color, label=names[split], marker=_SHAPES[split])
         axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best: epoch {best_epoch}")
         axes.set_xlabel("epoch")
         axes.set_ylabel(quantity)
