@@ -70,13 +70,13 @@ def test_a_terminal_shows_a_training_as_a_bar(
     with watch_training(Output(command="train"), 3) as (on_step, on_epoch):
         for step in (1, 2, 3):
             on_step(report_step(2, step))
-            clock[0] += 100
+            clock[0] += 40
         on_epoch(EPOCH)
     lines = read_lines()
 
     assert LINE in lines
     assert lines[-1].startswith("epoch 2/3 ")
-    assert re.search(r" 7/12 steps +loss 1.750  1,23[45] images/s +0:08:20 left$", lines[-1])
+    assert re.search(r" 7/12 steps +loss 1.750  1,23[45] images/s +0:03:20 left$", lines[-1])
 
 
 @pytest.mark.usefixtures("terminal")

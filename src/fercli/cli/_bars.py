@@ -61,4 +61,6 @@ def build_bars(console: Console, unit: str) -> Progress:
         _ClockColumn(table_column=whole()),
         console=console,
         transient=True,
+        # The default forgets what a slow model answered half a minute ago, and then knows no speed.
+        speed_estimate_period=300,
     )
