@@ -227,7 +227,7 @@ def _watch(output: Output, description: str, unit: str, size: int) -> Iterator[R
             done, total = done // size, None if total is None else -(-total // size)
             if bars and task is not None:
                 bars.update(task, completed=done, total=total)
-            elif time.monotonic() - said_at > _LINE_EVERY_S:
+            elif done != total and time.monotonic() - said_at > _LINE_EVERY_S:
                 said_at = time.monotonic()
                 output.note(f"{description}: {done:,} of about {total or done:,} {unit}")
 

@@ -66,7 +66,7 @@ def plot_maps(
             axes.set_title(kind, fontsize=9)
             if signed:
                 bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, ticks=(-1, 0, 1))
-                bar.ax.set_yticklabels([f"{-top:+.2f}", "0", f"{top:+.2f}"], fontsize=8)
+                bar.ax.set_yticklabels([f"{-top:.2g}", "0", f"+{top:.2g}"], fontsize=8)
         for axes in axes_row:
             axes.set_axis_off()
     return figure
