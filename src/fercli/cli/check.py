@@ -13,7 +13,6 @@ from fercli.cli._command import register
 from fercli.cli._display import build_counts_table, print_pairs, print_table, watch_images
 from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
-from fercli.data.dataset import is_synthetic_source
 from fercli.emotions import LABELS
 from fercli.names import safe_name
 from fercli.results import CheckResult, to_json
@@ -123,6 +122,8 @@ def _show(console: Console, result: CheckResult) -> None:
 
 def _describe_completeness(result: CheckResult) -> dict[str, str]:
     """Return whether FER2013 is whole; of other data there is nothing to say."""
+    from fercli.data.dataset import is_synthetic_source
+
     splits = {"train", "public", "private"}
     if result.official or not set(result.counts) <= splits or is_synthetic_source(result.source):
         return {"complete FER2013": "yes"} if result.official else {}
