@@ -75,7 +75,7 @@ def is_copied(line: str) -> bool:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_nothing_is_cut_or_broken_in_a_terminal(
-    trained: RunFolder, dataset_path: Path, width: int
+    trained: RunFolder, dataset_path: Path, face_files: Path, width: int
 ) -> None:
     run, data = str(trained.path), str(dataset_path)
     lines = show(
@@ -83,6 +83,7 @@ def test_nothing_is_cut_or_broken_in_a_terminal(
         ["compare", run, "base", "tiny", "--data", data],
         ["evaluate", run, "--data", data, "--split", "public", "--tta"],
         ["data", "check", data],
+        ["predict", str(face_files), "--model", run],
         ["models", "list"],
         ["info"],
         ["info", run],

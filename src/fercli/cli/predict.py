@@ -24,17 +24,16 @@ from fercli.cli._options import (
     drop_untyped,
 )
 from fercli.cli._output import Outcome, Output, warn_if_synthetic
+from fercli.cli._predict_display import print_summary, print_tracks
 from fercli.cli._predict_outputs import (
     FORMATS,
     Target,
-    WantedPictures,
     choose_part,
     choose_target,
     open_rows,
-    print_summary,
-    print_tracks,
     split_endings,
 )
+from fercli.cli._predict_pictures import WantedPictures
 from fercli.cli._predict_sources import (
     FileSource,
     choose_live_source,
