@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from fercli.inference import Runtime
     from fercli.model_files import ModelFile
     from fercli.prediction.sinks import Sink
+    from fercli.prediction.stores import StoredObject
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
@@ -77,8 +78,9 @@ def predict_command(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Photos, videos, folders (searched), archives (zip, tar), patterns, or - for "
-            "paths on stdin; or a camera's number, or an rtsp:// or http:// address.",
+            help="Photos, videos, folders (searched), archives (zip, tar), Parquet files, "
+            "patterns, s3://, gs:// or az:// addresses, or - for paths on stdin; or a camera's "
+            "number, or an rtsp:// or http:// address.",
         ),
     ],
     model: PhotoModelOption = None,
@@ -188,7 +190,7 @@ def predict_command(
       ls *.png | fer predict - --model model.onnx --output rows.jsonl
     """
     from fercli.prediction import find_images
-    from fercli.prediction.members import Others
+    from fercli.prediction.sources import Others
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
@@ -317,7 +319,7 @@ def _note_passed_over(output: Output, summary: PredictionSummary) -> None:
         output.note(f"{count(others.n_files, 'other file')} passed over")
     if others.n_packed_videos:
         videos = count(others.n_packed_videos, "video")
-        output.note(f"{videos} of them in archives: videos are read from files of their own")
+        output.note(f"{videos} of them in archives or stores: videos are read from files on disk")
     if summary.n_missed >= _MANY_MISSED:
         missed = f"haar found no face in {summary.n_missed:,} photos"
         output.note(f"{missed}; turned and covered ones are found by --faces yunet")
@@ -377,9 +379,9 @@ def _predict_shard(
         alone: Options among them that are of one process with all rows.
     """
     from fercli.prediction import find_images
-    from fercli.prediction.members import Others
     from fercli.prediction.parts import Origin, PartRows, write_part
     from fercli.prediction.shards import ShardInputs
+    from fercli.prediction.sources import Others
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
@@ -396,7 +398,7 @@ def _predict_shard(
         # The list is gone through to compare it, and once more where the part is written anew.
         lines = list(lines)
 
-    def list_files(others: Others | None = None) -> Iterator[Path]:
+    def list_files(others: Others | None = None) -> Iterator[Path | StoredObject]:
         return find_images(
             paths, lines, [part.folder], keep=True, endings=asked.endings, others=others
         )
