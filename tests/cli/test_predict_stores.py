@@ -341,6 +341,20 @@ def test_an_object_that_is_not_what_was_listed_is_a_row(
     assert len(rows) == 7
 
 
+def test_a_server_of_something_else_is_no_rows(run: Run, trained: RunFolder, store: Store) -> None:
+    def send_other(handler: Any) -> bool:
+        send(handler, 200, b"hello", Last_Modified="today")
+        return True
+
+    store.odd = dict.fromkeys(store.objects, send_other)
+
+    result = run("predict", "s3://faces/", "--model", trained.onnx, "--output", "rows.jsonl")
+
+    assert result.exit_code == 3
+    assert "s3://faces answers otherwise than a store of objects" in result.stderr
+    assert not list(Path().glob("rows*"))
+
+
 def test_one_object_that_may_not_be_read_is_a_row(
     run: Run, trained: RunFolder, store: Store
 ) -> None:

@@ -71,6 +71,7 @@ _WHO: Final = frozenset({
 
 Source: "Error responses", Amazon S3 API Reference; "Common REST API error codes", Azure Storage.
 """
+_BROKEN: Final = "its store breaks off, or does not send what it promised"
 _NO_BUCKET: Final = frozenset({"NoSuchBucket", "ContainerNotFound"})
 
 
@@ -147,11 +148,9 @@ class Bucket:
             if size > MAX_OBJECT_BYTES:
                 reason = f"longer than {MAX_OBJECT_BYTES:,} bytes, in a store"
                 raise ObjectFailedError(reason, refused=True)
-            content = answer.bytes().to_bytes()
         except with_errors as reason:
             raise self._explain(reason) from None
-        _check_whole(len(content), size)
-        return cast("bytes", content)
+        return self._receive(answer, size)
 
     def read_range(self, key: str, start: int, end: int, version: str | None) -> bytes:
         """Return bytes of an object, from one position to another.
@@ -165,10 +164,23 @@ class Bucket:
         if version:
             options["if_match"] = version
         try:
-            content = self._open().get(key, options=options).bytes().to_bytes()
+            answer = self._open().get(key, options=options)
         except with_errors as reason:
             raise self._explain(reason) from None
-        _check_whole(len(content), end - start)
+        return self._receive(answer, end - start)
+
+    def _receive(self, answer: Any, n_bytes: int) -> bytes:  # noqa: ANN401  # untyped library
+        """Return what follows an answer that is one of a store of objects."""
+        try:
+            content = answer.bytes().to_bytes()
+        except self._import() as reason:
+            error = self._explain(reason)
+            # Of the others nothing is said: this one's size may be a lie.
+            error = ObjectFailedError(_BROKEN) if isinstance(error, ObjectFailedError) else error
+            raise error from None
+        if len(content) != n_bytes:
+            said = f"its store promised {n_bytes:,} bytes, and sent {len(content):,}"
+            raise ObjectFailedError(said)
         return cast("bytes", content)
 
     def check_size(self, n_bytes: int, listed: int | None) -> None:
@@ -260,10 +272,9 @@ class Bucket:
             return ObjectFailedError("it was written anew while it was read")
         if isinstance(reason, ValueError) or kind == "InvalidPathError":
             return ObjectFailedError("a key has an empty part, a dot or a control character")
-        if status:
-            message = f"{self.address} answers otherwise than a store of objects{said}"
-            return ObjectFailedError(f"its store refuses it{said}", meaning=DownloadError(message))
-        return ObjectFailedError("its store breaks off, or does not send what it promised")
+        message = f"{self.address} answers otherwise than a store of objects{said}"
+        refusal = f"its store refuses it{said}" if status else "its store's answer is none"
+        return ObjectFailedError(refusal, meaning=DownloadError(message))
 
     def _refuse_asker(self, said: str) -> CredentialsError:
         message = f"{self.address} does not let in who asks{said}"
@@ -333,12 +344,6 @@ def _check_endpoints(profile: Mapping[str, str]) -> None:
         if not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?", text):
             message = f"{name} is no http:// or https:// address of a server"
             raise ConfigError(message)
-
-
-def _check_whole(n_bytes: int, wanted: int) -> None:
-    if n_bytes != wanted:
-        reason = f"its store promised {wanted:,} bytes, and sent {n_bytes:,}"
-        raise ObjectFailedError(reason)
 
 
 def _import_obstore() -> ModuleType:
