@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import base64
 import io
 import json
+import os
+import re
+import shlex
 import tarfile
 import threading
 import zipfile
@@ -26,6 +30,8 @@ pytest.importorskip("obstore")
 
 Run = Callable[..., Result]
 RunJson = Callable[..., dict[str, Any]]
+ROOT = Path(__file__).parents[2]
+ACCOUNT = "account"
 SECRET = "wJalrXUtnFEMI-K7MDENG"  # noqa: S105  # of nobody
 
 
@@ -49,19 +55,19 @@ class Store:
 
     def answer(self, handler: Any) -> None:
         parts = urlsplit(handler.path)
-        _, bucket, *rest = unquote(parts.path).split("/", 2)
+        _, bucket, *rest = unquote(parts.path.removeprefix(f"/{ACCOUNT}")).split("/", 2)
         key = rest[0] if rest else ""
         with self.lock:
             self.asked[key] += 1
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
         try:
-            if bucket != "faces":
+            if bucket not in {"faces", "bucket"}:
                 refuse(handler, 404, "NoSuchBucket")
             elif key in self.odd and self.odd[key](handler):
                 pass
             elif not key:
-                self.list(handler, {k: v[0] for k, v in parse_qs(parts.query).items()})
+                self.send_list(handler, {k: v[0] for k, v in parse_qs(parts.query).items()})
             elif key in self.objects:
                 send_object(handler, self.objects[key])
             else:
@@ -70,7 +76,7 @@ class Store:
             with self.lock:
                 self.at_once -= 1
 
-    def list(self, handler: Any, query: dict[str, str]) -> None:
+    def send_list(self, handler: Any, query: dict[str, str]) -> None:
         prefix, after = query.get("prefix", ""), query.get("continuation-token", "")
         keys = [k for k in sorted(self.objects) if k.startswith(prefix) and k > after]
         page = keys[: self.page]
@@ -82,7 +88,20 @@ class Store:
         more = len(keys) > len(page)
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
         body = f"<ListBucketResult>{token}{items}</ListBucketResult>"
+        if query.get("comp") == "list":
+            body = format_for_azure(self.objects, keys)
         send(handler, 200, body.encode())
+
+
+def format_for_azure(objects: dict[str, bytes], keys: list[str]) -> str:
+    items = "".join(
+        f"<Blob><Name>{escape(key)}</Name><Properties><Content-Type>x</Content-Type>"
+        "<Last-Modified>Thu, 01 Jan 2026 00:00:00 GMT</Last-Modified>"
+        f"<Content-Length>{len(objects[key])}</Content-Length><Etag>e</Etag>"
+        "</Properties></Blob>"
+        for key in keys
+    )
+    return f"<EnumerationResults><Blobs>{items}</Blobs><NextMarker /></EnumerationResults>"
 
 
 def send(handler: Any, status: int, body: bytes, **headers: object) -> None:
@@ -476,6 +495,74 @@ def test_profiles_say_who_asks(
     assert SECRET not in broken.output
 
 
+def test_without_keys_nobody_waits(
+    run: Run, trained: RunFolder, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """obstore would ask a machine of Amazon's for two minutes."""
+
+    def refuse_connection(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    assert store.objects
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setattr("socket.create_connection", refuse_connection)
+
+    result = run("predict", "s3://faces/a/", "--model", trained.onnx)
+
+    assert result.exit_code == 5
+    assert "error: keys for s3:// are neither in the environment nor in a profile" in result.stderr
+
+
+@pytest.fixture
+def clouds(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The same objects at a server that answers as Google's and Azure's do."""
+    address = os.environ["AWS_ENDPOINT_URL"]
+    google = {"gcs_base_url": address, "disable_oauth": True, "client_email": "",
+              "private_key": "", "private_key_id": ""}  # fmt: skip
+    for name, value in {
+        "GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(google),
+        "AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT,
+        "AZURE_STORAGE_ACCOUNT_KEY": base64.b64encode(SECRET.encode()).decode(),
+        "AZURE_STORAGE_ENDPOINT": f"{address}/{ACCOUNT}",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("scheme", "missing", "nobody"),
+    [("gs", "NoSuchBucket", "AccessDenied"), ("az", "ContainerNotFound", "AuthenticationFailed")],
+)
+def test_other_clouds_are_read_alike(
+    run: Run, trained: RunFolder, clouds: Store, scheme: str, missing: str, nobody: str
+) -> None:
+    words = ["--model", trained.onnx, "--format", "jsonl"]
+
+    result = run("predict", f"{scheme}://faces/a/", *words)
+    clouds.odd = {"": lambda one: refuse(one, 403, nobody)}
+    unknown = run("predict", f"{scheme}://faces/a/", *words, "-v")
+    clouds.odd = {"": lambda one: refuse(one, 404, missing)}
+    gone = run("predict", f"{scheme}://faces/a/", *words)
+
+    assert result.exit_code == 0, result.stderr
+    assert [row["path"] for row in list_rows(result)] == [
+        f"{scheme}://faces/{key}" for key in clouds.objects
+    ]
+    assert unknown.exit_code == 5
+    assert f"does not let in who asks (status 403, {nobody})" in unknown.stderr
+    assert SECRET not in unknown.output
+    assert gone.exit_code == 3
+    assert f"there is no bucket {scheme}://faces" in gone.stderr
+
+
+def test_azure_needs_an_account(run: Run, trained: RunFolder) -> None:
+    result = run("predict", "az://faces/a/", "--model", trained.onnx)
+
+    assert result.exit_code == 5
+    assert "az://faces cannot be opened with what the environment says" in result.stderr
+    assert "AZURE_STORAGE_ACCOUNT_NAME" in result.stderr
+
+
 def test_files_of_many_images_are_read_in_their_store(
     run: Run, trained: RunFolder, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -582,6 +669,34 @@ def test_pictures_and_copies_come_from_stores(run: Run, trained: RunFolder, stor
     copies = {path.name: path.read_bytes() for path in Path("sorted").glob("*/*.png")}
     assert {f"a/{name}": content for name, content in copies.items()} == store.objects
     assert len(list(Path("framed").iterdir())) == 5
+
+
+def test_examples_of_the_documentation_run(
+    run: Run, trained: RunFolder, store: Store, face_files: Path
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    faces = [path.read_bytes() for path in sorted(face_files.iterdir())]
+    packed, table = io.BytesIO(), io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(face_files)
+    pq.write_table(pa.table({"image": faces}), table)
+    store.objects = {
+        "photos/1.jpg": faces[0], "photos/x/front-1.jpg": faces[1],
+        "shards/shard-000.tar": packed.getvalue(), "shards/shard-001.tar": packed.getvalue(),
+        "dataset.parquet": table.getvalue(),
+    }  # fmt: skip
+    store.objects |= {f"shards/shard-03{k}.tar": packed.getvalue() for k in range(10)}
+    pages = [ROOT / "docs" / "how-to" / f"{name}.md" for name in ("predict", "cluster")]
+    lines = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    examples = [line for line in lines if re.match(r'fer predict .*"?s3://', line)]
+
+    assert len(examples) == 5
+    for example in examples:
+        words = shlex.split(example.replace("$SLURM_ARRAY_TASK_ID", "3"))[1:]
+        result = run(*words, "--model", trained.onnx)
+        assert result.exit_code == 0, f"{example}: {result.stderr}"
 
 
 def test_what_reads_files_on_disk_says_so(run: Run, trained: RunFolder) -> None:

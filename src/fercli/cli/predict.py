@@ -174,8 +174,9 @@ def predict_command(
     without torch.
 
     Exit status: 0 done, 2 bad options, 3 a path or camera is missing or nothing was found, 4 model
-    missing or refused, 5 no such device, 7 some files could not be read or a live source was lost,
-    130, 143 or 129 stopped by Ctrl-C, SIGTERM or a closed terminal, a live source's rows whole.
+    missing or refused, 5 no such device or a store does not know who asks, 7 some files could not
+    be read or a live source was lost, 8 a store was lost, 130, 143 or 129 stopped by Ctrl-C,
+    SIGTERM or a closed terminal, a live source's rows whole.
 
     Examples:
       fer predict faces/
@@ -187,6 +188,7 @@ def predict_command(
       fer predict clip.mp4 --annotate framed/ --timeline clip.html --force
       fer predict 0 --end 10s --smooth 1s --output camera.csv
       fer predict faces/ --shard 0/8 --output parts --resume
+      fer predict dataset.parquet --image-column image --output rows.csv
       ls *.png | fer predict - --model model.onnx --output rows.jsonl
     """
     from fercli.prediction import find_images

@@ -281,9 +281,10 @@ def _check_name(archive: str, raw: str) -> PurePosixPath:
 
 def _leads_elsewhere(raw: str) -> bool:
     """Return whether a member's name is none of a file below a folder of this system."""
-    name = PurePosixPath(raw)
-    escapes = name.is_absolute() or ".." in name.parts or "\\" in raw or "\0" in raw
-    return escapes or not name.parts or (":" in raw and os.name == "nt")
+    parts = raw.split("/")
+    escapes = raw.startswith("/") or ".." in parts or "\\" in raw or "\0" in raw
+    is_nothing = all(part in {"", "."} for part in parts)
+    return escapes or is_nothing or (":" in raw and os.name == "nt")
 
 
 def _check_kind(archive: str, info: zipfile.ZipInfo) -> None:

@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Final
 
 from fercli.data.archives import (
@@ -61,9 +61,13 @@ class _Reading:
     is_done: IsDone
     column: str | None
 
+    def title(self, name: str) -> str:
+        """Return what rows call a member of it."""
+        return f"{self.source}!/{name}"
+
     def place(self, name: str, reason: str | None = None, *, refused: bool = False) -> Member:
         """Return a member of it without content."""
-        title = f"{self.source}!/{name}"
+        title = self.title(name)
         return Member(Path(title), reason=reason, refused=refused, title=title)
 
 
@@ -166,8 +170,7 @@ def _read_zip(reading: _Reading, stream: IO[bytes]) -> Iterator[Member]:
     with zipfile.ZipFile(stream) as archive:
         tree = ZipTree(reading.source.name, archive, budget)
         for name in tree.names:
-            place = reading.place(str(name))
-            if reading.is_done(place.title, tree.size(name)):
+            if reading.is_done(reading.title(str(name)), tree.size(name)):
                 continue
             try:
                 with tree.open(name) as content:
@@ -179,8 +182,10 @@ def _read_zip(reading: _Reading, stream: IO[bytes]) -> Iterator[Member]:
 
 def _read_tar(reading: _Reading, stream: IO[bytes]) -> Iterator[Member]:
     for member in read_tar(stream, _open_budget(reading, stream)):
-        name = str(PurePosixPath(member.name))
-        if _is_hidden(name) or reading.is_done(reading.place(name).title, member.n_bytes):
+        # Not by pathlib, which takes as long as reading a small member does.
+        parts = [part for part in member.name.split("/") if part not in {"", "."}]
+        name = "/".join(["", *parts] if member.name.startswith("/") else parts)
+        if _is_hidden(parts) or reading.is_done(reading.title(name), member.n_bytes):
             continue
         if not member.refusal:
             yield from _read(reading, name, member.n_bytes, member.stream)
@@ -192,14 +197,13 @@ def _read_tar(reading: _Reading, stream: IO[bytes]) -> Iterator[Member]:
 
 def _read_table(reading: _Reading, stream: IO[bytes]) -> Iterator[Member]:
     for image in read_column(stream, reading.column):
-        place = reading.place(str(image.number), image.reason or None)
-        content = image.content or b""
-        if reading.is_done(place.title, len(content)):
+        name, content = str(image.number), image.content or b""
+        if reading.is_done(reading.title(name), len(content)):
             continue
         if len(content) > MAX_FILE_BYTES:
-            yield _refuse_long(reading, str(image.number))
+            yield _refuse_long(reading, name)
         else:
-            yield replace(place, content=content)
+            yield replace(reading.place(name, image.reason or None), content=content)
 
 
 def _read(reading: _Reading, name: str, size: int, stream: IO[bytes]) -> Iterator[Member]:
@@ -224,9 +228,8 @@ def _is_image_name(reading: _Reading, member: TarMember) -> bool:
     return find_kind(member.name) == "image" and has_ending(member.name, reading.endings)
 
 
-def _is_hidden(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return parts[:1] == ("__MACOSX",) or not all(is_wanted(part) or part == ".." for part in parts)
+def _is_hidden(parts: list[str]) -> bool:
+    return parts[:1] == ["__MACOSX"] or not all(is_wanted(part) or part == ".." for part in parts)
 
 
 def _describe(reason: Exception) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -28,13 +29,26 @@ _KEYS: Final = frozenset({
     "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_SKIP_SIGNATURE"
 })  # fmt: skip
 """Of the environment: who asks is said there, and profiles do not count."""
+_ELSEWHERE: Final = frozenset({
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_METADATA_ENDPOINT",
+})  # fmt: skip
+"""Of the environment: who can be asked for keys."""
+_MACHINE: Final = ("169.254.169.254", 80)
+"""Where one of Amazon's machines is asked for keys.
+
+Source: "Use the Instance Metadata Service", Amazon EC2 User Guide.
+"""
+_MACHINE_LIMIT_S: Final = 1.0
+"""As Amazon's own tools have it; obstore would try for two minutes."""
 
 
 def find_profile() -> dict[str, str]:
     """Return the settings for S3 that the files of Amazon's own tools hold; the environment wins.
 
     Raises:
-        CredentialsError: The profile is not there, or has its keys from somewhere else.
+        CredentialsError: The profile is not there, or has its keys from somewhere else; or there
+            are no keys anywhere.
     """
     name = os.environ.get("AWS_PROFILE", "")
     settings = _read_profile(name or "default")
@@ -42,15 +56,27 @@ def find_profile() -> dict[str, str]:
         if name:
             message = f"AWS_PROFILE names the profile {name!r}, which is not there"
             raise CredentialsError(message, hint=WAYS["s3"])
-        return {}
+        settings = {}
     found = {}
     if not os.environ.keys() & {"AWS_REGION", "AWS_DEFAULT_REGION"} and "region" in settings:
         found["region"] = settings["region"]
     if not os.environ.keys() & {"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"}:
         found |= {"endpoint": settings["endpoint_url"]} if "endpoint_url" in settings else {}
     if not os.environ.keys() & _KEYS:
-        found |= _find_keys(settings, name or "default")
+        keys = _find_keys(settings, name or "default")
+        if not keys and not os.environ.keys() & _ELSEWHERE:
+            _check_machine()
+        found |= keys
     return found
+
+
+def _check_machine() -> None:
+    """Refuse to go on where this machine has nobody who could be asked for keys."""
+    try:
+        socket.create_connection(_MACHINE, timeout=_MACHINE_LIMIT_S).close()
+    except OSError:
+        message = "keys for s3:// are neither in the environment nor in a profile"
+        raise CredentialsError(message, hint=WAYS["s3"]) from None
 
 
 def _find_keys(settings: dict[str, str], name: str) -> dict[str, str]:
