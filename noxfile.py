@@ -82,6 +82,13 @@ def browser(session: nox.Session) -> None:
     session.run("pytest", "-m", "browser", "tests/e2e/test_page.py", *session.posargs)
 
 
+@nox.session(default=False)
+def cloud(session: nox.Session) -> None:
+    """Read from a server that speaks as S3 does, on this machine."""
+    session.install(".[cloud]", *dependencies("test"), *dependencies("cloud"))
+    session.run("pytest", "-m", "cloud", "tests/e2e/test_cloud.py", *session.posargs)
+
+
 @nox.session(python=MINIMUM, venv_backend="uv", default=False)
 def minimums(session: nox.Session) -> None:
     """Run the quick tests with the lowest supported version of every dependency."""

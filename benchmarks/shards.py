@@ -3,26 +3,32 @@
 Crops are drawn and predicted by one process, then as shards, several at a time. Some shards are
 killed with SIGKILL in the middle of their rows; all are started again with `--resume`, and merged.
 The file has to be the one process's, byte for byte. Printed are times, and the memory of the merge.
+The crops lie in a folder, in four tars, in four files of Parquet, or in a bucket on this machine.
 
-python benchmarks/shards.py [--images 10000] [--shards 8] [--killed 2] [--at-once 2] [--model tiny]
-    [--format jsonl] [--write]
+python benchmarks/shards.py [--source folder|tar|parquet|s3] [--images 10000] [--shards 8]
+    [--killed 2] [--at-once 2] [--model tiny] [--format jsonl] [--write]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import filecmp
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from _report import add_write_option, measure, print_header, publish
+from _store import serve
 from PIL import Image
 
 FER = [sys.executable, "-m", "fercli"]
@@ -32,6 +38,7 @@ PATIENCE_S = 60.0
 def main() -> None:
     """Draw, predict, kill, resume, merge, compare."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--source", default="folder", choices=["folder", "tar", "parquet", "s3"])
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--killed", type=int, default=2)
@@ -40,20 +47,44 @@ def main() -> None:
     parser.add_argument("--format", default="jsonl", choices=["jsonl", "csv", "parquet"])
     add_write_option(parser)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    source = arguments.source
+    section = "shards" if source == "folder" else f"shards from {source}"
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as servers:
         os.chdir(folder)
         draw(arguments.images)
-        with publish("shards", write=arguments.write):
+        words = ["crops"] if source == "folder" else pack(source)
+        if source == "s3":
+            os.environ |= servers.enter_context(serve(Path("crops")))
+        with publish(section, write=arguments.write):
             print_header(
                 f"{arguments.images:,} crops, {arguments.shards} shards, {arguments.model}"
             )
-            compare(arguments)
+            compare(arguments, words)
 
 
-def compare(arguments: argparse.Namespace) -> None:
+def pack(source: str) -> list[str]:
+    """Put the crops where they are to be read, a fourth of them each, and return what is typed."""
+    if source == "s3":
+        return ["s3://bucket/"]
+    files = sorted(Path("crops").rglob("*.png"))
+    for part in range(4):
+        some = files[part * len(files) // 4 : (part + 1) * len(files) // 4]
+        if source == "tar":
+            with tarfile.open(f"crops-{part}.tar", "w") as archive:
+                for path in some:
+                    archive.add(path)
+        else:
+            images = [{"bytes": path.read_bytes(), "path": path.name} for path in some]
+            pq.write_table(
+                pa.table({"image": images}), f"crops-{part}.parquet", row_group_size=1000
+            )
+    return [f"crops-{part}.{source}" for part in range(4)]
+
+
+def compare(arguments: argparse.Namespace, sources: list[str]) -> None:
     """Print what one process and what shards take, and whether they write the same."""
     kind, count = arguments.format, arguments.shards
-    words = ["predict", "crops", "--model", arguments.model, "--quiet"]
+    words = ["predict", *sources, "--model", arguments.model, "--quiet"]
     with measure() as alone:
         run(*words, "--output", f"one.{kind}")
     print(f"one process: {alone.wall_s:.1f} s")

@@ -53,6 +53,7 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "cv2": "opencv-python-headless<5",
     "huggingface_hub": "fercli[hub]",
     "h11": "fercli[serve]",
+    "obstore": "fercli[cloud]",
     "pyarrow": "fercli[parquet]",
     "python_multipart": "fercli[serve]",
     "sklearn": "scikit-learn",

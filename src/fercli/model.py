@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from fercli.evaluation import Comparison, Evaluation, Explanation
     from fercli.inference import Runtime
     from fercli.prediction import FilePrediction
+    from fercli.prediction.stores import StoredObject
     from fercli.results import ExportResult, PredictionRow
 
     Picture = str | PathLike[str] | bytes | io.BufferedIOBase | NDArray[np.uint8] | Image
@@ -152,7 +153,7 @@ class _ShardWork:
 
     content: PartRows
     predictions: Iterator[FilePrediction]
-    list_files: Callable[[], Iterator[Path]]
+    list_files: Callable[[], Iterator[Path | StoredObject]]
 
 
 class RowStream(Iterator["PredictionRow"]):
@@ -544,6 +545,7 @@ class Model:
         start_s: float = 0.0,
         end_s: float | None = None,
         smooth_s: float = 0.0,
+        image_column: str | None = None,
         shard: tuple[int, int] | None = None,
     ) -> RowStream:
         """Return a stream of rows, one per face or per image without one, as `fer predict` gives.
@@ -558,7 +560,8 @@ class Model:
 
         Args:
             paths: Files, folders (searched through for images and videos, and sorted), archives
-                of images (zip, tar) or patterns.
+                of images (zip, tar), Parquet files with a column of them, patterns, or addresses
+                of object stores (`s3://`, `gs://`, `az://`).
             faces: As `predict`.
             min_confidence: As `predict`.
             detector_weights: As `predict`.
@@ -570,26 +573,29 @@ class Model:
             end_s: Where to end; None for its end.
             smooth_s: Time constant in seconds by which each track's probabilities are averaged,
                 in columns of their own; 0 for none.
+            image_column: Of Parquet files, the column that holds the images; None for the only
+                one that holds bytes.
             shard: `(k, n)` for the k-th of n shards, from 0: of the inputs those alone whose path
                 falls to it by a hash, see [on many machines](../how-to/cluster.md).
 
         Raises:
             InputNotFoundError: A path is missing, or nothing was found.
             ConfigError: An option is none of what it may be.
+            CredentialsError: A store does not know who asks.
             ModelFileError: The model, or the weights of the detector, cannot be used.
         """
         given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
         weights = None if detector_weights is None else Path(detector_weights)
-        limit = {} if max_pixels is None else {"max_pixels": max_pixels}
+        limit: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
         config = PredictConfig(
             faces=faces, detector_weights=provide_weights(faces, weights, note=_LOG.info),
             batch_size=batch_size,
             min_confidence=min_confidence, every_s=every_s, start_s=start_s, end_s=end_s,
-            smooth_s=smooth_s, min_face_px=min_face_px, **limit,
+            smooth_s=smooth_s, min_face_px=min_face_px, image_column=image_column, **limit,
         )  # fmt: skip
         inputs = None if shard is None else ShardInputs(Shard(*shard))
 
-        def list_files() -> Iterator[Path]:
+        def list_files() -> Iterator[Path | StoredObject]:
             return find_images([os.fspath(path) for path in given])
 
         files = list_files()
@@ -597,7 +603,11 @@ class Model:
         # Called in the threads that read, each call on one core.
         runtime = self._open_file(n_threads=1) if on_cpu else self.open()
         title = self.file.title
-        sources = open_archives(files) if inputs is None else inputs.select(files)
+        sources = (
+            open_archives(files, column=image_column)
+            if inputs is None
+            else inputs.select(files, column=image_column)
+        )
         predictions = predict_files(runtime, sources, config, parallel=on_cpu, title=title)
         rows = (row for prediction in predictions for row in prediction.rows)
         layout = RowLayout(runtime.labels, smooth=bool(config.smooth_s), model=title)
@@ -647,7 +657,7 @@ class Model:
             ModelFileError: The model, or the weights of the detector, cannot be used.
         """
         weights = None if detector_weights is None else Path(detector_weights)
-        limit = {} if max_pixels is None else {"max_pixels": max_pixels}
+        limit: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
         config = PredictConfig(
             faces=faces, detector_weights=provide_weights(faces, weights, note=_LOG.info),
             min_confidence=min_confidence, every_s=every_s, end_s=end_s, smooth_s=smooth_s, **limit,

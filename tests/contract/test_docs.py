@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -138,8 +140,8 @@ def workplace(
 ) -> Path:
     """A folder in which every example makes sense: sources, faces, runs, a model, a default."""
     tmp_path = named_models
-    table = make_table(tmp_path / "fer2013.csv", table_rows)
-    (tmp_path / "fer2013.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+    rows = make_table(tmp_path / "fer2013.csv", table_rows)
+    (tmp_path / "fer2013.csv.gz").write_bytes(gzip.compress(rows.read_bytes()))
     shutil.make_archive(str(tmp_path / "archive"), "zip", image_folder)
     for number, label in enumerate(LABELS, start=1):
         shutil.copytree(face_files, tmp_path / "faces-by-number" / str(number))
@@ -147,6 +149,11 @@ def workplace(
     write_votes(tmp_path / "fer2013new.csv", table_rows)
     for name in ("faces", "own"):
         shutil.copy(dataset_path, tmp_path / f"{name}.safetensors")
+    contents = [path.read_bytes() for path in sorted(face_files.glob("*.png"))]
+    table = pa.table({"image": contents, "thumbnail": contents})
+    pq.write_table(table, tmp_path / "dataset.parquet")
+    for number in range(2):
+        shutil.make_archive(str(tmp_path / "shards" / f"shard-{number:03}"), "tar", face_files)
     Image.open(face_files / "face-0.png").save(tmp_path / "photo.jpg")
     shutil.copy(face_files / "face-1.png", tmp_path / "one.png")
     return tmp_path

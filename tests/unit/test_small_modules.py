@@ -34,7 +34,9 @@ def test_folders_are_searched_sorted_without_hidden_files(tmp_path: Path) -> Non
         path.parent.mkdir(exist_ok=True)
         path.touch()
 
-    found = [str(path.relative_to(tmp_path)) for path in find_images([str(tmp_path)])]
+    found = [
+        str(Path(path).relative_to(tmp_path)) for path in map(str, find_images([str(tmp_path)]))
+    ]
 
     assert found == ["a.jpg", "b.PNG", "sub/c.webp"]
 

@@ -17,11 +17,13 @@ from fercli.signals import catch_signals
 if TYPE_CHECKING:
     from fercli.cli._output import Output
     from fercli.config import PredictConfig
+    from fercli.errors import FercliError
     from fercli.images import LiveSource
     from fercli.inference import Runtime
     from fercli.prediction import FilePrediction
     from fercli.prediction.row_files import Rows
     from fercli.prediction.shards import ShardInputs
+    from fercli.prediction.stores import StoredObject
     from fercli.prediction.summary import PredictionSummary
 
     OnPrediction = Callable[[FilePrediction, PredictionSummary, int | None], None]
@@ -55,7 +57,7 @@ class Work:
 class FileSource:
     """Files that were asked for."""
 
-    files: Iterator[Path]
+    files: Iterator[Path | StoredObject]
     is_counted: bool
     """Whether they may be listed ahead; those of stdin may come slowly."""
     parallel: bool
@@ -78,8 +80,10 @@ def choose_live_source(paths: list[str], *, resume: bool, sorts: bool) -> LiveSo
         ConfigError: It is named beside others, or with what there is for files alone.
     """
     from fercli.images import find_live_source
+    from fercli.prediction.stores import is_stored
 
-    found = [source for path in paths if (source := find_live_source(path)) is not None]
+    words = [path for path in paths if not is_stored(path)]
+    found = [source for path in words if (source := find_live_source(path)) is not None]
     if not found:
         return None
     problems = []
@@ -137,23 +141,26 @@ def open_work(
     """Yield the work on files, or on those of a shard."""
     from fercli.images import is_video
     from fercli.prediction import predict_files
-    from fercli.prediction.members import is_archive
+    from fercli.prediction.members import holds_images
+    from fercli.prediction.sources import hold_error, raise_held
 
-    files: Iterable[Path] = given.files
+    files: Iterable[Path | StoredObject] = given.files
     total, is_clip = None, False
     if given.is_counted:
-        first = list(itertools.islice(given.files, _COUNTED_AHEAD))
-        files = itertools.chain(first, given.files)
+        held: list[FercliError] = []
+        first = list(hold_error(itertools.islice(given.files, _COUNTED_AHEAD), held))
+        files = itertools.chain(first, given.files, raise_held(held))
         # An archive holds nobody knows how many.
-        is_short = len(first) < _COUNTED_AHEAD and not any(map(is_archive, first))
+        is_short = len(first) < _COUNTED_AHEAD and not any(map(holds_images, first)) and not held
         total = len(first) if is_short else None
-        is_clip = total == 1 and is_video(first[0])
+        is_clip = total == 1 and isinstance(first[0], Path) and is_video(first[0])
 
     def start(rows: Rows | None) -> Generator[FilePrediction, None, None]:
         if inputs is None:
-            left = summary.pass_over(files, rows.done if rows else set(), given.endings)
+            done = rows.done if rows else set()
+            left = summary.pass_over(files, done, given.endings, config.image_column)
         else:
-            left = inputs.select(files, given.endings, summary.others)
+            left = inputs.select(files, given.endings, summary.others, config.image_column)
         return predict_files(
             runtime,
             left,

@@ -74,7 +74,7 @@ def explain_command(
     """
     from fercli.images import FaceFinder
     from fercli.model_files import find_model, open_runtime
-    from fercli.prediction.inputs import find_images
+    from fercli.prediction.inputs import find_files
     from fercli.prediction.weights import provide_weights
 
     if problems := find_unknown_choice("faces", faces, FACES):
@@ -93,7 +93,7 @@ def explain_command(
         raise ConfigError(*problems)
     # Unless it is to be looked at itself, what lies there was explained before.
     written = [] if folder in map(Path, images) else [folder]
-    paths = list(find_images(images, outputs=written, keep=True))
+    paths = list(find_files(images, written, keep=True))
     targets = [folder / _name_picture(number, path) for number, path in enumerate(paths, 1)]
     names = [target.name for target in targets]
     check_outputs(folder, names, force=force, inputs=[*paths, *found.files])

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from fercli.inference import Runtime
     from fercli.model_files import ModelFile
     from fercli.prediction.sinks import Sink
+    from fercli.prediction.stores import StoredObject
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
@@ -76,8 +77,9 @@ def predict_command(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Photos, videos, folders (searched), archives (zip, tar), patterns, or - for "
-            "paths on stdin; or a camera's number, or an rtsp:// or http:// address.",
+            help="Photos, videos, folders (searched), archives (zip, tar), Parquet files, "
+            "patterns, s3://, gs:// or az:// addresses, or - for paths on stdin; or a camera's "
+            "number, or an rtsp:// or http:// address.",
         ),
     ],
     model: PhotoModelOption = None,
@@ -171,8 +173,9 @@ def predict_command(
     without torch.
 
     Exit status: 0 done, 2 bad options, 3 a path or camera is missing or nothing was found, 4 model
-    missing or refused, 5 no such device, 7 some files could not be read or a live source was lost,
-    130, 143 or 129 stopped by Ctrl-C, SIGTERM or a closed terminal, a live source's rows whole.
+    missing or refused, 5 no such device or a store does not know who asks, 7 some files could not
+    be read or a live source was lost, 8 a store was lost, 130, 143 or 129 stopped by Ctrl-C,
+    SIGTERM or a closed terminal, a live source's rows whole.
 
     Examples:
       fer predict faces/
@@ -184,10 +187,11 @@ def predict_command(
       fer predict clip.mp4 --annotate framed/ --timeline clip.html --force
       fer predict 0 --end 10s --smooth 1s --output camera.csv
       fer predict faces/ --shard 0/8 --output parts --resume
+      fer predict dataset.parquet --image-column image --output rows.csv
       ls *.png | fer predict - --model model.onnx --output rows.jsonl
     """
     from fercli.prediction import find_images
-    from fercli.prediction.members import Others
+    from fercli.prediction.sources import Others
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
@@ -316,7 +320,7 @@ def _note_passed_over(output: Output, summary: PredictionSummary) -> None:
         output.note(f"{count(others.n_files, 'other file')} passed over")
     if others.n_packed_videos:
         videos = count(others.n_packed_videos, "video")
-        output.note(f"{videos} of them in archives: videos are read from files of their own")
+        output.note(f"{videos} of them in archives or stores: videos are read from files on disk")
     if summary.n_missed >= _MANY_MISSED:
         missed = f"haar found no face in {summary.n_missed:,} photos"
         output.note(f"{missed}; turned and covered ones are found by --faces yunet")
@@ -376,9 +380,9 @@ def _predict_shard(
         alone: Options among them that are of one process with all rows.
     """
     from fercli.prediction import find_images
-    from fercli.prediction.members import Others
     from fercli.prediction.parts import Origin, PartRows, write_part
     from fercli.prediction.shards import ShardInputs
+    from fercli.prediction.sources import Others
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
@@ -395,7 +399,7 @@ def _predict_shard(
         # The list is gone through to compare it, and once more where the part is written anew.
         lines = list(lines)
 
-    def list_files(others: Others | None = None) -> Iterator[Path]:
+    def list_files(others: Others | None = None) -> Iterator[Path | StoredObject]:
         return find_images(
             paths, lines, [part.folder], keep=True, endings=asked.endings, others=others
         )

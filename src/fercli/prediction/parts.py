@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fercli.config import PredictConfig
     from fercli.inference import Runtime
     from fercli.prediction.predict import FilePrediction
+    from fercli.prediction.stores import StoredObject
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
@@ -207,7 +208,7 @@ class Part:
             raise OutputExistsError(message, hint=hint)
 
     def find_finished(
-        self, origin: Origin, list_files: Callable[[], Iterable[Path]]
+        self, origin: Origin, list_files: Callable[[], Iterable[Path | StoredObject]]
     ) -> PartRecord | None:
         """Return the record of a part that is there already, and is of the same things.
 
@@ -227,7 +228,7 @@ class Part:
             return None
         record = read_record(self.side)
         inputs = ShardInputs(self.shard)
-        inputs.list_only(list_files())
+        inputs.list_only(list_files(), origin.options.get("image_column"))
         differences = record.origin.list_differences(origin)
         if record.own_sha256 != inputs.own_sha256:
             now = len(inputs.positions)

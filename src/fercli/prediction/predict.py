@@ -42,7 +42,7 @@ from fercli.images import (
     sample_frames,
 )
 from fercli.inference.runtime import predict_checked
-from fercli.prediction.members import Member
+from fercli.prediction.sources import Member, hold_error
 from fercli.prediction.tracking import Tracker
 from fercli.prediction.writers import key_path
 from fercli.results import PredictionRow
@@ -50,6 +50,7 @@ from fercli.results import PredictionRow
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fercli.errors import FercliError
     from fercli.images.memory import Share
     from fercli.inference.runtime import Runtime
     from fercli.prediction.clip_rows import ClipSoFar
@@ -93,7 +94,7 @@ class FilePrediction:
     is_first: bool = True
     """Whether it is the first of its file."""
     content: bytes | None = None
-    """The file, where it came from within an archive, and `path` is no place on the disk."""
+    """The file, where it came from an archive, a table or a store: `path` is no place on disk."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ class LoadedImage:
     """The frame, of a video."""
     content: bytes | None = None
     """The file, where it came from within an archive."""
+    title: str | None = None
+    """What its rows call it, where that is not its path."""
 
 
 @dataclass(frozen=True)
@@ -346,8 +349,9 @@ def _work_ahead(chunks: Iterable[list[Any]], work: Work) -> Generator[list[Any],
     with ThreadPoolExecutor(n_threads, thread_name_prefix="fer-load") as pool:
         under_way: deque[tuple[int, Future[list[Any]]]] = deque()
         n_bytes = 0
+        held: list[FercliError] = []
         try:
-            for chunk in chunks:
+            for chunk in hold_error(chunks, held):
                 size = sum(getattr(one, "n_bytes", 0) for one in chunk)
                 under_way.append((size, pool.submit(work, chunk)))
                 n_bytes += size
@@ -357,6 +361,8 @@ def _work_ahead(chunks: Iterable[list[Any]], work: Work) -> Generator[list[Any],
                     yield done.result()
             while under_way:
                 yield under_way.popleft()[1].result()
+            if held:
+                raise held[0]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -372,7 +378,8 @@ def _pack(paths: Iterable[Path | Member], most: int) -> Iterator[list[Path | Mem
     """Yield files in chunks: at most so many, and of so many bytes."""
     chunk: list[Path | Member] = []
     n_bytes = 0
-    for path in paths:
+    held: list[FercliError] = []
+    for path in hold_error(paths, held):
         if isinstance(path, Member):
             n_bytes += path.n_bytes
         elif len(chunk) % _SAMPLED == 0:
@@ -383,6 +390,8 @@ def _pack(paths: Iterable[Path | Member], most: int) -> Iterator[list[Path | Mem
             chunk, n_bytes = [], 0
     if chunk:
         yield chunk
+    if held:
+        raise held[0]
 
 
 def _measure(path: Path) -> int:
@@ -405,11 +414,11 @@ def load_faces(source: Path | Member, finder: FaceFinder, config: PredictConfig)
         DependencyMissingError: OpenCV is needed and cannot be imported.
     """
     if isinstance(source, Member):
-        path, content = source.path, source.content
+        path, content, title = source.path, source.content, source.title or None
         if source.reason is not None:
-            return LoadedImage(path, reason=source.reason, refused=source.refused)
+            return LoadedImage(path, reason=source.reason, refused=source.refused, title=title)
     else:
-        path, content = source, None
+        path, content, title = source, None, None
     try:
         # The image's bytes count until its faces are cut out.
         with MEMORY.open_share() as share:
@@ -420,10 +429,12 @@ def load_faces(source: Path | Member, finder: FaceFinder, config: PredictConfig)
                 enough_px=finder.enough_px,
                 share=share,
             )
-            return replace(search_image(path, image, finder, config, share), content=content)
+            loaded = search_image(path, image, finder, config, share)
+            return replace(loaded, content=content, title=title)
     except ImageDecodeError as reason:
         refused = isinstance(reason, ImageRefusedError)
-        return LoadedImage(path, reason=_describe_failure(reason), refused=refused)
+        said = _describe_failure(reason)
+        return LoadedImage(path, reason=said, refused=refused, title=title)
 
 
 def _describe_failure(reason: ImageDecodeError) -> str:
@@ -512,7 +523,7 @@ def build_rows(
         title: What rows call the model.
     """
     shared = {
-        "path": str(loaded.path),
+        "path": loaded.title or str(loaded.path),
         "frame": loaded.frame.index if loaded.frame else None,
         "time_s": loaded.frame.time_s if loaded.frame else None,
         "model": title,
