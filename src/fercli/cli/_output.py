@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fercli.cli._exit import ExitStatus, find_status
-from fercli.names import safe_name, shorten
+from fercli.names import hide_secrets, safe_name, shorten
 from fercli.results import build_envelope, list_errors
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Output:
         """Report an error and return its exit status."""
         status = find_status(error)
         if self.verbosity >= 1:
-            write_stderr("".join(traceback.format_exception(error)))
+            write_stderr(hide_secrets("".join(traceback.format_exception(error))))
         self._explain(error)
         if self.json:
             envelope = build_envelope(self.command, "error", status, {}, list_errors(error))
@@ -171,10 +171,19 @@ class Output:
     def start_logging(self) -> None:
         """Send debug logs to stderr with -vv."""
         if self.verbosity >= 2:
-            logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(_SecretiveFormatter(logging.BASIC_FORMAT))
+            logging.basicConfig(level=logging.DEBUG, handlers=[handler])
 
     def _write_error(self, text: str) -> None:
-        write_stderr(safe_name(shorten(text)) + "\n")
+        write_stderr(safe_name(shorten(hide_secrets(text))) + "\n")
+
+
+class _SecretiveFormatter(logging.Formatter):
+    """Leaves passwords out of the log: libraries write the addresses that they ask."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hide_secrets(super().format(record))
 
 
 def follow_main(output: Output) -> Output:
