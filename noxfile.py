@@ -119,6 +119,19 @@ def api(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def audit(session: nox.Session) -> None:
+    """Look all that an installation with every extra brings up among known vulnerabilities.
+
+    Needs the network. What the service does not know fails, since it was not looked up.
+    """
+    session.install(*dependencies("audit"))
+    pins = str(Path(session.create_tmp()).resolve() / "pins.txt")
+    session.run("uv", "pip", "compile", "-q", "pyproject.toml", "--all-extras", "-o", pins)
+    known = ("--strict", "--no-deps", "--disable-pip", "--progress-spinner", "off")
+    session.run("pip-audit", *known, "--requirement", pins, *session.posargs)
+
+
+@nox.session(default=False)
 def docs(session: nox.Session) -> None:
     """Run every command of the documentation."""
     test(session, "tests/contract/test_docs.py")

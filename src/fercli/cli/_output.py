@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fercli.cli._exit import ExitStatus, find_status
-from fercli.names import safe_name, shorten
+from fercli.names import hide_secrets, safe_name, shorten
 from fercli.results import build_envelope, list_errors
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Output:
         """Report an error and return its exit status."""
         status = find_status(error)
         if self.verbosity >= 1:
-            write_stderr("".join(traceback.format_exception(error)))
+            write_stderr(hide_secrets("".join(traceback.format_exception(error))))
         self._explain(error)
         if self.json:
             envelope = build_envelope(self.command, "error", status, {}, list_errors(error))
@@ -153,15 +153,17 @@ class Output:
             self._write_error(f"error: {problem}")
         if error.hint:
             # Most hold a command, which is to be copied whole.
-            write_stderr(safe_name(shorten(f"hint: {error.hint}")) + "\n")
+            write_stderr(_clean(f"hint: {error.hint}") + "\n")
 
     def start_logging(self) -> None:
         """Send debug logs to stderr with -vv."""
         if self.verbosity >= 2:
-            logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(_SecretiveFormatter(logging.BASIC_FORMAT))
+            logging.basicConfig(level=logging.DEBUG, handlers=[handler])
 
     def _write_error(self, text: str) -> None:
-        line = safe_name(shorten(text))
+        line = _clean(text)
         try:
             lines = fold(line, os.get_terminal_size(sys.stderr.fileno()).columns)
         except (OSError, ValueError):
@@ -170,11 +172,22 @@ class Output:
         write_stderr("\n".join(lines) + "\n")
 
 
+def _clean(text: str) -> str:
+    """Return a message without secrets and codes, and no longer than anybody reads."""
+    return safe_name(shorten(hide_secrets(text)))
+
+
+class _SecretiveFormatter(logging.Formatter):
+    """Leaves passwords out of the log: libraries write the addresses that they ask."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hide_secrets(super().format(record))
+
+
 def fold(text: str, width: int) -> list[str]:
     """Return lines of at most so many columns, cut between words alone."""
-    return textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False) or [
-        ""
-    ]
+    lines = textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False)
+    return lines or [""]
 
 
 def follow_main(output: Output) -> Output:

@@ -14,6 +14,7 @@ from fercli.errors import (
     DownloadError,
     SetupError,
 )
+from fercli.names import hide_secrets
 
 __all__ = ["fetch_dataset"]
 
@@ -57,7 +58,7 @@ def fetch_dataset(name: str, folder: Path) -> Downloaded:
         message = f"{what} is not there, or not public"
         raise DownloadError(message, hint="check the name; HF_TOKEN holds a token") from reason
     except (HfHubHTTPError, OSError, ValueError) as reason:
-        message = f"{what} cannot be had ({' '.join(str(reason).split())[:200]})"
+        message = f"{what} cannot be had ({hide_secrets(' '.join(str(reason).split()))[:200]})"
         hint = "the same command goes on with what came so far"
         raise DownloadError(message, hint=hint) from reason
     missing = [file for file in sizes if not (folder / file).is_file()]

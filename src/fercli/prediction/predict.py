@@ -73,8 +73,8 @@ UNCERTAIN: Final = "uncertain"
 """Label of a face whose best probability is below the threshold."""
 _CHUNK_BYTES: Final = 1 << 20
 """A chunk ends with the file that fills it: about 500 face crops, or one photo."""
-_AHEAD_BYTES: Final = 1 << 29
-"""Of decoded frames under way: 80 of 1080p, 20 of 4K."""
+_AHEAD_BYTES: Final = 3 << 25
+"""Of decoded frames under way: 16 of 1080p, 4 of 4K."""
 _SAMPLED: Final = 8
 """Of so many files of a chunk the size of the first is looked up, and counts for each."""
 
