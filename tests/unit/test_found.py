@@ -121,6 +121,20 @@ def test_a_damaged_parquet_with_a_right_digest_is_refused(
         merge_parts(tmp_path / "parts", tmp_path / "all.parquet")
 
 
+@pytest.mark.parametrize("order", ["[0,1.0]", "[0,true]", "[0,-1]"])
+def test_odd_numbers_of_a_side_file_are_refused(
+    trained: RunFolder, face_files: Path, tmp_path: Path, order: str
+) -> None:
+    rows = fercli.load(trained.onnx).predict_files(next(face_files.iterdir()), shard=(0, 1))
+    path = rows.save_part(tmp_path / "parts")
+    side = path.with_name(f"{path.stem}.side.jsonl")
+    side.write_text(f"{side.read_text().splitlines()[0]}\n{order}\n")
+    reseal(side, order_sha256=hashlib.sha256(f"{order}\n".encode()).hexdigest())
+
+    with pytest.raises(DataError, match="damaged: it does not match its digest"):
+        merge_parts(tmp_path / "parts", tmp_path / "all.jsonl")
+
+
 def test_a_changed_count_of_a_side_file_is_noticed(
     trained: RunFolder, face_files: Path, tmp_path: Path
 ) -> None:

@@ -356,6 +356,8 @@ def read_order(side: Path, record: PartRecord) -> Iterator[tuple[int, int]]:
         for line in lines:
             digest.update(line)
             numbers = json.loads(line)
+            if any(type(number) is not int or number < 0 for number in numbers):
+                raise _refuse_order(side)
             for gap, n_rows in zip(numbers[::2], numbers[1::2], strict=True):
                 position += gap
                 n_inputs += 1
