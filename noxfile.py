@@ -111,6 +111,36 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "scripts/mutate.py", *(session.posargs or ["--help"]))
 
 
+def harness(session: nox.Session, name: str) -> None:
+    """Run one of the programs of tests/reliability; what follows `--` is its options."""
+    session.install(".", *dependencies("test"))
+    session.run("python", f"tests/reliability/{name}.py", *session.posargs)
+
+
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Kill commands before, and fail, each of their system calls that writes; needs strace."""
+    harness(session, "faults")
+
+
+@nox.session(default=False)
+def kills(session: nox.Session) -> None:
+    """Kill commands at random moments, a hundred times, and let them go on."""
+    harness(session, "kills")
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Give odd inputs to everything that reads, ten minutes for each kind."""
+    harness(session, "fuzz")
+
+
+@nox.session(default=False)
+def rot(session: nox.Session) -> None:
+    """Flip bits, zero blocks and cut files of every kind that is written."""
+    harness(session, "rot")
+
+
 @nox.session(default=False)
 def api(session: nox.Session) -> None:
     """Let schemathesis ask `fer serve` for what its OpenAPI allows, and what it does not."""

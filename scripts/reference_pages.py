@@ -193,6 +193,7 @@ def build_files() -> str:
         "options": "All that was asked for and could change a row.",
         "versions": "Of fercli and of the libraries that read and compute.",
         "counts": "`n_inputs n_frames n_faces n_no_face n_skipped n_rows`.",
+        "record_sha256": "Of the other keys.",
     }
     rows = _read_fields(PredictionRow)
     tables = {

@@ -104,6 +104,9 @@ def _read_config_file(path: Path) -> dict[str, Any]:
             values = tomllib.load(stream)
     except (OSError, ValueError) as reason:
         raise _refuse(path, reason) from reason
+    except RecursionError:
+        message = f"{path} is nested too deeply for a configuration"
+        raise ConfigError(message) from None
     flat: dict[str, Any] = {}
     twice: list[str] = []
     for key, value in values.items():

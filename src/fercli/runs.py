@@ -21,7 +21,7 @@ from fercli.fields import parse_json
 from fercli.locks import FOLDER_LOCK
 from fercli.metadata import RunRecord, ScoreRecord
 from fercli.results import EpochReport
-from fercli.storage import write_json
+from fercli.storage import RECORD_DIGEST, is_sealed, write_json
 
 __all__ = [
     "TRAIN_DIGESTS",
@@ -203,7 +203,8 @@ def read_history(run: RunFolder) -> list[EpochReport]:
 def read_scores(run: RunFolder) -> dict[str, ScoreRecord]:
     """Return the last score of each split that `fer evaluate` recorded; none where none is.
 
-    A split of other data than the run was trained on stands under its name and the data's.
+    A split of other data than the run was trained on stands under its name and the data's. Lines
+    that are not what was written are left out.
     """
     if not run.scores.exists():
         return {}
@@ -212,7 +213,13 @@ def read_scores(run: RunFolder) -> dict[str, ScoreRecord]:
     for line in run.scores.read_bytes().decode(errors="replace").splitlines():
         # A line that a power cut tore is not worth more than the others.
         with contextlib.suppress(ValueError, ModelFileError):
-            entry = ScoreRecord.from_json(parse_json(line), path=run.scores)
+            value = parse_json(line)
+            # An older fercli wrote lines without a digest.
+            if isinstance(value, dict) and RECORD_DIGEST in value:
+                if not is_sealed(value):
+                    continue
+                del value[RECORD_DIGEST]
+            entry = ScoreRecord.from_json(value, path=run.scores)
             other = "" if entry.dataset.sha256 == own else f" of {entry.dataset.source}"
             scores[f"{entry.split}{other}"] = entry
     return scores

@@ -209,7 +209,8 @@ class ZipTree:
         self._members: dict[PurePosixPath, zipfile.ZipInfo] = {}
         for info in archive.infolist():
             budget.take_member()
-            if info.is_dir():
+            # As `is_dir`, which an empty name ends in an IndexError.
+            if info.filename.endswith("/"):
                 continue
             member = _check_name(name, info.orig_filename)
             _check_kind(name, info)

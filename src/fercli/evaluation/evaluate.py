@@ -33,7 +33,7 @@ from fercli.names import safe_name
 from fercli.results import Calibration, Confusion, EvaluationResult, to_json
 from fercli.results.html import format_html
 from fercli.runs import utc_now
-from fercli.storage import check_outputs
+from fercli.storage import check_outputs, seal_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -277,7 +277,8 @@ def record_scores(run: RunFolder, result: EvaluationResult) -> None:
         OutputBusyError: Others held it for too long.
         OSError: It cannot be written.
     """
-    append_line(run.scores, json.dumps(describe_scores(result).to_json(), allow_nan=False))
+    line = seal_json(describe_scores(result).to_json())
+    append_line(run.scores, json.dumps(line, allow_nan=False))
 
 
 def describe_scores(result: EvaluationResult) -> ScoreRecord:
