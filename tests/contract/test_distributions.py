@@ -207,6 +207,7 @@ def test_links_of_the_index_page_lead_somewhere(built: dict[str, tuple[Path, Pat
     assert ".png)" not in alone
     assert "In the browser, `fer serve --open` reads" in alone
     assert "](docs" not in alone
+    assert not re.search(r"\w\.\.\s", alone)
 
     for name, (_, wheel) in built.items():
         about = f"{name.replace('-', '_')}-{fercli.__version__}.dist-info/METADATA"
