@@ -26,6 +26,8 @@ def build_figure(width_inches: float, height_inches: float) -> Figure:
         DependencyMissingError: matplotlib cannot be imported.
     """
     try:
+        import matplotlib.figure  # noqa: F401  # it alone may be missing
+
         from fercli.plots.notebook import NotebookFigure
     except ImportError as reason:
         missing = explain_missing("matplotlib", reason, consequence="pictures cannot be drawn")
