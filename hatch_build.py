@@ -46,7 +46,7 @@ def adapt(text: str, repository: str) -> str:
 
     text = _CHECKOUT.sub("", text)
     if not repository:
-        text = _PICTURE.sub(".", _ASIDE.sub("", text))
+        text = _PICTURE.sub(lambda found: "." * found[0].startswith(":"), _ASIDE.sub("", text))
     text = _LINK.sub(replace, text)
     text = text.replace("pip install . ", "pip install fercli ")
     return text.replace("pip install '.[", "pip install 'fercli[")

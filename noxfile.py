@@ -77,9 +77,11 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def browser(session: nox.Session) -> None:
-    """Look at the page of `fer serve` with the Chromium that is installed."""
-    session.install(".[serve]", *dependencies("test"), *dependencies("browser"))
-    session.run("pytest", "-m", "browser", "tests/e2e/test_page.py", *session.posargs)
+    """Look at the page of `fer serve`, and at the site, with the Chromium that is installed."""
+    groups = ("test", "browser", "docs")
+    session.install(".[serve]", *(need for group in groups for need in dependencies(group)))
+    pages = ("tests/e2e/test_page.py", "tests/e2e/test_site.py")
+    session.run("pytest", "-m", "browser", *pages, *session.posargs)
 
 
 @nox.session(default=False)
@@ -163,8 +165,23 @@ def audit(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
-    """Run every command of the documentation."""
-    test(session, "tests/contract/test_docs.py")
+    """Run every command of the documentation, and follow its tutorials and notebooks."""
+    pages = ("tests/contract/test_docs.py", "tests/contract/test_tutorials.py")
+    test(session, "-m", "not gpu", *pages)
+
+
+@nox.session(default=False)
+def site(session: nox.Session) -> None:
+    """Build the documentation site, strictly; `-- links` asks the addresses outside, too."""
+    session.install(*dependencies("docs"))
+    output = "docs/_build/html"
+    strictly = ("-E", "-W", "--keep-going", "-n")
+    session.run("sphinx-build", *strictly, "-b", "html", "docs", output)
+    session.run("python", "scripts/check_site.py", output, "--external")
+    if "links" in session.posargs:
+        # Without a network, and where others are down, it tells and fails nothing.
+        asking = ("-b", "linkcheck", "docs", "docs/_build/links")
+        session.run("sphinx-build", *asking, success_codes=[0, 1])
 
 
 @nox.session(default=False)

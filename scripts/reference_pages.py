@@ -82,6 +82,12 @@ _VARIABLES: Final = {
 }
 
 
+_SECTIONS: Final = {
+    "Args:": "Arguments", "Returns:": "Returns", "Yields:": "Yields", "Raises:": "Raises",
+    "Source:": "Source",
+}  # fmt: skip
+"""Of docstrings, and what they are called on a page."""
+_SIGNATURE_COLUMNS: Final = 88
 _JSON_HEAD: Final = """\
 With `--json` a command writes exactly one object to stdout, in success and failure:
 
@@ -222,11 +228,12 @@ def build_python() -> str:
         elif issubclass(value, FercliError):
             continue
         else:
-            parts.append(f"## fercli.{name}\n\n{inspect.getdoc(value)}\n")
+            parts.append(f"## fercli.{name}\n\n{_format_docstring(value)}")
+            if fields := _list_public_fields(value):
+                parts.append(_format_table(fields, "field"))
             for member, function in _list_members(value):
-                signature = f"`{name}.{member}`" if isinstance(function, property) else None
-                if signature:
-                    parts.append(f"### {name}.{member}\n\n{inspect.getdoc(function)}\n")
+                if isinstance(function, property):
+                    parts.append(f"### {name}.{member}\n\n{_format_docstring(function)}")
                 else:
                     parts.append(f"### {name}.{member}\n\n{_format_callable(member, function)}")
     kinds = [getattr(fercli, name) for name in fercli.__all__ if name.endswith("Error")]
@@ -283,10 +290,82 @@ def _list_members(kind: type[Any]) -> Iterator[tuple[str, Any]]:
 
 def _format_callable(name: str, function: Any) -> str:  # noqa: ANN401  # any function
     signature = inspect.signature(function)
-    hidden = [item for item in signature.parameters.values() if item.name != "self"]
-    shown = signature.replace(parameters=hidden)
-    text = textwrap.dedent(inspect.getdoc(function) or "")
-    return f"```text\n{name}{shown}\n\n{text}\n```\n"
+    hidden = [
+        item.replace(annotation=_unquote(item.annotation))
+        for item in signature.parameters.values()
+        if item.name != "self"
+    ]
+    shown = signature.replace(
+        parameters=hidden, return_annotation=_unquote(signature.return_annotation)
+    )
+    text = _format_signature(name, shown)
+    return f"```py\n{text}\n```\n\n{_format_docstring(function)}"
+
+
+def _format_signature(name: str, signature: inspect.Signature) -> str:
+    """Return a signature on one line, or with a line for each parameter where that is too long."""
+    text = f"{name}{signature}"
+    if len(text) <= _SIGNATURE_COLUMNS:
+        return text
+    lines: list[str] = []
+    keyword = False
+    for item in signature.parameters.values():
+        if item.kind is item.KEYWORD_ONLY and not keyword:
+            lines.append("*")
+            keyword = True
+        lines.append(str(item))
+    body = "".join(f"    {line},\n" for line in lines)
+    return f"{name}(\n{body}) -> {signature.return_annotation}"
+
+
+class _Plain(str):
+    """A type as it is written, without quotes around it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _unquote(annotation: object) -> object:
+    return _Plain(annotation) if isinstance(annotation, str) else annotation
+
+
+def _format_docstring(thing: object) -> str:
+    """Return a docstring as Markdown: its sections are lists, its examples code."""
+    parts: list[str] = []
+    for block in (inspect.getdoc(thing) or "").split("\n\n"):
+        head, _, body = block.partition("\n")
+        if block.startswith(">>>"):
+            parts.append(f"```pycon\n{block}\n```")
+        elif head in _SECTIONS:
+            parts.append(f"**{_SECTIONS[head]}**\n\n{_format_section(textwrap.dedent(body))}")
+        else:
+            parts.append(block)
+    return "\n\n".join(parts) + "\n"
+
+
+def _format_section(body: str) -> str:
+    entries: list[str] = []
+    for line in body.splitlines():
+        if line.startswith(" ") and entries:
+            entries[-1] += " " + line.strip()
+        else:
+            entries.append(line)
+    lines = []
+    for entry in entries:
+        name, colon, text = entry.partition(": ")
+        known = colon and name.isidentifier()
+        lines.append(f"* `{name}`: {text}" if known else entry)
+    return "\n".join(lines)
+
+
+def _list_public_fields(kind: type[Any]) -> dict[str, str]:
+    """Return what a record holds, by name: fields that have a docstring and are no secret."""
+    if not dataclasses.is_dataclass(kind):
+        return {}
+    fields = _read_fields(kind).items()
+    return {name: text for name, text in fields if text and not name.startswith("_")}
 
 
 def _format_fields(kind: type[Any]) -> str:

@@ -336,8 +336,9 @@ def load(
     ('angry', 'disgust', 'fear', 'happy', 'sad', 'surprise', 'neutral')
 
     Args:
-        model: A run (or its folder), a `.safetensors`, an `.onnx` or the name of a bundled model;
-            None stands for `plus`, which reads photos. Nothing is guessed from the working folder.
+        model: A run (or its folder), a `.safetensors`, an `.onnx`, the name of a bundled model, or
+            `hf:OWNER/NAME[@REVISION]` of the Hugging Face hub, which is downloaded; None stands for
+            `plus`, which reads photos. Nothing is guessed from the working folder.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         labels_of: `fer2013` keeps a model that has more labels, FER+'s eight, to FER2013's seven:
             contempt leaves its probability to them in proportion.

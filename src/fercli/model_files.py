@@ -7,6 +7,7 @@ is opened. A model file is written once and never modified.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -54,10 +55,14 @@ FOR_SCORES: Final = "base"
 """The bundled model that is scored where nobody named one; it learned FER2013's labels."""
 PINNED: Final = "digests.json"
 """Among the bundled models: what digest each holds of itself."""
+HUB: Final = "hf:"
+"""What a model of the Hugging Face hub begins with."""
+_HUB: Final = re.compile(r"hf:(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w./-]*))?")
 _ASSETS: Final = Path(__file__).parent / "assets"
 _AGAIN: Final = "pip install --force-reinstall"
 _WAYS_ON: Final = (
-    "train one with `fer train`, or name a run folder, a .safetensors, an .onnx or a bundled model"
+    "train one with `fer train`, or name a run folder, a .safetensors, an .onnx, a bundled model "
+    "or hf:OWNER/NAME"
 )
 
 
@@ -73,11 +78,24 @@ class ModelFile:
     """Nobody named it: it is the newest finished run's, or a bundled one."""
     bundled: str | None = None
     """Its name, if fercli brought it."""
+    hub: str | None = None
+    """`hf:OWNER/NAME@COMMIT`, if it came from the hub."""
+    pinned: bool = True
+    """What it was named by is always the same file; of the hub only a commit is."""
 
     @property
     def title(self) -> str:
-        """What to call it: a bundled model's name, else its path."""
-        return self.bundled or str(self.path)
+        """What to call it: a bundled model's name, the hub's with its commit, else its path."""
+        return self.bundled or self.hub or str(self.path)
+
+    @property
+    def remark(self) -> str:
+        """What is to be said of it: which it is if nobody named it, or that it may change."""
+        if self.assumed:
+            return f"model: {self.origin}"
+        if self.pinned:
+            return ""
+        return f"model: {self.hub}; name it so to get the same again, the name alone may change"
 
     @property
     def origin(self) -> str:
@@ -132,14 +150,19 @@ def find_model(
     """Return the model file that MODEL stands for.
 
     Args:
-        spec: A bundled model's name, a run folder, a `.safetensors` or an `.onnx`; None stands
-            for the newest finished run, and where there is none, for a bundled model.
+        spec: A bundled model's name, a run folder, a `.safetensors`, an `.onnx`, or
+            `hf:OWNER/NAME[@REVISION]`, which is downloaded; None stands for the newest finished
+            run, and where there is none, for a bundled model.
         prefer_onnx: Of a run that holds both forms, take the ONNX.
         for_photos: Which bundled model that is; see `choose_bundled`.
 
     Raises:
         ModelNotFoundError: There is nothing there, or no finished run.
         ModelFileError: The run is not finished, or the file is neither form.
+        ConfigError: It begins with `hf:` and names nothing of the hub.
+        DownloadError: The hub cannot be reached.
+        SetupError: huggingface-hub is not installed, the hub wants to know who asks, or the disk
+            is full.
     """
     if spec is None:
         newest = find_newest_run()
@@ -152,7 +175,22 @@ def find_model(
         raise ModelNotFoundError(message, hint=_WAYS_ON)
     if spec in list_bundled():
         return _name_bundled(spec, assumed=False)
+    if spec.startswith(HUB):
+        return _find_on_hub(spec)
     return _find_at(Path(spec), prefer_onnx=prefer_onnx)
+
+
+def _find_on_hub(spec: str) -> ModelFile:
+    named = _HUB.fullmatch(spec)
+    if named is None:
+        message = f"{spec!r} is no model of the hub: hf:OWNER/NAME, or hf:OWNER/NAME@REVISION"
+        raise ConfigError(message)
+    from fercli.download import fetch_model
+
+    name, revision = named.groups()
+    found = fetch_model(name, revision)
+    hub = f"{HUB}{name}@{found.commit}"
+    return ModelFile(found.path, None, assumed=False, hub=hub, pinned=revision == found.commit)
 
 
 def _find_at(path: Path, *, prefer_onnx: bool) -> ModelFile:
@@ -182,8 +220,9 @@ def find_weights_file(model: ModelFile) -> ModelFile:
 
 
 def resolve_model_name(name: str) -> str:
-    """Return how a model is named from any folder: a bundled name, or an absolute path."""
-    return name if name in list_bundled() else str(Path(name).resolve())
+    """Return how a model is named from any folder: as it is, or by an absolute path."""
+    has_no_place = name in list_bundled() or name.startswith(HUB)
+    return name if has_no_place else str(Path(name).resolve())
 
 
 def list_bundled() -> list[str]:
@@ -385,8 +424,8 @@ def identify_member(model: ModelFile, metadata: ModelMetadata) -> MemberRecord:
 
 def _name(model: ModelFile) -> str:
     """Return a name without the folders of who trained it: a model travels further than they."""
-    if model.bundled:
-        return model.bundled
+    if model.bundled or model.hub:
+        return model.title
     if model.run is None:
         return model.path.name
     run = model.run.resolve()

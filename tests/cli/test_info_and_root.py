@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from fercli.model_files import find_model
 if TYPE_CHECKING:
     from fercli.runs import RunFolder
 
+ASSETS = Path(fercli.__file__).parent / "assets"
 Run = Callable[..., Result]
 RunJson = Callable[..., dict[str, Any]]
 
@@ -89,6 +91,29 @@ def test_a_card_says_how_to_repeat_a_run_without_naming_folders(
     card = Path("CARD.md").read_text()
     assert f"--data {dataset_path.name}" in card
     assert str(dataset_path.parent) not in card
+
+
+def test_hubs_can_read_the_head_of_a_card(
+    run: Run, trained: RunFolder, dataset_path: Path, tmp_path: Path
+) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
+    source = tmp_path / "odd | <name>.safetensors"
+    shutil.copy(dataset_path, source)
+    shutil.copytree(trained.path, "scored")
+    assert run("evaluate", "scored", "--data", source, "--split", "public").exit_code == 0
+
+    assert run("info", "scored", "--card", "CARD.md").exit_code == 0
+
+    card = hub.ModelCard(Path("CARD.md").read_text())
+    (result,) = [one for one in card.data.eval_results if one.metric_type == "accuracy"]
+    assert card.data.library_name == "fercli"
+    assert card.data.license is None
+    assert result.dataset_split == "public"
+    assert 0 <= result.metric_value <= 1
+    for name in ("base", "plus", "tiny"):
+        brought = hub.ModelCard((ASSETS / f"{name}.md").read_text())
+        assert brought.data.license == "mit"
+        assert brought.data.eval_results[0].metric_value > 0.6
 
 
 def test_info_refuses_what_is_no_model(run: Run, trained: RunFolder, dataset_path: Path) -> None:

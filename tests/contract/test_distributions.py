@@ -26,9 +26,9 @@ pytest.importorskip("hatchling")
 ROOT = Path(__file__).parents[2]
 LITE = Path("packaging") / "lite"
 INPUTS = (
-    ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md",
-    "benchmarks", "docs", "hatch_build.py", "noxfile.py", "packaging", "pyproject.toml", "scripts",
-    "src", "tests",
+    ".gitignore", "CHANGELOG.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md",
+    "LICENSE", "README.md", "RELEASING.md", "SECURITY.md", "benchmarks", "docs", "hatch_build.py",
+    "noxfile.py", "packaging", "pyproject.toml", "scripts", "src", "tests",
 )  # fmt: skip
 """What an sdist of fercli holds, beside its own metadata."""
 DATA = {
@@ -208,6 +208,7 @@ def test_links_of_the_index_page_lead_somewhere(built: dict[str, tuple[Path, Pat
     assert ".png)" not in alone
     assert "In the browser, `fer serve --open` reads" in alone
     assert "](docs" not in alone
+    assert not re.search(r"\w\.\.\s", alone)
 
     for name, (_, wheel) in built.items():
         about = f"{name.replace('-', '_')}-{fercli.__version__}.dist-info/METADATA"

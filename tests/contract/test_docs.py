@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+ALONE = [page for page in PAGES if page.parent.name != "tutorials"]
+"""Pages whose examples make sense one by one; test_tutorials.py follows the others."""
 COMMANDS = {
     "data download": download.download_command,
     "data prepare": prepare.prepare_command,
@@ -88,7 +90,7 @@ def list_help_examples(name: str) -> list[str]:
 def list_page_examples() -> list[str]:
     """Return every `fer` command in a shell block of the documentation, once."""
     found: dict[str, None] = {}
-    for page in PAGES:
+    for page in ALONE:
         for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
             for line in block.splitlines():
                 if line.startswith("fer "):
@@ -121,7 +123,7 @@ def named_models(
 ) -> Path:
     """Runs and models under the names that examples use; beside them the video."""
     assert clip.parent == tmp_path
-    for name in ("fast", "standard", "ensemble"):
+    for name in ("fast", "standard", "small", "ensemble"):
         shutil.copytree(trained.path, tmp_path / "runs" / name)
     for name in ("model", "face"):
         shutil.copy(trained.onnx, tmp_path / f"{name}.onnx")
@@ -244,7 +246,7 @@ def test_examples_run(
 
 @pytest.mark.usefixtures("cameras")
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if "```python" in page.read_text() and page.stem != "serve"]
+    "page", [page for page in ALONE if "```python" in page.read_text() and page.stem != "serve"]
 )
 def test_programs_run(
     page: Path,

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from fercli.plots import plot_coverage
+from fercli.plots.figures import build_figure
 from fercli.results import CoveragePoint
 
 
@@ -27,3 +31,11 @@ def test_the_coverage_chart_holds_the_points() -> None:
     assert axes.get_legend_handles_labels()[1] == list(lines)
     assert axes.get_legend() is not None
     assert axes.get_ylim() == pytest.approx((0, 1.02))
+
+
+def test_notebooks_show_a_figure_without_pyplot() -> None:
+    figure = build_figure(2, 1)
+
+    content = figure._repr_png_()  # type: ignore[attr-defined]  # what Jupyter calls
+
+    assert Image.open(io.BytesIO(content)).size == (160, 80)

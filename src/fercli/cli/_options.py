@@ -169,8 +169,8 @@ PhotoModelOption = Annotated[
     typer.Option(
         "--model",
         metavar="MODEL",
-        help="A run folder, a .safetensors, an .onnx or a bundled model. Default: the newest "
-        "finished run under ./runs, else plus.",
+        help="A run folder, a .safetensors, an .onnx, a bundled model, or hf:OWNER/NAME. Default: "
+        "the newest finished run under ./runs, else plus.",
         autocompletion=complete_model,
     ),
 ]

@@ -111,8 +111,10 @@ def compare_command(
     names = check_names(models)
     how = _read_how(models, labels or [], scaling or [], choose_device_name(device))
     found = [find_model(spec) for spec in models]
+    for remark in filter(None, (file.remark for file in found)):
+        output.note(remark)
     data = data or find_own_data(found)
-    files = (path for one in found for path in one.files)
+    files = (path for file in found for path in file.files)
     inputs = itertools.chain(files, list_source_files(data))
     check_outputs(folder, COMPARISON_FILES.values(), force=force, inputs=inputs)
     with watch_images(output, "reading the dataset") as on_progress:
@@ -124,10 +126,10 @@ def compare_command(
         output.warn("these faces are synthetic: scores on them say nothing about real faces")
     candidates = [
         open_candidate(
-            name, one, dataset, device=how.device, order=how.orders.get(spec),
+            name, model, dataset, device=how.device, order=how.orders.get(spec),
             scaling=how.scalings[spec],
         )
-        for name, spec, one in zip(names, models, found, strict=True)
+        for name, spec, model in zip(names, models, found, strict=True)
     ]  # fmt: skip
     for one in candidates:
         if one.ignored_labels:

@@ -110,8 +110,8 @@ def evaluate_command(
     data = data or find_own_data([found])
     inputs = itertools.chain(found.files, list_source_files(data))
     check_outputs(folder, FILES.values(), force=force, inputs=inputs)
-    if found.assumed:
-        output.note(f"model: {found.origin}")
+    if found.remark:
+        output.note(found.remark)
     runtime = open_runtime(found, device=choose_device_name(device))
     with watch_images(output, "reading the dataset") as on_progress:
         dataset = load_data(data, on_progress, output.warn)

@@ -82,8 +82,8 @@ def explain_command(
     weights = provide_weights(faces, None, note=output.note)
     finder = FaceFinder(faces, weights)
     found = find_model(model, for_photos=True)
-    if found.assumed:
-        output.note(f"model: {found.origin}")
+    if found.remark:
+        output.note(found.remark)
     runtime = open_runtime(found, device=choose_device_name(device))
     asked = tuple(label or ())
     problems = [

@@ -128,8 +128,9 @@ def _find_models(output: Output, models: list[str] | None) -> list[ModelFile]:
     from fercli.model_files import find_model
 
     found = [find_model(spec) for spec in models] if models else [find_model(None)]
-    if found[0].assumed:
-        output.note(f"model: {found[0].origin}")
+    for one in found:
+        if one.remark:
+            output.note(one.remark)
     return found
 
 

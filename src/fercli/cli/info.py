@@ -72,6 +72,8 @@ def info_command(
     from fercli.runs import RunFolder, read_scores
 
     found = find_model(model)
+    if found.remark:
+        output.note(found.remark)
     kept = read_metadata(found).scores
     scores = read_scores(RunFolder(found.run)) if found.run else kept
     data = {

@@ -339,8 +339,8 @@ def _open_model(
     on_cpu = device in {"auto", "cpu"}
     found = find_model(model, prefer_onnx=on_cpu, for_photos=True)
     check_apart(written, found.files)
-    if found.assumed:
-        output.note(f"model: {found.origin}")
+    if found.remark:
+        output.note(found.remark)
     runtime = choose_labels(open_runtime(found, device=device, n_threads=1), labels_of)
     warn_if_synthetic(output, runtime.metadata)
     return runtime, found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fercli.download.detectors import fetch_detector
 from fercli.download.fetch import Downloaded, invalidate
+from fercli.download.hub import fetch_model
 from fercli.download.sources import SOURCES, check_source_name, download
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "check_source_name",
     "download",
     "fetch_detector",
+    "fetch_model",
     "invalidate",
 ]

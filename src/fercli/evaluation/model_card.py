@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -43,7 +44,7 @@ def build_card(
     more: Mapping[str, str] | None = None,
     scores: Mapping[str, ScoreRecord] | None = None,
 ) -> str:
-    """Return a model card in Markdown.
+    """Return a model card in Markdown, with the YAML at its head that model hubs read.
 
     A model that comes with fercli brings its card; it is returned as it is.
 
@@ -64,10 +65,13 @@ def build_card(
     run = RunFolder(model.run) if model.run else None
     if scores is None:
         scores = read_scores(run) if run else metadata.scores
+    title = name or (model.run.resolve().name if model.run else model.path.stem)
     return render(
         _TEMPLATE,
         escape=False,
-        name=name or (model.run.resolve().name if model.run else model.path.stem),
+        name=title,
+        file=model.bundled or model.path.name,
+        front_matter=_write_front_matter(title, scores, is_bundled=bool(model.bundled)),
         facts={**_list_facts(model, metadata), **(more or {})},
         scores=scores,
         temperature=metadata.temperature,
@@ -77,6 +81,41 @@ def build_card(
         data=_describe_data(metadata),
         bundled=bool(model.bundled),
     )
+
+
+def _write_front_matter(
+    title: str, scores: Mapping[str, ScoreRecord], *, is_bundled: bool
+) -> list[str]:
+    """Return what hubs read of a card: every line is JSON behind a key, which YAML is too."""
+    results = [
+        {
+            "task": {"type": "image-classification", "name": "facial expression recognition"},
+            "dataset": {
+                "type": "fer2013", "name": f"{entry.dataset.source}, {entry.protocol or 'unknown'}",
+                "split": entry.split,
+            },
+            "metrics": [
+                {"type": "accuracy", "value": round(entry.accuracy, 4)},
+                {"type": "f1", "name": "macro F1", "value": round(entry.macro_f1, 4)},
+            ],
+        }
+        for entry in scores.values()
+    ]  # fmt: skip
+    values: dict[str, object] = {
+        # Of other models only those who trained them know.
+        **({"license": "mit"} if is_bundled else {}),
+        "library_name": "fercli",
+        "pipeline_tag": "image-classification",
+        "tags": ["facial-expression-recognition", "emotion-recognition", "fer2013", "onnx"],
+    }
+    if results:
+        values["model-index"] = [{"name": title, "results": results}]
+    # The letters that the template would escape as Markdown's are JSON's to escape here.
+    text = {key: json.dumps(value) for key, value in values.items()}
+    return [
+        f"{key}: {line}".replace("|", "\\u007c").replace("<", "\\u003c")
+        for key, line in text.items()
+    ]
 
 
 def describe_training(run: Path) -> str:

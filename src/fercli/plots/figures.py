@@ -20,17 +20,19 @@ __all__ = ["build_figure", "save_figure"]
 
 
 def build_figure(width_inches: float, height_inches: float) -> Figure:
-    """Return a matplotlib figure.
+    """Return a matplotlib figure, which notebooks show.
 
     Raises:
         DependencyMissingError: matplotlib cannot be imported.
     """
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401  # it alone may be missing
+
+        from fercli.plots.notebook import NotebookFigure
     except ImportError as reason:
         missing = explain_missing("matplotlib", reason, consequence="pictures cannot be drawn")
         raise missing from reason
-    return Figure(figsize=(width_inches, height_inches), layout="constrained")
+    return NotebookFigure(figsize=(width_inches, height_inches), layout="constrained")
 
 
 def save_figure(figure: Figure, path: Path) -> None:
