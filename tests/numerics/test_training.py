@@ -19,7 +19,7 @@ from fercli.errors import (
 )
 from fercli.locks import lock_folder
 from fercli.model_files import load_network
-from fercli.runs import RunFolder, read_run_record
+from fercli.runs import RunFolder, read_history, read_run_record
 from fercli.settings import build_config
 from fercli.storage import read_tensor_header
 from fercli.training import Callbacks, resume, train
@@ -63,6 +63,7 @@ def test_same_seed_same_bits(
         {"balance": "oversample", "schedule": "onecycle", "logit_adjustment": 1.0},
         {"schedule": "plateau", "plateau_patience": 1, "epochs": 4},
         {"self_weight": 0.9, "self_memory": 0.5, "epochs": 3},
+        {"accumulate": 3, "self_weight": 0.5, "optimizer": "muon"},
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
@@ -98,6 +99,22 @@ def test_stopping_anywhere_changes_nothing(
         for run in (whole, cut)
     ]
     assert rows[0] == rows[1]
+
+
+def test_a_batch_in_parts_follows_the_curve_of_the_whole(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    """Not to the last bits: batch norms see one part at a time."""
+    config = build_config({"epochs": 4, "learning_rate": 0.02, "dropout": 0.0}, base=tiny_config)
+    losses = {}
+    for parts in (1, 2):
+        run = RunFolder(tmp_path / f"{parts}")
+        train(faces, replace(config, accumulate=parts), run)
+        losses[parts] = [report.train_loss for report in read_history(run)]
+
+    assert losses[1] != losses[2]
+    assert losses[2] == pytest.approx(losses[1], rel=0.02)
+    assert losses[2][-1] < losses[2][0]
 
 
 @pytest.mark.parametrize(("between_s", "saved"), [(1e9, [12, 48]), (-1.0, [12, 24, 36, 48])])

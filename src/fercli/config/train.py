@@ -61,6 +61,17 @@ class TrainConfig:
         help="Images per step.",
         details="Of all processes together; batch norm needs two.",
     )
+    accumulate: int = option(
+        1,
+        low=1,
+        high=1_000_000,
+        flag="--accumulate",
+        metavar="N",
+        help="Compute each step in N parts and add up their gradients, for less memory.",
+        details="`batch_size` stays what a step's gradient is made of: the images, rates and steps "
+        "are the same. Batch norms see one part at a time, and dropout draws for each, so weights "
+        "are not the same as with 1.",
+    )
     sizes_px: tuple[int, ...] = option(
         (48,),
         low=16,

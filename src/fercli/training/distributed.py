@@ -12,6 +12,7 @@ checkpoints and models stay what they are.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,19 @@ class Group:
     def shard(self, n_images: int) -> slice:
         """Return which images of a batch are this process's; parts differ by at most one."""
         return slice(self.rank * n_images // self.size, (self.rank + 1) * n_images // self.size)
+
+    def shard_parts(self, n_images: int, n_parts: int) -> list[slice]:
+        """Return which images of each part of a batch are this process's.
+
+        The batch is parted before it is shared out, so that batch norms see the same images
+        together in any number of processes.
+        """
+        ends = [number * n_images // n_parts for number in range(n_parts + 1)]
+        return [
+            slice(start + own.start, start + own.stop)
+            for start, end in itertools.pairwise(ends)
+            for own in [self.shard(end - start)]
+        ]
 
     def all_reduce_sum(self, values: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""
