@@ -163,12 +163,13 @@ def load_dataset(
     return load_data(named, on_progress, _LOG.info)
 
 
-def train(
+def train(  # noqa: PLR0913  # all but the first have defaults, and names
     data: Source = None,
     *,
     recipe: str = "standard",
     output: str | PathLike[str] | None = None,
     overwrite: bool = False,
+    go_on: bool = False,
     on_progress: Progress | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     **settings: Any,  # noqa: ANN401  # any field of the configuration
@@ -183,16 +184,17 @@ def train(
         recipe: The named configuration to start from.
         output: The run folder; None for `runs/<recipe>`, or the first free number behind it.
         overwrite: Replace the run that the folder holds.
+        go_on: Go on with the run that `output` holds, where it is this same training.
         on_progress: Called with an `EpochReport` after every epoch.
         on_step: Called with a `StepReport` now and then within an epoch.
         settings: Any field of the configuration, as `epochs=5`; `teacher` and `init` take runs and
             models, too.
 
     Raises:
-        RunExistsError: The folder holds something, and `overwrite` is not set.
+        RunExistsError: The folder holds something, and neither `overwrite` nor `go_on` is set.
         OutputBusyError: Another training writes into the folder.
         ConfigError: A setting is unknown or out of range (all are listed), or does not fit the
-            data.
+            data or the run to go on with.
         DatasetNotFoundError: There is no such dataset, or it lacks a split that is needed.
         DeviceUnavailableError: The device is not there.
         ModelFileError: A teacher is missing, damaged or of other labels, or `init` is nothing that
@@ -210,12 +212,16 @@ def train(
         settings["init"] = _name_model(settings["init"])
     config = build_train_config(settings, recipe)
     folder = RunFolder(Path(output) if output is not None else name_run_directory(recipe))
-    folder.check_new(overwrite=overwrite)
+    if not go_on:
+        folder.check_new(overwrite=overwrite)
     dataset = to_dataset(data)
 
     def work(callbacks: Callbacks) -> None:
         name = _name_data(data, dataset)
-        train_run(dataset, config, folder, data=name, callbacks=callbacks, overwrite=overwrite)
+        train_run(
+            dataset, config, folder, data=name, callbacks=callbacks, overwrite=overwrite,
+            go_on=go_on,
+        )  # fmt: skip
 
     _watch(work, on_progress, on_step)
     return Run(folder.path)

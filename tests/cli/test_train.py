@@ -396,6 +396,28 @@ def test_contradictions_are_refused(run: Run, trained: RunFolder, dataset_path: 
     assert run("train", "--resume", trained.path, "--device", "auto").exit_code == 0
 
 
+@pytest.mark.usefixtures("weights_alone")
+def test_a_command_that_is_started_again_goes_on(run: Run, dataset_path: Path) -> None:
+    words = [
+        "train", "--data", dataset_path, "--recipe", "fast", "--epochs", 1, "--batch-size", 100,
+        "--set", "widths=8", "--set", "stem_width=4", "--device", "cpu", "--output", "job",
+        "--resume", "./job",
+    ]  # fmt: skip
+    assert run(*words).exit_code == 0
+    model = Path("job/model.safetensors").read_bytes()
+
+    again = run(*words)
+
+    assert again.exit_code == 0
+    assert "job is finished already" in again.stderr
+    assert Path("job/model.safetensors").read_bytes() == model
+    other = run(*words, "--seed", 3)
+    assert other.exit_code == 2
+    assert "seed 3 is asked for, and job was begun with 0" in other.stderr
+    assert run(*words, "--force").exit_code == 2
+    assert run(*words[:-1], "elsewhere").exit_code == 4
+
+
 def test_a_fraction_of_train_is_said_aloud(run: Run, dataset_path: Path) -> None:
     result = run("train", "--data", dataset_path, *SMALL, "--epochs", 1, "--validation", "0.2")
 

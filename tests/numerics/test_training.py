@@ -117,6 +117,34 @@ def test_a_batch_in_parts_follows_the_curve_of_the_whole(
     assert losses[2][-1] < losses[2][0]
 
 
+def test_a_training_that_is_started_again_goes_on(
+    few_faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    config = build_config({"dropout": 0.5, "widths": (8,)}, base=tiny_config)
+    whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
+    train(few_faces, config, whole)
+    steps = iter([0, 0, 2])
+    callbacks = Callbacks(should_stop=lambda: next(steps))
+    with pytest.raises(RunInterruptedError):
+        train(few_faces, config, cut, callbacks=callbacks, go_on=True)
+
+    train(few_faces, config, cut, go_on=True)
+
+    assert digest(cut) == digest(whole)
+    record = cut.record.read_text()
+    notes: list[str] = []
+    again = train(few_faces, config, cut, callbacks=Callbacks(on_note=notes.append), go_on=True)
+    assert again == read_run_record(cut.path).result
+    assert notes == [f"{cut.path} is finished already"]
+    assert cut.record.read_text() == record
+    other = replace(config, epochs=3, seed=1)
+    with pytest.raises(ConfigError, match=r"epochs 3 is asked for, .* with 2; seed 1"):
+        train(few_faces, other, cut, go_on=True)
+    with pytest.raises(ConfigError, match="other data"):
+        train(build_synthetic(130), config, cut, go_on=True)
+    assert cut.record.read_text() == record
+
+
 @pytest.mark.parametrize(("between_s", "saved"), [(1e9, [12, 48]), (-1.0, [12, 24, 36, 48])])
 def test_short_epochs_share_a_save(
     faces: Dataset,

@@ -54,6 +54,8 @@ class TrainRequest:
     """`--processes`."""
     force: bool
     """`--force`."""
+    goes_on: bool = False
+    """`--resume` of the folder of `--output`: begin, or go on with the same training."""
 
 
 def _find_changes(request: TrainRequest, own: dict[str, Any], processes: int) -> list[str]:
@@ -111,8 +113,10 @@ def start_run(output: Output, request: TrainRequest, *, dry_run: bool) -> Outcom
     if dry_run:
         return _show_plan(chosen, folder, _load(output, data, digest))
     rank, n_launched = read_launch()
-    if not rank:
+    if not rank and not request.goes_on:
         check_apart(folder.list_files(), _list_inputs(request, chosen, data))
+    if n_launched == 1 and not request.goes_on:
+        # Of several processes none may end alone: the others would wait for it.
         folder.check_new(overwrite=request.force)
     from fercli.training import check_training
 
@@ -127,8 +131,9 @@ def start_run(output: Output, request: TrainRequest, *, dry_run: bool) -> Outcom
         from fercli.training import train
 
         return train(
-            dataset, chosen, folder, data=named, callbacks=callbacks, overwrite=request.force
-        )
+            dataset, chosen, folder, data=named, callbacks=callbacks, overwrite=request.force,
+            go_on=request.goes_on,
+        )  # fmt: skip
 
     return _watch(output, chosen.epochs, begin)
 

@@ -72,7 +72,12 @@ def train_command(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Continue a run exactly.", autocompletion=complete_run),
+        typer.Option(
+            metavar="RUN",
+            help="Continue a run exactly. With --output of the same folder: begin it where it is "
+            "not there.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be run, and run nothing.")
@@ -83,7 +88,8 @@ def train_command(
     """Train a network and leave a run folder with a model in it.
 
     The best epoch is selected on the validation split; the private split is never opened. Ctrl-C
-    saves the state, and --resume continues; on a CPU the final weights are bit-identical.
+    saves the state, and --resume continues; on a CPU the final weights are bit-identical. With
+    --output and --resume of the same folder, a command that is started again goes on.
     Precedence: options, --set, environment, --config, recipe.
 
     Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 4 teacher, weights to
@@ -101,7 +107,11 @@ def train_command(
       fer train --processes 2 --dry-run
       fer train --network resnet18 --recipe fast --set input_px=96
       fer train --resume runs/standard
+      fer train --recipe fast --output runs/job-7 --resume runs/job-7
     """
+    goes_on = (
+        resume is not None and run_folder is not None and resume.resolve() == run_folder.resolve()
+    )
     request = TrainRequest(
         data=data,
         recipe=recipe,
@@ -111,6 +121,7 @@ def train_command(
         folder=run_folder,
         processes=processes,
         force=force,
+        goes_on=goes_on,
     )
     if processes is not None and processes < 1:
         message = f"--processes must be at least 1, not {processes}"
@@ -118,7 +129,10 @@ def train_command(
     rank, _ = read_launch()
     if rank:
         output = follow_main(output)
-    if resume is None:
+    if goes_on and force:
+        message = "--force begins anew, and --resume goes on"
+        raise ConfigError(message, hint="leave one of them out")
+    if resume is None or goes_on:
         return start_run(output, request, dry_run=dry_run)
     if dry_run:
         message = "--dry-run says what would be trained anew, and --resume goes on"

@@ -6,13 +6,17 @@ The library's `fer train`. It prints nothing; `Callbacks` are told what happens.
 from __future__ import annotations
 
 import dataclasses
+import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import torch
 
+import fercli
 from fercli.errors import (
     ConfigError,
     FercliError,
@@ -21,10 +25,10 @@ from fercli.errors import (
     RunInterruptedError,
 )
 from fercli.launch import read_launch
-from fercli.locks import lock_folder
+from fercli.locks import FOLDER_LOCK, lock_folder
 from fercli.networks.devices import find_passed_over, full_fp32, name_device
 from fercli.runs import RunFolder, is_finished, read_run_record
-from fercli.settings import build_config
+from fercli.settings import build_config, flatten_config
 from fercli.storage import check_apart
 from fercli.training.callbacks import Callbacks, RunLog
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
@@ -49,15 +53,18 @@ if TYPE_CHECKING:
 
     from fercli.config import TrainConfig
     from fercli.data import Dataset
-    from fercli.metadata import TeacherRecord
+    from fercli.metadata import RunRecord, TeacherRecord
     from fercli.results import EpochReport, TrainResult
     from fercli.training.distributed import Group
     from fercli.training.state import TrainingState
 
 __all__ = ["resume", "train"]
 
+_SHARED_WITHIN_S: Final = 5.0
+"""Seconds in which a change must show on the other machines of a group."""
 
-def train(
+
+def train(  # noqa: PLR0913  # by name
     dataset: Dataset,
     config: TrainConfig,
     run: RunFolder,
@@ -65,8 +72,9 @@ def train(
     data: str | None = None,
     callbacks: Callbacks | None = None,
     overwrite: bool = False,
+    go_on: bool = False,
 ) -> TrainResult:
-    """Train a network anew.
+    """Train a network anew, or go on with the same training where the folder holds it.
 
     Args:
         dataset: What to learn from; the private split is never opened.
@@ -75,15 +83,18 @@ def train(
         data: How `dataset` was named, noted for a later resume.
         callbacks: Told what happens.
         overwrite: Replace the run that the folder holds.
+        go_on: Go on with the run that the folder holds, exactly; a finished one stays as it is.
 
     Returns:
         What was reached; the same stands in `run.json`.
 
     Raises:
-        RunExistsError: The folder holds something, and `overwrite` is not set.
+        RunExistsError: The folder holds something, and neither `overwrite` nor `go_on` is set, or
+            there is no run to go on with.
         OutputBusyError: Another training writes into the folder.
-        ConfigError: The configuration does not fit the data, or a file of the run is one that it
-            learns from.
+        ConfigError: The configuration does not fit the data, a file of the run is one that it
+            learns from, the run in the folder is another training, or the processes of a group were
+            given different configurations or do not see the same folder.
         DatasetNotFoundError: The dataset has no train split, or not the validation split.
         DeviceUnavailableError: The device is not there.
         ModelFileError: The teacher, or the model to begin with, is missing, damaged or does not
@@ -94,12 +105,15 @@ def train(
         RunInterruptedError: `callbacks.should_stop` said so; the state is saved.
     """
 
-    def prepare() -> None:
+    def prepare() -> TrainResult | None:
+        if go_on and run.record.exists():
+            return _find_result(run, dataset, resolve_config(config))
         run.check_new(overwrite=overwrite)
         if overwrite:
             own = [dataset.path] if dataset.path else []
             check_apart(run.list_files(), [*list_config_files(config), *own])
             run.clear()
+        return None
 
     return _train(dataset, config, run, prepare, data=data, callbacks=callbacks)
 
@@ -139,31 +153,59 @@ def resume(
     if dataset.sha256 != record.dataset.sha256:
         message = f"the run {run.path} was trained on other data (sha256 {record.dataset.sha256})"
         raise ModelFileError(message, hint="name the dataset it began with by --data")
+    _check_processes(run, record)
+
+    def prepare() -> TrainResult | None:
+        # The folder was free to others until now: who replaced the run trained another one.
+        if read_run_record(run.path) != record:
+            message = f"{run.path} was written by another process meanwhile"
+            raise OutputBusyError(message, hint="look at it with fer info, then resume it again")
+        return None
+
+    config = resolve_config(build_config(record.config), resumed=run.record)
+    return _train(dataset, config, run, prepare, data=data, callbacks=callbacks)
+
+
+def _check_processes(run: RunFolder, record: RunRecord) -> None:
+    """Refuse to go on in another number of processes than a run was begun in."""
     processes, (_, n_launched) = record.processes, read_launch()
     if processes != n_launched:
         message = f"{run.path} was begun in {processes} processes, and here are {n_launched}"
         raise ConfigError(message, hint="another number would change the result")
 
-    def prepare() -> None:
-        # The folder was free to others until now: who replaced the run trained another one.
-        if read_run_record(run.path) != record:
-            message = f"{run.path} was written by another process meanwhile"
-            raise OutputBusyError(message, hint="look at it with fer info, then resume it again")
 
-    config = resolve_config(build_config(record.config), resumed=run.record)
-    return _train(dataset, config, run, prepare, data=data, callbacks=callbacks)
+def _find_result(run: RunFolder, dataset: Dataset, config: TrainConfig) -> TrainResult | None:
+    """Return what a run reached, None where it is to be gone on with; refuse another training."""
+    record = read_run_record(run.path)
+    begun, asked = flatten_config(build_config(record.config)), flatten_config(config)
+    problems = [
+        f"{name} {asked[name]} is asked for, and {run.path} was begun with {begun[name]}"
+        for name in asked
+        if asked[name] != begun[name]
+    ]
+    if dataset.sha256 != record.dataset.sha256:
+        problems.append(f"{run.path} was begun with other data")
+    if problems:
+        raise ConfigError(*problems, hint="name another --output, or ask for the same")
+    if is_finished(run) and record.result is not None:
+        return record.result
+    _check_processes(run, record)
+    return None
 
 
 def _train(
     dataset: Dataset,
     config: TrainConfig,
     run: RunFolder,
-    prepare: Callable[[], None],
+    prepare: Callable[[], TrainResult | None],
     *,
     data: str | None,
     callbacks: Callbacks | None,
 ) -> TrainResult:
-    """Hold the run folder and train; `prepare` looks at the folder while it is held."""
+    """Hold the run folder and train; `prepare` looks at the folder while it is held.
+
+    What `prepare` returns is the result of a training that is finished already.
+    """
     callbacks = callbacks or Callbacks()
     passed_over = find_passed_over(config.device)
     config = resolve_config(config)
@@ -172,10 +214,17 @@ def _train(
     splits = choose_splits(dataset, config)
     check_fit(config, splits)
     advice = f"go on from the last state: fer train --resume {run.path}"
+    terms = {**flatten_config(config), "data": dataset.sha256, "fercli": fercli.__version__}
     with (
-        join_group(torch.device(config.device), advice) as group,
-        _hold(run, group, prepare),
+        join_group(torch.device(config.device), advice, terms) as group,
+        _hold(run, group, prepare) as finished,
     ):
+        if finished is not None:
+            callbacks.on_note(f"{run.path} is finished already")
+            return finished
+        # One name for all: without --output each process looked for a free one by itself.
+        run = RunFolder(group.broadcast(run.path))
+        _check_shared(run, group)
         run_log = RunLog(run, callbacks, writes=group.is_main)
         context = TrainingContext(
             dataset=dataset, config=config, splits=splits, run=run, run_log=run_log, data=data,
@@ -185,20 +234,55 @@ def _train(
 
 
 @contextmanager
-def _hold(run: RunFolder, group: Group, prepare: Callable[[], None]) -> Iterator[None]:
-    """Let the leading process hold the run folder; what it refuses, all refuse."""
+def _hold(
+    run: RunFolder, group: Group, prepare: Callable[[], TrainResult | None]
+) -> Iterator[TrainResult | None]:
+    """Let the leading process hold the run folder and prepare it; what it refuses, all refuse."""
     with ExitStack() as stack:
-        refusal = None
+        answer: TrainResult | FercliError | None = None
         if group.is_main:
             try:
                 stack.enter_context(lock_folder(run.path))
-                prepare()
+                answer = prepare()
             except FercliError as reason:
-                refusal = reason
-        refusal = group.broadcast(refusal)
-        if refusal is not None:
-            raise refusal
-        yield
+                answer = reason
+        answer = group.broadcast(answer)
+        if isinstance(answer, FercliError):
+            raise answer
+        yield answer
+
+
+def _check_shared(run: RunFolder, group: Group) -> None:
+    """Refuse a run folder that some processes do not see: any of them leads after a restart.
+
+    Raises:
+        ConfigError: There is one that does not.
+    """
+    if group.size == 1:
+        return
+    lock = run.path / FOLDER_LOCK
+    mark: int = group.broadcast(secrets.randbelow(2**30))
+    if group.is_main:
+        os.utime(lock, (mark, mark))
+    group.all_gather(None)
+    seen = group.all_gather(_wait_for(lock, mark))
+    blind = [rank for rank, sees in enumerate(seen) if not sees]
+    if blind:
+        which = ", ".join(map(str, blind))
+        message = f"{run.path} of process 0 is not there for process {which}"
+        hint = "give an --output in a folder that all machines share, by the same name"
+        raise ConfigError(message, hint=hint)
+
+
+def _wait_for(path: Path, mark: int) -> bool:
+    """Return whether a file has a time of change, or gets it as soon as a network takes."""
+    last = time.monotonic() + _SHARED_WITHIN_S
+    while time.monotonic() < last:
+        with suppress(OSError):
+            if int(path.stat().st_mtime) == mark:
+                return True
+        time.sleep(0.1)
+    return False
 
 
 def _begin_or_go_on(context: TrainingContext) -> TrainResult:
