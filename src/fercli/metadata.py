@@ -24,6 +24,7 @@ from fercli.results import ClassScores, TrainResult
 __all__ = [
     "ENSEMBLE",
     "MODEL_SCHEMA",
+    "REPEATS_SCHEMA",
     "RUN_SCHEMA",
     "CalibrationRecord",
     "DatasetRecord",
@@ -33,6 +34,7 @@ __all__ = [
     "MemberRecord",
     "ModelMetadata",
     "NetworkRecord",
+    "RepeatsRecord",
     "RunDatasetRecord",
     "RunRecord",
     "ScoreRecord",
@@ -43,6 +45,7 @@ __all__ = [
 
 MODEL_SCHEMA: Final = 1
 """Of what is stored with a model."""
+REPEATS_SCHEMA: Final = 1
 RUN_SCHEMA: Final = 1
 """Of `run.json`."""
 ENSEMBLE: Final = "ensemble"
@@ -637,6 +640,46 @@ class RunRecord(_Record):
             result=None if result is None else _read_result(result),
             teachers=_read_parts(values, "teachers", TeacherRecord),
             init=_read_part(values, "init", InitRecord),
+            _raw=values.raw,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatsRecord(_Record):
+    """The `repeats.json` of repeated trainings: written when they begin, completed at their end."""
+
+    schema: int = REPEATS_SCHEMA
+    """Of the JSON object."""
+    kind: str = "repeats"
+    """Tells it from other JSON."""
+    seeds: int
+    """How many seeds; 0 for folds."""
+    folds: int
+    """How many folds; 0 for seeds."""
+    config: Mapping[str, object]
+    """The flat configuration that the runs vary."""
+    processes: int = 1
+    """That trained together."""
+    data: str | None
+    """How the dataset was named."""
+    sha256: str
+    """Digest of its tensors."""
+    result: Mapping[str, object] | None = None
+    """What they came to, for readers; None before the end."""
+
+    @classmethod
+    def read(cls, values: JsonObject) -> Self:
+        """See `from_json`."""
+        values.check_head("repeats", REPEATS_SCHEMA)
+        result = values.maybe_child("result")
+        return cls(
+            seeds=values.count("seeds"),
+            folds=values.count("folds"),
+            config=values.child("config").raw,
+            processes=values.maybe_count("processes") or 1,
+            data=values.maybe_text("data"),
+            sha256=values.text("sha256"),
+            result=None if result is None else result.raw,
             _raw=values.raw,
         )
 

@@ -6,11 +6,12 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from fercli.config import RepeatConfig
 from fercli.data import Dataset, load_data
 from fercli.dependencies import check_installed, import_pandas
-from fercli.errors import DatasetNotFoundError
+from fercli.errors import ConfigError, DatasetNotFoundError
 from fercli.model import Model, load, to_dataset
 from fercli.model_files import resolve_model_name
 from fercli.recipes import write_command
@@ -33,15 +34,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from fercli.config import TrainConfig
     from fercli.metadata import RunRecord
-    from fercli.results import EpochReport, TrainResult
+    from fercli.results import EpochReport, RepeatsResult, TrainResult
     from fercli.training import Callbacks, StepReport
 
     Source = Dataset | str | PathLike[str] | None
     Progress = Callable[[EpochReport], object]
 
-__all__ = ["Run", "load_dataset", "resume", "train"]
+__all__ = ["Repeats", "Run", "load_dataset", "resume", "train", "train_repeats"]
 
+_Result = TypeVar("_Result")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -138,6 +141,43 @@ class Run:
         return plot_curves(history, best.epoch, str(self.path))
 
 
+class Repeats:
+    """The same training several times: a folder of runs, and what their scores vary by.
+
+    Args:
+        path: The folder.
+        result: What they came to.
+    """
+
+    def __init__(self, path: str | PathLike[str], result: RepeatsResult) -> None:
+        self.path = Path(path)
+        self.result = result
+
+    def __repr__(self) -> str:
+        result = self.result
+        low, high = result.mean_ci95
+        return (
+            f"<fercli {len(result.runs)} {result.kind} in {self.path}: mean {result.score} "
+            f"{result.mean:.2%}, 95 % interval {low:.2%} to {high:.2%}>"
+        )
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs, in order."""
+        return [Run(one.run_directory) for one in self.result.runs]
+
+    @property
+    def table(self) -> DataFrame:
+        """A row per run.
+
+        Raises:
+            DependencyMissingError: pandas cannot be imported.
+        """
+        rows = [to_json(one) for one in self.result.runs]
+        frame: DataFrame = import_pandas().DataFrame(rows).set_index("name")
+        return frame
+
+
 def load_dataset(
     source: str | PathLike[str] | None = None,
     *,
@@ -206,11 +246,7 @@ def train(  # noqa: PLR0913  # all but the first have defaults, and names
     check_installed("torch")
     from fercli.training import train as train_run
 
-    if "teacher" in settings:
-        settings["teacher"] = _name_teachers(settings["teacher"])
-    if settings.get("init"):
-        settings["init"] = _name_model(settings["init"])
-    config = build_train_config(settings, recipe)
+    config = _build_config(settings, recipe)
     folder = RunFolder(Path(output) if output is not None else name_run_directory(recipe))
     if not go_on:
         folder.check_new(overwrite=overwrite)
@@ -225,6 +261,63 @@ def train(  # noqa: PLR0913  # all but the first have defaults, and names
 
     _watch(work, on_progress, on_step)
     return Run(folder.path)
+
+
+def train_repeats(  # noqa: PLR0913  # all but the first have defaults, and names
+    data: Source = None,
+    *,
+    seeds: int = 0,
+    folds: int = 0,
+    recipe: str = "standard",
+    output: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+    go_on: bool = False,
+    on_progress: Progress | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+    **settings: Any,  # noqa: ANN401  # any field of the configuration
+) -> Repeats:
+    """Train several times, with other seeds or as a cross-validation, and return what it came to.
+
+    Args:
+        data: As `train`.
+        seeds: How often, each time with the next seed; the mean is of the validation accuracy,
+            which chose the epochs.
+        folds: How many folds of the train split; each run learns without one of them, and the mean
+            is of the accuracy on those. One of `seeds` and `folds` is given.
+        recipe: As `train`.
+        output: The folder of the runs; None for `runs/<recipe>-seeds` or `-folds`.
+        overwrite: Replace the trainings that it holds.
+        go_on: Go on with them: finished runs are kept, one that was cut is resumed exactly.
+        on_progress: As `train`.
+        on_step: As `train`.
+        settings: As `train`; `teacher` and `init` with `seeds` only.
+
+    Raises:
+        ConfigError: As `train`, or neither or both of `seeds` and `folds` are given.
+        DependencyMissingError: As `train`, or scipy (of folds scikit-learn, too) is not installed.
+        FercliError: As `train`.
+    """
+    check_installed("torch", "scipy", *(["sklearn"] if folds else []))
+    from fercli.training import train_repeats as repeat
+
+    plan = RepeatConfig(seeds=seeds, folds=folds)
+    if not plan.kind:
+        message = "neither seeds nor folds are given"
+        raise ConfigError(message, hint="seeds=5 or folds=5")
+    config = _build_config(settings, recipe)
+    folder = Path(output) if output is not None else name_run_directory(f"{recipe}-{plan.kind}")
+    if not go_on:
+        RunFolder(folder).check_new(overwrite=overwrite)
+    dataset = to_dataset(data)
+
+    def work(callbacks: Callbacks) -> RepeatsResult:
+        name = _name_data(data, dataset)
+        return repeat(
+            dataset, config, plan, folder, data=name, callbacks=callbacks, overwrite=overwrite,
+            go_on=go_on,
+        )  # fmt: skip
+
+    return Repeats(folder, _watch(work, on_progress, on_step))
 
 
 def resume(
@@ -269,12 +362,21 @@ def resume(
     return Run(folder.path)
 
 
+def _build_config(settings: dict[str, Any], recipe: str) -> TrainConfig:
+    """Return the configuration of settings, in which runs and models may stand for their names."""
+    if "teacher" in settings:
+        settings["teacher"] = _name_teachers(settings["teacher"])
+    if settings.get("init"):
+        settings["init"] = _name_model(settings["init"])
+    return build_train_config(settings, recipe)
+
+
 def _watch(
-    work: Callable[[Callbacks], None],
+    work: Callable[[Callbacks], _Result],
     on_progress: Progress | None,
     on_step: Callable[[StepReport], None] | None,
-) -> None:
-    """Train with signals caught and sentences logged."""
+) -> _Result:
+    """Train with signals caught and sentences logged; return what `work` does."""
     from fercli.training import Callbacks
 
     def on_epoch(report: EpochReport) -> None:
@@ -282,7 +384,7 @@ def _watch(
             on_progress(report)
 
     with catch_signals() as should_stop:
-        work(
+        result = work(
             Callbacks(
                 on_step=on_step or (lambda _report: None),
                 on_epoch=on_epoch,
@@ -292,6 +394,7 @@ def _watch(
         )
     if signal_number := should_stop():
         _LOG.info("%s came when all was trained; the run is whole", name_signal(signal_number))
+    return result
 
 
 def _name_data(data: Source, dataset: Dataset) -> str | None:

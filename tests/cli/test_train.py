@@ -625,3 +625,29 @@ def test_a_signal_while_the_model_is_written_is_told(
     assert result.exit_code == 0
     assert "SIGTERM came when all was trained; the run is whole" in result.stderr
     assert read_run_record(Path("late")).finished_at
+
+
+@pytest.mark.usefixtures("weights_alone")
+def test_seeds_are_one_table_and_go_on(run: Run, run_json: RunJson, dataset_path: Path) -> None:
+    words = [
+        "train", "--data", dataset_path, "--recipe", "fast", "--epochs", 1, "--batch-size", 100,
+        "--set", "widths=8", "--set", "stem_width=4", "--device", "cpu",
+    ]  # fmt: skip
+    plan = run_json(*words, "--seeds", 2, "--dry-run")["data"]
+    assert plan["runs"] == ["runs/fast-seeds/seed-0", "runs/fast-seeds/seed-1"]
+    assert not Path("runs").exists()
+
+    done = run(*words, "--seeds", 2)
+
+    assert done.exit_code == 0
+    assert "run 2 of 2, seed 1" in done.stderr
+    for text in ("seed-0", "seed-1", "95 % interval", "standard deviation", "runs/fast-seeds"):
+        assert text in done.stdout
+    again = run("train", "--resume", "runs/fast-seeds")
+    assert again.exit_code == 0
+    assert again.stdout == done.stdout
+    assert again.stderr.count("finished already") == 2
+    assert run("train", "--resume", "runs/fast-seeds", "--seeds", 3).exit_code == 2
+    assert run("train", "--resume", "runs/fast-seeds", "--epochs", 3).exit_code == 2
+    assert run(*words, "--seeds", 2, "--output", "runs/fast-seeds").exit_code == 2
+    assert run(*words, "--seeds", 2, "--folds", 2).exit_code == 2

@@ -20,11 +20,13 @@ from fercli.cli._options import (
     drop_untyped,
 )
 from fercli.cli._output import Outcome, Output, follow_main
+from fercli.cli._repeats import resume_repeats, start_repeats
 from fercli.cli._training import TrainRequest, resume_run, start_run
-from fercli.config import DEFAULTS
+from fercli.config import DEFAULTS, RepeatConfig, list_options
 from fercli.errors import ConfigError
 from fercli.launch import read_launch
 from fercli.recipes import RECIPES, list_changes
+from fercli.runs import REPEATS
 from fercli.settings import OPTIONS
 
 __all__ = ["add_to"]
@@ -35,6 +37,7 @@ _BY_RECIPE: Final = {field for name in RECIPES for field in list_changes(name)}
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
     fields = build_parameters(OPTIONS.values(), _BY_RECIPE)
+    fields += build_parameters(list_options(RepeatConfig))
     register(app, "train", fields=fields, needs=["torch"])(train_command)
 
 
@@ -104,6 +107,8 @@ def train_command(
       fer train --teacher runs/ensemble --recipe fast
       fer train --teacher runs/fast --teacher runs/standard --output runs/student
       fer train --init runs/fast --recipe fast --set trunk_ratio=0.1
+      fer train --recipe fast --seeds 3
+      fer train --recipe fast --folds 5 --dry-run
       fer train --processes 2 --dry-run
       fer train --network resnet18 --recipe fast --set input_px=96
       fer train --resume runs/standard
@@ -112,16 +117,19 @@ def train_command(
     goes_on = (
         resume is not None and run_folder is not None and resume.resolve() == run_folder.resolve()
     )
+    values = drop_untyped(typed)
+    plan = RepeatConfig(**{one.name: values.pop(one.name, 0) for one in list_options(RepeatConfig)})
     request = TrainRequest(
         data=data,
         recipe=recipe,
         config=config,
         settings=settings or [],
-        options=drop_untyped(typed),
+        options=values,
         folder=run_folder,
         processes=processes,
         force=force,
         goes_on=goes_on,
+        plan=plan,
     )
     if processes is not None and processes < 1:
         message = f"--processes must be at least 1, not {processes}"
@@ -133,8 +141,10 @@ def train_command(
         message = "--force begins anew, and --resume goes on"
         raise ConfigError(message, hint="leave one of them out")
     if resume is None or goes_on:
-        return start_run(output, request, dry_run=dry_run)
+        start = start_repeats if plan.kind else start_run
+        return start(output, request, dry_run=dry_run)
     if dry_run:
         message = "--dry-run says what would be trained anew, and --resume goes on"
         raise ConfigError(message, hint="leave one of them out")
-    return resume_run(output, resume, request)
+    go_on = resume_repeats if (resume / REPEATS).exists() else resume_run
+    return go_on(output, resume, request)

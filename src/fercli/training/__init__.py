@@ -6,6 +6,7 @@ from fercli.training.callbacks import Callbacks, StepReport
 from fercli.training.checks import check_training, resolve_config
 from fercli.training.distillation.teacher import list_config_files
 from fercli.training.process import tune_malloc
+from fercli.training.repeats import list_repeats, open_repeats, train_repeats
 from fercli.training.run import resume, train
 
 __all__ = [
@@ -13,8 +14,11 @@ __all__ = [
     "StepReport",
     "check_training",
     "list_config_files",
+    "list_repeats",
+    "open_repeats",
     "resolve_config",
     "resume",
     "train",
+    "train_repeats",
     "tune_malloc",
 ]

@@ -6,26 +6,20 @@ The library's `fer train`. It prints nothing; `Callbacks` are told what happens.
 from __future__ import annotations
 
 import dataclasses
-import os
-import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
 import fercli
 from fercli.errors import (
     ConfigError,
-    FercliError,
     ModelFileError,
     OutputBusyError,
     RunInterruptedError,
 )
 from fercli.launch import read_launch
-from fercli.locks import FOLDER_LOCK, lock_folder
 from fercli.networks.devices import find_passed_over, full_fp32, name_device
 from fercli.runs import RunFolder, is_finished, read_run_record
 from fercli.settings import build_config, flatten_config
@@ -40,6 +34,7 @@ from fercli.training.distillation.teacher import list_config_files, open_named
 from fercli.training.distributed import join_group
 from fercli.training.errors import explain_failures
 from fercli.training.finalize import finish_run
+from fercli.training.holding import check_shared, hold_folder
 from fercli.training.loop import run_epochs
 from fercli.training.process import keep_generators
 from fercli.training.setup import open_init, put_on_device, start
@@ -55,13 +50,9 @@ if TYPE_CHECKING:
     from fercli.data import Dataset
     from fercli.metadata import RunRecord, TeacherRecord
     from fercli.results import EpochReport, TrainResult
-    from fercli.training.distributed import Group
     from fercli.training.state import TrainingState
 
 __all__ = ["resume", "train"]
-
-_SHARED_WITHIN_S: Final = 5.0
-"""Seconds in which a change must show on the other machines of a group."""
 
 
 def train(  # noqa: PLR0913  # by name
@@ -217,72 +208,20 @@ def _train(
     terms = {**flatten_config(config), "data": dataset.sha256, "fercli": fercli.__version__}
     with (
         join_group(torch.device(config.device), advice, terms) as group,
-        _hold(run, group, prepare) as finished,
+        hold_folder(run.path, group, prepare) as finished,
     ):
         if finished is not None:
             callbacks.on_note(f"{run.path} is finished already")
             return finished
         # One name for all: without --output each process looked for a free one by itself.
         run = RunFolder(group.broadcast(run.path))
-        _check_shared(run, group)
+        check_shared(run.path, group)
         run_log = RunLog(run, callbacks, writes=group.is_main)
         context = TrainingContext(
             dataset=dataset, config=config, splits=splits, run=run, run_log=run_log, data=data,
             group=group,
         )  # fmt: skip
         return _begin_or_go_on(context)
-
-
-@contextmanager
-def _hold(
-    run: RunFolder, group: Group, prepare: Callable[[], TrainResult | None]
-) -> Iterator[TrainResult | None]:
-    """Let the leading process hold the run folder and prepare it; what it refuses, all refuse."""
-    with ExitStack() as stack:
-        answer: TrainResult | FercliError | None = None
-        if group.is_main:
-            try:
-                stack.enter_context(lock_folder(run.path))
-                answer = prepare()
-            except FercliError as reason:
-                answer = reason
-        answer = group.broadcast(answer)
-        if isinstance(answer, FercliError):
-            raise answer
-        yield answer
-
-
-def _check_shared(run: RunFolder, group: Group) -> None:
-    """Refuse a run folder that some processes do not see: any of them leads after a restart.
-
-    Raises:
-        ConfigError: There is one that does not.
-    """
-    if group.size == 1:
-        return
-    lock = run.path / FOLDER_LOCK
-    mark: int = group.broadcast(secrets.randbelow(2**30))
-    if group.is_main:
-        os.utime(lock, (mark, mark))
-    group.all_gather(None)
-    seen = group.all_gather(_wait_for(lock, mark))
-    blind = [rank for rank, sees in enumerate(seen) if not sees]
-    if blind:
-        which = ", ".join(map(str, blind))
-        message = f"{run.path} of process 0 is not there for process {which}"
-        hint = "give an --output in a folder that all machines share, by the same name"
-        raise ConfigError(message, hint=hint)
-
-
-def _wait_for(path: Path, mark: int) -> bool:
-    """Return whether a file has a time of change, or gets it as soon as a network takes."""
-    last = time.monotonic() + _SHARED_WITHIN_S
-    while time.monotonic() < last:
-        with suppress(OSError):
-            if int(path.stat().st_mtime) == mark:
-                return True
-        time.sleep(0.1)
-    return False
 
 
 def _begin_or_go_on(context: TrainingContext) -> TrainResult:
