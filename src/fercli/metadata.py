@@ -30,6 +30,7 @@ __all__ = [
     "DatasetRecord",
     "DatasetReference",
     "DeduplicatedRecord",
+    "ExtensionRecord",
     "InitRecord",
     "MemberRecord",
     "ModelMetadata",
@@ -590,6 +591,34 @@ class RunDatasetRecord(_Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExtensionRecord(_Record):
+    """The finished run that a longer one went on from."""
+
+    run: str
+    """Name of its folder."""
+    epochs: int
+    """Epochs that it had planned."""
+    epochs_run: int
+    """Epochs that it had run, of its own schedule; the next are of the longer one's."""
+    started_at: str
+    """When it began, in UTC."""
+    validation_accuracy: float
+    """What it had reached, in [0, 1]."""
+
+    @classmethod
+    def read(cls, values: JsonObject) -> Self:
+        """See `from_json`."""
+        return cls(
+            run=values.text("run"),
+            epochs=values.count("epochs"),
+            epochs_run=values.count("epochs_run"),
+            started_at=values.text("started_at"),
+            validation_accuracy=values.number("validation_accuracy"),
+            _raw=values.raw,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecord(_Record):
     """A run's `run.json`: written when it begins, completed when it ends."""
 
@@ -617,6 +646,8 @@ class RunRecord(_Record):
     """Who teaches, members left out."""
     init: InitRecord | None = None
     """The model it is fine-tuned from."""
+    extends: ExtensionRecord | None = None
+    """The finished run that it goes on from, for more epochs."""
 
     @classmethod
     def read(cls, values: JsonObject) -> Self:
@@ -640,6 +671,7 @@ class RunRecord(_Record):
             result=None if result is None else _read_result(result),
             teachers=_read_parts(values, "teachers", TeacherRecord),
             init=_read_part(values, "init", InitRecord),
+            extends=_read_part(values, "extends", ExtensionRecord),
             _raw=values.raw,
         )
 

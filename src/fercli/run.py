@@ -324,6 +324,8 @@ def resume(
     run: str | PathLike[str],
     data: Source = None,
     *,
+    epochs: int | None = None,
+    output: str | PathLike[str] | None = None,
     on_progress: Progress | None = None,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> Run:
@@ -332,6 +334,9 @@ def resume(
     Args:
         run: The run, or its folder.
         data: The dataset it was begun with; None reads it again from where `run.json` says.
+        epochs: More than a finished run has: a longer run begins with its state, by the schedule of
+            all epochs, and is returned. None goes on as was planned.
+        output: The folder of the longer run; None for a new one beside the finished.
         on_progress: As `train`.
         on_step: As `train`.
 
@@ -339,14 +344,20 @@ def resume(
         ModelFileError: There is no run, or it was begun with other data.
         DatasetNotFoundError: The data is not where it was, or the run does not say where.
         OutputBusyError: Another training writes into the folder.
+        ConfigError: `epochs` are asked for of a run that is not finished or has as many, or
+            `output` without them.
         FercliError: As `train`.
     """
     check_installed("torch")
+    from fercli.training import extend
     from fercli.training import resume as resume_run
 
     folder = RunFolder(Path(run))
     record = read_run_record(folder.path)
-    if is_finished(folder):
+    if output is not None and epochs is None:
+        message = "output is the folder of a longer run, and epochs are not given"
+        raise ConfigError(message, hint="give epochs, or leave output out")
+    if is_finished(folder) and epochs is None:
         return Run(folder.path)
     named = record.dataset.data
     if data is None and named is None:
@@ -354,12 +365,21 @@ def resume(
         raise DatasetNotFoundError(message, hint="give the dataset it was begun with: data=")
     dataset = to_dataset(data) if data is not None else load_data(named)
 
+    target = folder
+    if epochs is not None:
+        name = f"{folder.path.resolve().name}-{epochs}-epochs"
+        longer = Path(output) if output else name_run_directory(name, folder.path.parent)
+        target = RunFolder(longer)
+
     def work(callbacks: Callbacks) -> None:
+        if epochs is not None:
+            extend(dataset, folder, target, epochs, callbacks=callbacks)
+            return
         name = named if data is None else _name_data(data, dataset)
         resume_run(dataset, folder, data=name, callbacks=callbacks)
 
     _watch(work, on_progress, on_step)
-    return Run(folder.path)
+    return Run(target.path)
 
 
 def _build_config(settings: dict[str, Any], recipe: str) -> TrainConfig:

@@ -432,11 +432,35 @@ def test_resume_of_a_finished_run_says_so(run: Run, trained: RunFolder) -> None:
     assert "finished already" in result.stderr
 
 
+@pytest.mark.usefixtures("weights_alone")
+def test_a_finished_run_is_given_more_epochs(
+    run: Run, run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    shutil.copytree(trained.path, "mine")
+    model = Path("mine/model.safetensors").read_bytes()
+    words = ["train", "--resume", "mine", "--data", dataset_path, "--epochs"]
+
+    data = run_json(*words, 3)["data"]
+
+    assert (data["run_directory"], data["epochs"]) == ("mine-3-epochs", 3)
+    assert Path("mine/model.safetensors").read_bytes() == model
+    assert json.loads(Path("mine-3-epochs/run.json").read_text())["extends"]["run"] == "mine"
+    again = run(*words, 3)
+    assert again.exit_code == 0
+    assert "by the schedule of those" in again.stderr
+    assert Path("mine-3-epochs-2/model.safetensors").exists()
+    assert run(*words, 3, "--output", "mine-3-epochs").exit_code == 2
+    fewer = run(*words, 1)
+    assert fewer.exit_code == 2
+    assert "has 2 epochs already" in fewer.stderr
+    assert run(*words, 2).exit_code == 0
+
+
 def test_resume_refuses_what_would_change_the_result(run: Run, trained: RunFolder) -> None:
     result = run("train", "--resume", trained.path, "--epochs", 5, "--set", "seed=1")
 
     assert result.exit_code == 2
-    assert "seed, epochs would change" in result.stderr
+    assert "seed cannot be changed with more epochs" in result.stderr
     assert run("train", "--resume", trained.path, "--epochs", 2).exit_code == 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,7 +35,9 @@ __all__ = [
     "TrainRequest",
     "choose_config",
     "choose_data",
+    "extend_run",
     "find_changes",
+    "is_to_be_longer",
     "launch_processes",
     "list_inputs",
     "load_dataset",
@@ -184,6 +186,48 @@ def resume_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
         return resume(dataset, folder, data=named, callbacks=callbacks)
 
     return _show_result(watch(output, config.epochs, go_on))
+
+
+def is_to_be_longer(path: Path, request: TrainRequest) -> bool:
+    """Return whether a finished run is asked to have more epochs, or fewer, than it has."""
+    if "epochs" not in request.options or not is_finished(RunFolder(path)):
+        return False
+    return bool(request.options["epochs"] != build_config(read_run_record(path).config).epochs)
+
+
+def extend_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
+    """Go on with a finished run for more epochs, in another folder."""
+    record, epochs = read_run_record(path), request.options["epochs"]
+    options = {name: value for name, value in request.options.items() if name != "epochs"}
+    rest = replace(request, options=options, folder=None)
+    refused = find_changes(rest, flatten_config(build_config(record.config)), record.processes)
+    if refused:
+        message = f"{', '.join(refused)} cannot be changed with more epochs"
+        raise ConfigError(message, hint=f"leave it out, or train anew: fer train --init {path}")
+    from fercli.training import plan_extension
+
+    plan_extension(RunFolder(path), record, epochs)
+    name = f"{path.resolve().name}-{epochs}-epochs"
+    longer = RunFolder(request.folder or name_run_directory(name, path.parent))
+    _, n_launched = read_launch()
+    if n_launched == 1:
+        longer.check_new(overwrite=request.force)
+    launches = record.processes > n_launched == 1
+    given = request.data if request.data is not None else record.dataset.data
+    dataset = load_dataset(output.silenced() if launches else output, given)
+    if launches:
+        config = build_config(record.config)
+        raise typer.Exit(launch_processes(config, record.processes, longer.path))
+    output.note(f"{path} goes on to {epochs} epochs in {longer.path}, by the schedule of those")
+
+    def go_on(callbacks: Callbacks) -> TrainResult:
+        from fercli.training import extend
+
+        return extend(
+            dataset, RunFolder(path), longer, epochs, callbacks=callbacks, overwrite=request.force
+        )
+
+    return _show_result(watch(output, epochs, go_on))
 
 
 def launch_processes(config: TrainConfig, processes: int, folder: Path) -> int:

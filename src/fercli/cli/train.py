@@ -21,7 +21,7 @@ from fercli.cli._options import (
 )
 from fercli.cli._output import Outcome, Output, follow_main
 from fercli.cli._repeats import resume_repeats, start_repeats
-from fercli.cli._training import TrainRequest, resume_run, start_run
+from fercli.cli._training import TrainRequest, extend_run, is_to_be_longer, resume_run, start_run
 from fercli.config import DEFAULTS, RepeatConfig, list_options
 from fercli.errors import ConfigError
 from fercli.launch import read_launch
@@ -78,7 +78,7 @@ def train_command(
         typer.Option(
             metavar="RUN",
             help="Continue a run exactly. With --output of the same folder: begin it where it is "
-            "not there.",
+            "not there. With more --epochs: train a finished one for longer, in a new folder.",
             autocompletion=complete_run,
         ),
     ] = None,
@@ -112,6 +112,7 @@ def train_command(
       fer train --processes 2 --dry-run
       fer train --network resnet18 --recipe fast --set input_px=96
       fer train --resume runs/standard
+      fer train --resume runs/standard --epochs 3
       fer train --recipe fast --output runs/job-7 --resume runs/job-7
     """
     goes_on = (
@@ -146,5 +147,7 @@ def train_command(
     if dry_run:
         message = "--dry-run says what would be trained anew, and --resume goes on"
         raise ConfigError(message, hint="leave one of them out")
-    go_on = resume_repeats if (resume / REPEATS).exists() else resume_run
+    if (resume / REPEATS).exists():
+        return resume_repeats(output, resume, request)
+    go_on = extend_run if is_to_be_longer(resume, request) else resume_run
     return go_on(output, resume, request)

@@ -33,6 +33,7 @@ from fercli.training.distillation.targets import find_targets
 from fercli.training.distillation.teacher import list_config_files, open_named
 from fercli.training.distributed import join_group
 from fercli.training.errors import explain_failures
+from fercli.training.extend import begin_extension, plan_extension
 from fercli.training.finalize import finish_run
 from fercli.training.holding import check_shared, hold_folder
 from fercli.training.loop import run_epochs
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from fercli.results import EpochReport, TrainResult
     from fercli.training.state import TrainingState
 
-__all__ = ["resume", "train"]
+__all__ = ["extend", "resume", "train"]
 
 
 def train(  # noqa: PLR0913  # by name
@@ -141,9 +142,7 @@ def resume(
     record = read_run_record(run.path)
     if is_finished(run) and record.result is not None:
         return record.result
-    if dataset.sha256 != record.dataset.sha256:
-        message = f"the run {run.path} was trained on other data (sha256 {record.dataset.sha256})"
-        raise ModelFileError(message, hint="name the dataset it began with by --data")
+    _check_data(run, record, dataset)
     _check_processes(run, record)
 
     def prepare() -> TrainResult | None:
@@ -155,6 +154,57 @@ def resume(
 
     config = resolve_config(build_config(record.config), resumed=run.record)
     return _train(dataset, config, run, prepare, data=data, callbacks=callbacks)
+
+
+def extend(
+    dataset: Dataset,
+    run: RunFolder,
+    longer: RunFolder,
+    epochs: int,
+    *,
+    callbacks: Callbacks | None = None,
+    overwrite: bool = False,
+) -> TrainResult:
+    """Go on with a finished run for more epochs, in a folder of its own.
+
+    The schedule is that of all epochs, which the first ones did not follow: see
+    `fercli.training.extend`. The finished run stays as it is.
+
+    Args:
+        dataset: What the run was trained on.
+        run: The finished run.
+        longer: Where the longer one goes.
+        epochs: In all, those of the finished run counted.
+        callbacks: Told what happens.
+        overwrite: Replace the run that `longer` holds.
+
+    Raises:
+        ConfigError: The run is not finished, has as many epochs, or was trained in another number
+            of processes.
+        ModelFileError: It was trained on other data, or the state that it ended with is gone.
+        RunExistsError: `longer` holds something, and `overwrite` is not set.
+        FercliError: As `train`.
+    """
+    record = read_run_record(run.path)
+    config = resolve_config(plan_extension(run, record, epochs), resumed=run.record)
+    _check_data(run, record, dataset)
+    _check_processes(run, record)
+
+    def prepare() -> None:
+        longer.check_new(overwrite=overwrite)
+        if overwrite:
+            check_apart(longer.list_files(), run.list_files())
+            longer.clear()
+        begin_extension(run, record, longer, epochs)
+
+    return _train(dataset, config, longer, prepare, data=record.dataset.data, callbacks=callbacks)
+
+
+def _check_data(run: RunFolder, record: RunRecord, dataset: Dataset) -> None:
+    """Refuse to go on with other data than a run was begun with."""
+    if dataset.sha256 != record.dataset.sha256:
+        message = f"the run {run.path} was trained on other data (sha256 {record.dataset.sha256})"
+        raise ModelFileError(message, hint="name the dataset it began with by --data")
 
 
 def _check_processes(run: RunFolder, record: RunRecord) -> None:
@@ -270,6 +320,7 @@ def _train_one(
     with keep_generators(device), full_fp32(device):
         state = start(context, device, transfer=not resumed)
         if resumed and not _restore(state, context.run, run_log):
+            _check_can_begin(context)
             state = start(context, device, transfer=True)
         if not resumed:
             if context.dataset.find_split(splits.validation_name) is None:
@@ -306,6 +357,14 @@ def _train_members(context: TrainingContext) -> list[str]:
     folders = train_members(context.config, context.run, context.run_log.note, train_one, is_done)
     context.run_log.note("the members are trained; now the network that learns from them")
     return folders
+
+
+def _check_can_begin(context: TrainingContext) -> None:
+    """Refuse to begin anew what began with the state of another run."""
+    run, group = context.run, context.group
+    if group.broadcast(group.is_main and read_run_record(run.path).extends is not None):
+        message = f"{run.path} has no valid checkpoint, and began with one of another run"
+        raise ModelFileError(message, hint="make it once more: fer train --resume RUN --epochs N")
 
 
 def _restore(state: TrainingState, run: RunFolder, run_log: RunLog) -> bool:
