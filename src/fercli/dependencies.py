@@ -56,6 +56,7 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "python_multipart": "fercli[serve]",
     "sklearn": "scikit-learn",
     "starlette": "fercli[serve]",
+    "tensorboard": "fercli[tensorboard]",
     "uvicorn": "fercli[serve]",
 }
 """What to install where the name differs from the module's."""

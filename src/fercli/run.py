@@ -14,6 +14,7 @@ from fercli.dependencies import check_installed, import_pandas
 from fercli.errors import ConfigError, DatasetNotFoundError
 from fercli.model import Model, load, to_dataset
 from fercli.model_files import resolve_model_name
+from fercli.ranges import find_unknown_choice
 from fercli.recipes import write_command
 from fercli.results import to_json
 from fercli.results.html import format_html
@@ -210,6 +211,7 @@ def train(  # noqa: PLR0913  # all but the first have defaults, and names
     output: str | PathLike[str] | None = None,
     overwrite: bool = False,
     go_on: bool = False,
+    log: str | None = None,
     on_progress: Progress | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     **settings: Any,  # noqa: ANN401  # any field of the configuration
@@ -225,6 +227,7 @@ def train(  # noqa: PLR0913  # all but the first have defaults, and names
         output: The run folder; None for `runs/<recipe>`, or the first free number behind it.
         overwrite: Replace the run that the folder holds.
         go_on: Go on with the run that `output` holds, where it is this same training.
+        log: `tensorboard` logs curves for it, too, in the run folder; None does not.
         on_progress: Called with an `EpochReport` after every epoch.
         on_step: Called with a `StepReport` now and then within an epoch.
         settings: Any field of the configuration, as `epochs=5`; `teacher` and `init` take runs and
@@ -259,7 +262,7 @@ def train(  # noqa: PLR0913  # all but the first have defaults, and names
             go_on=go_on,
         )  # fmt: skip
 
-    _watch(work, on_progress, on_step)
+    _watch(work, log, on_progress, on_step)
     return Run(folder.path)
 
 
@@ -272,6 +275,7 @@ def train_repeats(  # noqa: PLR0913  # all but the first have defaults, and name
     output: str | PathLike[str] | None = None,
     overwrite: bool = False,
     go_on: bool = False,
+    log: str | None = None,
     on_progress: Progress | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     **settings: Any,  # noqa: ANN401  # any field of the configuration
@@ -288,6 +292,7 @@ def train_repeats(  # noqa: PLR0913  # all but the first have defaults, and name
         output: The folder of the runs; None for `runs/<recipe>-seeds` or `-folds`.
         overwrite: Replace the trainings that it holds.
         go_on: Go on with them: finished runs are kept, one that was cut is resumed exactly.
+        log: As `train`.
         on_progress: As `train`.
         on_step: As `train`.
         settings: As `train`; `teacher` and `init` with `seeds` only.
@@ -317,15 +322,16 @@ def train_repeats(  # noqa: PLR0913  # all but the first have defaults, and name
             go_on=go_on,
         )  # fmt: skip
 
-    return Repeats(folder, _watch(work, on_progress, on_step))
+    return Repeats(folder, _watch(work, log, on_progress, on_step))
 
 
-def resume(
+def resume(  # noqa: PLR0913  # all but the first have defaults, and names
     run: str | PathLike[str],
     data: Source = None,
     *,
     epochs: int | None = None,
     output: str | PathLike[str] | None = None,
+    log: str | None = None,
     on_progress: Progress | None = None,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> Run:
@@ -337,6 +343,7 @@ def resume(
         epochs: More than a finished run has: a longer run begins with its state, by the schedule of
             all epochs, and is returned. None goes on as was planned.
         output: The folder of the longer run; None for a new one beside the finished.
+        log: As `train`.
         on_progress: As `train`.
         on_step: As `train`.
 
@@ -378,7 +385,7 @@ def resume(
         name = named if data is None else _name_data(data, dataset)
         resume_run(dataset, folder, data=name, callbacks=callbacks)
 
-    _watch(work, on_progress, on_step)
+    _watch(work, log, on_progress, on_step)
     return Run(target.path)
 
 
@@ -393,11 +400,15 @@ def _build_config(settings: dict[str, Any], recipe: str) -> TrainConfig:
 
 def _watch(
     work: Callable[[Callbacks], _Result],
+    log: str | None,
     on_progress: Progress | None,
     on_step: Callable[[StepReport], None] | None,
 ) -> _Result:
     """Train with signals caught and sentences logged; return what `work` does."""
     from fercli.training import Callbacks
+
+    if log is not None and (problems := find_unknown_choice("log", log, ("tensorboard",))):
+        raise ConfigError(*problems)
 
     def on_epoch(report: EpochReport) -> None:
         if on_progress is not None:
@@ -410,6 +421,7 @@ def _watch(
                 on_epoch=on_epoch,
                 on_note=_LOG.info,
                 should_stop=should_stop,
+                tensorboard=log == "tensorboard",
             )
         )
     if signal_number := should_stop():

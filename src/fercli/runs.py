@@ -69,6 +69,11 @@ class RunFolder:
         return self.path / "curves.png"
 
     @property
+    def events(self) -> Path:
+        """The same for TensorBoard, where it was asked for: a folder."""
+        return self.path / "tensorboard"
+
+    @property
     def log(self) -> Path:
         """What happened when, for people."""
         return self.path / "log.txt"
@@ -151,6 +156,7 @@ class RunFolder:
             yield from RunFolder(member).list_files()
         yield from self.files
         yield from self.checkpoints.glob("step-*.safetensors")
+        yield from self.events.glob("events.out.tfevents.*")
 
     def write_record(self, record: RunRecord) -> None:
         """Write `run.json` atomically."""

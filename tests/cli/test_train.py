@@ -675,3 +675,20 @@ def test_seeds_are_one_table_and_go_on(run: Run, run_json: RunJson, dataset_path
     assert run("train", "--resume", "runs/fast-seeds", "--epochs", 3).exit_code == 2
     assert run(*words, "--seeds", 2, "--output", "runs/fast-seeds").exit_code == 2
     assert run(*words, "--seeds", 2, "--folds", 2).exit_code == 2
+
+
+def test_a_log_that_cannot_be_written_is_refused_first(
+    run: Run, dataset_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = run("train", "--data", dataset_path, "--log", "paper")
+    assert unknown.exit_code == 2
+    assert "log" in unknown.stderr
+
+    def check(module: str) -> bool:
+        return module != "tensorboard"
+
+    monkeypatch.setattr("fercli.dependencies.is_there", check)
+    missing = run("train", "--data", dataset_path, "--log", "tensorboard")
+    assert missing.exit_code == 5
+    assert "pip install 'fercli[tensorboard]'" in missing.stderr
+    assert not Path("runs").exists()

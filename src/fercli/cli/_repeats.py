@@ -111,7 +111,7 @@ def _train(
             overwrite=request.force, go_on=request.goes_on,
         )  # fmt: skip
 
-    result = watch(output, config.epochs, work)
+    result = watch(output, config.epochs, request.log, work)
     return Outcome(to_json(result), lambda console: _show(console, result))
 
 

@@ -75,6 +75,8 @@ class TrainRequest:
     """`--resume` of the folder of `--output`: begin, or go on with the same training."""
     plan: RepeatConfig
     """`--seeds` and `--folds`."""
+    log: str | None
+    """`--log`."""
 
 
 def find_changes(request: TrainRequest, own: dict[str, Any], processes: int) -> list[str]:
@@ -154,7 +156,7 @@ def start_run(output: Output, request: TrainRequest, *, dry_run: bool) -> Outcom
             go_on=request.goes_on,
         )  # fmt: skip
 
-    return _show_result(watch(output, chosen.epochs, begin))
+    return _show_result(watch(output, chosen.epochs, request.log, begin))
 
 
 def resume_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
@@ -185,7 +187,7 @@ def resume_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
 
         return resume(dataset, folder, data=named, callbacks=callbacks)
 
-    return _show_result(watch(output, config.epochs, go_on))
+    return _show_result(watch(output, config.epochs, request.log, go_on))
 
 
 def is_to_be_longer(path: Path, request: TrainRequest) -> bool:
@@ -227,7 +229,7 @@ def extend_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
             dataset, RunFolder(path), longer, epochs, callbacks=callbacks, overwrite=request.force
         )
 
-    return _show_result(watch(output, epochs, go_on))
+    return _show_result(watch(output, epochs, request.log, go_on))
 
 
 def launch_processes(config: TrainConfig, processes: int, folder: Path) -> int:
@@ -284,7 +286,9 @@ def show_plan(config: TrainConfig, folder: RunFolder, dataset: Dataset) -> Outco
     return Outcome(plan, show)
 
 
-def watch(output: Output, epochs: int, work: Callable[[Callbacks], _Result]) -> _Result:
+def watch(
+    output: Output, epochs: int, log: str | None, work: Callable[[Callbacks], _Result]
+) -> _Result:
     """Train with progress on stderr and signals caught; return what `work` does."""
     from fercli.training import Callbacks, tune_malloc
 
@@ -295,8 +299,9 @@ def watch(output: Output, epochs: int, work: Callable[[Callbacks], _Result]) -> 
         catch_signals(once=read_launch()[1] == 1) as should_stop,
     ):
         callbacks = Callbacks(
-            on_step=on_step, on_epoch=on_epoch, on_note=output.note, should_stop=should_stop
-        )
+            on_step=on_step, on_epoch=on_epoch, on_note=output.note, should_stop=should_stop,
+            tensorboard=log == "tensorboard",
+        )  # fmt: skip
         try:
             result = work(callbacks)
         except PeerLostError as reason:

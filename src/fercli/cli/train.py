@@ -25,12 +25,14 @@ from fercli.cli._training import TrainRequest, extend_run, is_to_be_longer, resu
 from fercli.config import DEFAULTS, RepeatConfig, list_options
 from fercli.errors import ConfigError
 from fercli.launch import read_launch
+from fercli.ranges import find_unknown_choice
 from fercli.recipes import RECIPES, list_changes
 from fercli.runs import REPEATS
 from fercli.settings import OPTIONS
 
 __all__ = ["add_to"]
 
+_LOGS: Final = ("tensorboard",)
 _BY_RECIPE: Final = {field for name in RECIPES for field in list_changes(name)}
 
 
@@ -82,6 +84,14 @@ def train_command(
             autocompletion=complete_run,
         ),
     ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tensorboard",
+            help="Log curves for TensorBoard too, in the run folder (extra tensorboard).",
+            autocompletion=lambda: list(_LOGS),
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be run, and run nothing.")
     ] = False,
@@ -131,7 +141,10 @@ def train_command(
         force=force,
         goes_on=goes_on,
         plan=plan,
+        log=log,
     )
+    if log is not None:
+        _check_log(log)
     if processes is not None and processes < 1:
         message = f"--processes must be at least 1, not {processes}"
         raise ConfigError(message)
@@ -151,3 +164,12 @@ def train_command(
         return resume_repeats(output, resume, request)
     go_on = extend_run if is_to_be_longer(resume, request) else resume_run
     return go_on(output, resume, request)
+
+
+def _check_log(log: str) -> None:
+    """Refuse a log that there is none of, or whose library is missing."""
+    if problems := find_unknown_choice("log", log, _LOGS):
+        raise ConfigError(*problems)
+    from fercli.training import check_tensorboard
+
+    check_tensorboard()

@@ -33,6 +33,7 @@ from fercli.training.distillation.targets import find_targets
 from fercli.training.distillation.teacher import list_config_files, open_named
 from fercli.training.distributed import join_group
 from fercli.training.errors import explain_failures
+from fercli.training.events import check_tensorboard
 from fercli.training.extend import begin_extension, plan_extension
 from fercli.training.finalize import finish_run
 from fercli.training.holding import check_shared, hold_folder
@@ -248,6 +249,8 @@ def _train(
     What `prepare` returns is the result of a training that is finished already.
     """
     callbacks = callbacks or Callbacks()
+    if callbacks.tensorboard:
+        check_tensorboard()
     passed_over = find_passed_over(config.device)
     config = resolve_config(config)
     if passed_over:
@@ -402,7 +405,10 @@ def _run(
     n_labels = len(context.dataset.label_names)
     train_images = put_on_device(splits.train, n_labels, state.device, targets, temperature)
     validation = put_on_device(splits.validation, n_labels, state.device)
-    stopped_by = run_epochs(state, train_images, validation, config, callbacks, save)
+    try:
+        stopped_by = run_epochs(state, train_images, validation, config, callbacks, save)
+    finally:
+        run_log.close()
     if stopped_by:
         epoch = state.progress.epoch + 1
         message = f"interrupted in epoch {epoch} of {config.epochs}; the state is saved"
