@@ -29,7 +29,7 @@ _COMMANDS: Final = {
     "data download": ("PrepareResult",),
     "data prepare": ("PrepareResult",),
     "data check": ("CheckResult", "DuplicateCounts", "NearCounts", "FerPlusReport"),
-    "train": ("TrainResult",),
+    "train": ("TrainResult", "RepeatsResult", "RepeatedRun"),
     "evaluate": (
         "EvaluationResult", "Scores", "ClassScores", "Calibration", "CoveragePoint", "Confusion",
         "Deduplicated", "RobustnessRow",

@@ -58,6 +58,7 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "python_multipart": "fercli[serve]",
     "sklearn": "scikit-learn",
     "starlette": "fercli[serve]",
+    "tensorboard": "fercli[tensorboard]",
     "uvicorn": "fercli[serve]",
 }
 """What to install where the name differs from the module's."""
@@ -67,6 +68,8 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "heic": ("pillow_heif",),
     "serve": ("starlette", "uvicorn", "python_multipart"),
     "video": ("av",),
+    "cloud": ("obstore",),
+    "tensorboard": ("tensorboard",),
 }
 """The modules that each extra of the package brings."""
 

@@ -208,6 +208,8 @@ def list_changes(name: str) -> dict[str, Any]:
 def write_command(record: RunRecord, *, public: bool = False) -> str:
     """Return the command that repeats a training.
 
+    Of a run that went on from a finished one that is the command which did so.
+
     Args:
         record: A run's `run.json`. What its recipe says today is left out, the rest is written
             as `--set`.
@@ -217,6 +219,10 @@ def write_command(record: RunRecord, *, public: bool = False) -> str:
     Raises:
         ConfigError: The run cannot be repeated: this fercli lacks a setting or the recipe of it.
     """
+    if record.extends is not None:
+        before = Path(record.extends.run).name if public else record.extends.run
+        words = ["fer", "train", "--resume", before, "--epochs", str(record.config["epochs"])]
+        return shlex.join(words)
     # A field that is younger than the run did nothing then, which is its default.
     config = flatten_config(build_config(record.config))
     recipe = flatten_config(find_recipe(config["recipe"], config))

@@ -19,17 +19,20 @@ from typing import Final
 from fercli.errors import ModelFileError, RunExistsError
 from fercli.fields import parse_json
 from fercli.locks import FOLDER_LOCK
-from fercli.metadata import RunRecord, ScoreRecord
+from fercli.metadata import RepeatsRecord, RunRecord, ScoreRecord
 from fercli.results import EpochReport
 from fercli.storage import RECORD_DIGEST, is_sealed, write_json
 
 __all__ = [
+    "REPEATS",
     "TRAIN_DIGESTS",
     "RunFolder",
     "find_newest_run",
+    "find_repeats",
     "is_finished",
     "name_run_directory",
     "read_history",
+    "read_repeats_record",
     "read_run_record",
     "read_scores",
     "utc_now",
@@ -37,6 +40,8 @@ __all__ = [
 
 RUNS: Final = Path("runs")
 """Where runs go without `--output`, below the working folder."""
+REPEATS: Final = "repeats.json"
+"""In a folder of repeated trainings: what they vary, and what they came to."""
 TRAIN_DIGESTS: Final = "train-digests.safetensors"
 """Lies beside a model: which images it learned from."""
 
@@ -62,6 +67,11 @@ class RunFolder:
     def curves(self) -> Path:
         """Loss and accuracy over the epochs."""
         return self.path / "curves.png"
+
+    @property
+    def events(self) -> Path:
+        """The same for TensorBoard, where it was asked for: a folder."""
+        return self.path / "tensorboard"
 
     @property
     def log(self) -> Path:
@@ -146,6 +156,7 @@ class RunFolder:
             yield from RunFolder(member).list_files()
         yield from self.files
         yield from self.checkpoints.glob("step-*.safetensors")
+        yield from self.events.glob("events.out.tfevents.*")
 
     def write_record(self, record: RunRecord) -> None:
         """Write `run.json` atomically."""
@@ -178,6 +189,30 @@ def read_run_record(folder: Path) -> RunRecord:
         message = f"{path} cannot be read ({reason})"
         raise ModelFileError(message) from reason
     return RunRecord.from_json(value, path=path)
+
+
+def read_repeats_record(folder: Path) -> RepeatsRecord:
+    """Return the content of a folder's `repeats.json`.
+
+    Raises:
+        ModelFileError: The folder has none, or it does not read as one.
+    """
+    path = folder / REPEATS
+    try:
+        value = parse_json(path.read_bytes())
+    except (OSError, ValueError) as reason:
+        message = f"{path} cannot be read ({reason})"
+        raise ModelFileError(message) from reason
+    return RepeatsRecord.from_json(value, path=path)
+
+
+def find_repeats(folder: Path) -> list[Path]:
+    """Return the finished runs of repeated trainings, in order; none where a folder holds none."""
+    if not (folder / REPEATS).is_file():
+        return []
+    runs = (record.parent for record in folder.glob("*-*/run.json"))
+    finished = [run for run in runs if is_finished(RunFolder(run))]
+    return sorted(finished, key=lambda run: (len(run.name), run.name))
 
 
 def read_history(run: RunFolder) -> list[EpochReport]:

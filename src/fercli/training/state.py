@@ -7,6 +7,7 @@ the weights, the optimizer, the random generators, the best weights so far and t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -122,6 +123,12 @@ class TrainingState:
             return
         ids = [self.device] if self.device.type == "cuda" else None
         self._wrapped = DistributedDataParallel(self.network, device_ids=ids)
+
+    def hold_back(self) -> contextlib.AbstractContextManager[None]:
+        """Keep the gradients of a block in this process; those after it are shared with them."""
+        if isinstance(self._wrapped, DistributedDataParallel):
+            return self._wrapped.no_sync()
+        return contextlib.nullcontext()
 
     @property
     def device(self) -> torch.device:
