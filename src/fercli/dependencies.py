@@ -54,6 +54,7 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "h11": "fercli[serve]",
     "pyarrow": "fercli[parquet]",
     "python_multipart": "fercli[serve]",
+    "ray": "fercli[ray]",
     "sklearn": "scikit-learn",
     "starlette": "fercli[serve]",
     "uvicorn": "fercli[serve]",
