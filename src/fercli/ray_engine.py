@@ -601,13 +601,20 @@ def _connect(ray: ModuleType, address: str | None) -> None:
         options = {"address": address}
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
+    expected = (OSError, RuntimeError, ValueError, ray.exceptions.RayError)
+
+    def explain(kind: type[BaseException] | None, reason: BaseException | None, _: object) -> bool:
+        # Of a machine too busy to start in half a minute Ray raises no more than `Exception`.
+        if kind is not None and (kind is Exception or issubclass(kind, expected)):
+            message = f"{place} cannot be used: {_shorten(reason)}"
+            hint = "this machine has to be part of the cluster, with the same Ray and Python"
+            raise SetupError(message, hint="" if address is None else hint) from reason
+        return False
+
     try:
-        with _without_stderr():
+        with contextlib.ExitStack() as stack, _without_stderr():
+            stack.push(explain)
             ray.init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as reason:
-        message = f"{place} cannot be used: {_shorten(reason)}"
-        hint = "this machine has to be part of the cluster, with the same Ray and Python"
-        raise SetupError(message, hint="" if address is None else hint) from reason
     finally:
         if is_main:
             signal.signal(signal.SIGTERM, before)
@@ -704,6 +711,6 @@ def _explain_loss(reason: Exception) -> Exception:
     return RunFailedError(message, hint=hint)
 
 
-def _shorten(reason: Exception) -> str:
+def _shorten(reason: BaseException | None) -> str:
     text = " ".join(str(getattr(reason, "strerror", None) or reason).split())
     return text[:_SHOWN] or type(reason).__name__
