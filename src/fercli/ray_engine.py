@@ -90,6 +90,8 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0,
 """How a client of HTTP/2 begins, which gRPC is (RFC 9113, 3.4): a server answers with settings."""
 _SETTINGS: Final = 4
 """The type of such a frame."""
+_STARTS: Final = 3
+"""Of a cluster of this machine's own: Ray gives it half a minute, which a busy machine may need."""
 _STORE_BYTES: Final = 256 << 20
 """Shared memory of a cluster of this machine's own, for paths and rows: a block has some 100 kB."""
 _BLOCK_INPUTS: Final = 256
@@ -601,23 +603,40 @@ def _connect(ray: ModuleType, address: str | None) -> None:
         options = {"address": address}
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
-    expected = (OSError, RuntimeError, ValueError, ray.exceptions.RayError)
-
-    def explain(kind: type[BaseException] | None, reason: BaseException | None, _: object) -> bool:
-        # Of a machine too busy to start in half a minute Ray raises no more than `Exception`.
-        if kind is not None and (kind is Exception or issubclass(kind, expected)):
-            message = f"{place} cannot be used: {_shorten(reason)}"
-            hint = "this machine has to be part of the cluster, with the same Ray and Python"
-            raise SetupError(message, hint="" if address is None else hint) from reason
-        return False
-
     try:
-        with contextlib.ExitStack() as stack, _without_stderr():
-            stack.push(explain)
-            ray.init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
+        for left in reversed(range(_STARTS if address is None else 1)):
+            try:
+                _start(ray, options, place)
+            except SetupError:
+                if not left:
+                    raise
+                ray.shutdown()
+            else:
+                break
     finally:
         if is_main:
             signal.signal(signal.SIGTERM, before)
+
+
+def _start(ray: ModuleType, options: dict[str, Any], place: str) -> None:
+    """Call `ray.init`.
+
+    Raises:
+        SetupError: It fails.
+    """
+    expected = (OSError, RuntimeError, ValueError, ray.exceptions.RayError)
+
+    def explain(kind: type[BaseException] | None, reason: BaseException | None, _: object) -> bool:
+        # Where it has waited too long Ray raises no more than `Exception`.
+        if kind is not None and (kind is Exception or issubclass(kind, expected)):
+            message = f"{place} cannot be used: {_shorten(reason)}"
+            hint = "a machine of the cluster is needed, and its Ray and Python"
+            raise SetupError(message, hint=hint if "num_cpus" not in options else "") from reason
+        return False
+
+    with contextlib.ExitStack() as stack, _without_stderr():
+        stack.push(explain)
+        ray.init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
 
 
 @contextlib.contextmanager
