@@ -6,14 +6,13 @@ cache: what a disk, a network or a store adds is waiting, not computing. One thr
 model, as `fer predict` has it. Crops are drawn faces of 48 x 48 as PNG and JPEG; photos are of
 1920 x 1080 with a face each.
 
-python benchmarks/stages.py [--crops 2000] [--photos 20] [--rows 50000] [--weights YUNET]
-    [--repeat 3] [--write]
+python benchmarks/stages.py [--part crops|photos|rows]... [--crops 2000] [--photos 20]
+    [--rows 50000] [--weights YUNET] [--repeat 3] [--write]
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import pickle
 import tempfile
@@ -31,22 +30,30 @@ from predict_throughput import draw_photos, profile
 
 from fercli.config import ROW_FILE_FORMATS, PredictConfig
 from fercli.data import build_synthetic
-from fercli.images import FaceFinder, load_image
+from fercli.images import Face, FaceFinder, load_image
 from fercli.inference.onnx import OnnxRuntime
 from fercli.model_files import find_model
 from fercli.prediction import FilePrediction, find_images
 from fercli.prediction.merge import merge_parts
 from fercli.prediction.parts import Origin, Part, PartRows, write_part
-from fercli.prediction.predict import LoadedImage, load_faces, predict_loaded
+from fercli.prediction.predict import (
+    LoadedImage,
+    build_rows,
+    describe_faces,
+    load_faces,
+    predict_loaded,
+)
 from fercli.prediction.row_files import RowFile
 from fercli.prediction.shards import Shard, ShardInputs
 from fercli.prediction.summary import PredictionSummary
 from fercli.prediction.writers import RowLayout
+from fercli.ray_engine import strip_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MODELS = ("tiny", "base", "plus")
+PARTS = ("crops", "photos", "rows")
 MANY = 10**8
 SHARDS = 8
 
@@ -54,6 +61,7 @@ SHARDS = 8
 def main() -> None:
     """Read the options, measure, add up."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--part", choices=PARTS, action="append", help="default: all")
     parser.add_argument("--crops", type=int, default=2000)
     parser.add_argument("--photos", type=int, default=20)
     parser.add_argument("--rows", type=int, default=50_000)
@@ -66,12 +74,13 @@ def main() -> None:
     }
     if options.weights:
         options.weights = options.weights.resolve()
-    with publish("stages", write=options.write), tempfile.TemporaryDirectory() as name:
-        print_header("the processor's time of each stage of a prediction")
+    measures = {"crops": time_crops, "photos": time_photos, "rows": time_rows}
+    with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
-        time_crops(Path(), options, runtimes)
-        time_photos(Path(), options, runtimes)
-        time_rows(options, runtimes["tiny"])
+        for part in options.part or PARTS:
+            with publish(f"stages: {part}", write=options.write):
+                print_header("the processor's time of each stage of a prediction")
+                measures[part](options, runtimes)
 
 
 def count_cpu(repeat: int, work: Callable[[], object]) -> float:
@@ -97,16 +106,13 @@ def sum_up(what: str, seconds: float, n_bytes: float) -> None:
           f"{n_bytes / seconds / 1e6:.2f} MB/s")  # fmt: skip
 
 
-def time_crops(folder: Path, options: argparse.Namespace, runtimes: dict[str, OnnxRuntime]) -> None:
+def time_crops(options: argparse.Namespace, runtimes: dict[str, OnnxRuntime]) -> None:
     """Print the stages of face crops."""
     images = build_synthetic(options.crops).images
     finder, config = FaceFinder("whole"), PredictConfig(faces="whole")
     for kind in ("png", "jpg"):
-        crops = folder / kind
-        crops.mkdir()
-        paths = [crops / f"{number:06}.{kind}" for number in range(len(images))]
-        for path, image in zip(paths, images, strict=True):
-            Image.fromarray(image).save(path, quality=95)
+        crops = Path(kind)
+        paths = write_crops(crops, images)
         contents = [path.read_bytes() for path in paths]
         n_bytes = sum(map(len, contents)) / len(contents)
         print(f"{len(images):,} crops of 48 x 48 as {kind.upper()}, {n_bytes:,.0f} bytes each:")
@@ -127,11 +133,9 @@ def time_crops(folder: Path, options: argparse.Namespace, runtimes: dict[str, On
             sum_up(f"  all of it by {name}, but for writing", listed + cut + said, n_bytes)
 
 
-def time_photos(
-    folder: Path, options: argparse.Namespace, runtimes: dict[str, OnnxRuntime]
-) -> None:
+def time_photos(options: argparse.Namespace, runtimes: dict[str, OnnxRuntime]) -> None:
     """Print the stages of photos."""
-    photos = sorted(draw_photos(folder / "photos", options.photos).iterdir())
+    photos = sorted(draw_photos(Path("photos"), options.photos).iterdir())
     n_bytes = sum(photo.stat().st_size for photo in photos) / len(photos)
     print(f"{len(photos)} photos of 1920 x 1080, {n_bytes:,.0f} bytes each:")
     for name in ["haar", "yunet"] if options.weights else ["haar"]:
@@ -143,15 +147,26 @@ def time_photos(
         sum_up(f"  all of it by {name} and plus", sum(best.values()) / 1e3, n_bytes)
 
 
-def time_rows(options: argparse.Namespace, runtime: OnnxRuntime) -> None:
+def time_rows(options: argparse.Namespace, runtimes: dict[str, OnnxRuntime]) -> None:
     """Print what rows take: written, in parts, merged, and on their way from an actor of Ray."""
+    runtime = runtimes["tiny"]
     names = [f"crops/{number // 1000:06}/{number:09}.png" for number in range(options.rows)]
-    finder, config = FaceFinder("whole"), PredictConfig(faces="whole")
-    loaded = [load_faces(path, finder, config) for path in sorted(Path("png").iterdir())]
-    samples = itertools.cycle(predict_loaded(runtime, loaded, config, "tiny"))
+    # No two rows are alike, as with real faces: that decides what a compressed format takes.
+    generator = np.random.default_rng(0)
+    drawn = generator.dirichlet(np.ones(len(runtime.labels)), len(names)).astype(np.float32)
+    image = LoadedImage(
+        Path(), crops=(np.zeros((48, 48), np.uint8),), faces=(Face(0, 0, 48, 48),),
+        detector="whole", width=48, height=48, frames=1,
+    )  # fmt: skip
     predictions = [
-        replace(sample, path=Path(name), rows=(replace(sample.rows[0], path=name),))
-        for name, sample in zip(names, samples, strict=False)
+        strip_pixels(
+            FilePrediction(
+                Path(name),
+                build_rows(replace(image, path=Path(name)), [said], "tiny"),
+                np.empty((1, 48, 48), np.uint8),
+            )
+        )
+        for name, said in zip(names, describe_faces(drawn, runtime.labels, 0.0), strict=True)
     ]
     layout = RowLayout(runtime.labels, model="tiny")
     print(f"{len(names):,} rows of {len(runtime.labels)} labels:")
@@ -168,8 +183,8 @@ def time_rows(options: argparse.Namespace, runtime: OnnxRuntime) -> None:
     size = sum(map(len, blocks)) / len(names)
     show(f"taken from an actor, {size:.0f} bytes", one(partial(unpack_all, blocks)))
     shards = [ShardInputs(Shard(0, SHARDS)) for _ in range(options.repeat)]
-    paths = [Path(name) for name in names]
-    show("path looked at by a shard", one(lambda: drain(shards.pop().select(paths))))
+    listed = [Path(name) for name in names]
+    show("path looked at by a shard", one(lambda: drain(shards.pop().select(listed))))
     for kind in ROW_FILE_FORMATS:
         parts = Path(f"parts-{kind}")
         write_parts(parts, kind, layout, predictions)
@@ -177,6 +192,16 @@ def time_rows(options: argparse.Namespace, runtime: OnnxRuntime) -> None:
         merge = partial(merge_parts, parts, f"all.{kind}", overwrite=True)
         show(f"merged as {kind}, {SHARDS} parts", one(merge))
         print(f"    side files: {side:.2f} bytes an input")
+
+
+def write_crops(folder: Path, images: NDArray[np.uint8]) -> list[Path]:
+    """Write images, in the format that the folder's name ends in."""
+    folder.mkdir()
+    ending = folder.name.rpartition(".")[2]
+    paths = [folder / f"{number:06}.{ending}" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path, quality=95)
+    return paths
 
 
 def write_parts(

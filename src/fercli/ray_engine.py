@@ -76,6 +76,7 @@ __all__ = [
     "open_cluster",
     "plan_actors",
     "predict_on_ray",
+    "strip_pixels",
 ]
 
 _LOG: Final = logging.getLogger(__name__)
@@ -467,7 +468,7 @@ class Actor:
             opened.runtime, self._unpack(block, answer), opened.config, parallel=opened.parallel,
             title=self._job.origin.model, n_threads=self._job.n_threads,
         )  # fmt: skip
-        answer.predictions = [_strip(prediction) for prediction in predictions]
+        answer.predictions = [strip_pixels(prediction) for prediction in predictions]
         return answer
 
     def _open(self) -> _Opened:
@@ -546,8 +547,8 @@ class Actor:
                 )
 
 
-def _strip(prediction: FilePrediction) -> FilePrediction:
-    """Return a prediction without the pixels and bytes that it was made of."""
+def strip_pixels(prediction: FilePrediction) -> FilePrediction:
+    """Return a prediction without the pixels and bytes that it was made of, as it travels."""
     frame = prediction.frame
     return replace(
         prediction, crops=_NO_CROPS, content=None,

@@ -26,9 +26,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("bundled")]
 
 Run = Callable[..., "Result"]
 
-PATIENCE_S = 300
+PATIENCE_S = 600
 TINY = ("--model", "tiny")
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+# Ray lets its workers wait for everybody else; tests have no time for that.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
 
 
 @pytest.fixture(scope="session")
