@@ -83,13 +83,6 @@ def two_machines() -> Iterator[dict[str, Any]]:
     process.communicate()
 
 
-@pytest.fixture(scope="module")
-def machines() -> Iterator[dict[str, Any]]:
-    """Two machines, for tests that leave them whole."""
-    with two_machines() as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def drive() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start commands that predict by Ray; what they say goes to `said` and `shown`."""
@@ -153,12 +146,11 @@ def read_said() -> str:
 def test_rows_are_those_of_one_process(
     run: Run,
     drive: Callable[..., subprocess.Popen[bytes]],
-    machines: dict[str, Any],
     face_files: Path,
     photo: Path,
     make_clip: Callable[..., Path],
 ) -> None:
-    """Crops, photos, videos and archives, some of them broken; by a cluster that was there."""
+    """Crops, photos, videos and archives, some of them broken."""
     shutil.copy(photo, face_files / "astronaut.png")
     shutil.make_archive("more", "tar", face_files)
     Path("more.tar").rename(face_files / "more.tar")
@@ -171,7 +163,7 @@ def test_rows_are_those_of_one_process(
     words = ["faces", *TINY, "--smooth", "1s"]
 
     one = run("predict", *words, "--output", "one.jsonl", "--json")
-    spread = drive(*words, "--output", "ray.jsonl", "--json", "--address", machines["address"])
+    spread = drive(*words, "--output", "ray.jsonl", "--json")
 
     assert spread.wait(PATIENCE_S) == one.exit_code == 7, read_said()
     assert Path("ray.jsonl").read_bytes() == Path("one.jsonl").read_bytes()
@@ -185,12 +177,11 @@ def test_rows_are_those_of_one_process(
 def test_rows_on_stdout_are_those_of_one_process(
     run: Run,
     drive: Callable[..., subprocess.Popen[bytes]],
-    machines: dict[str, Any],
     face_files: Path,
 ) -> None:
     words = [face_files.name, *TINY, "--format", "csv"]
 
-    spread = drive(*words, "--address", machines["address"])
+    spread = drive(*words)
 
     assert spread.wait(PATIENCE_S) == 0, read_said()
     assert Path("shown").read_bytes() == run("predict", *words).stdout_bytes
@@ -199,7 +190,6 @@ def test_rows_on_stdout_are_those_of_one_process(
 def test_a_shard_may_be_spread(
     run: Run,
     drive: Callable[..., subprocess.Popen[bytes]],
-    machines: dict[str, Any],
     face_files: Path,
 ) -> None:
     """Parts of both engines go together."""
@@ -208,7 +198,7 @@ def test_a_shard_may_be_spread(
 
     one = run("predict", face_files.name, *TINY, "--output", "one.parquet")
     here = run("predict", *words, "--shard", "0/2")
-    spread = drive(*words, "--shard", "1/2", "--address", machines["address"])
+    spread = drive(*words, "--shard", "1/2")
 
     assert spread.wait(PATIENCE_S) == one.exit_code == here.exit_code == 0, read_said()
     assert run("merge", "parts", "--output", "all.parquet").exit_code == 0
@@ -314,11 +304,11 @@ main()
 
 
 def test_a_defect_is_seen_as_one(
-    drive: Callable[..., subprocess.Popen[bytes]], machines: dict[str, Any], face_files: Path
+    drive: Callable[..., subprocess.Popen[bytes]], face_files: Path
 ) -> None:
     Path("broken.py").write_text(BROKEN)
 
-    process = drive(face_files.name, *TINY, "--address", machines["address"], program="broken.py")
+    process = drive(face_files.name, *TINY, program="broken.py")
 
     assert process.wait(PATIENCE_S) == 1
     assert read_said().splitlines()[-1] == "KeyError: 'a defect'"
@@ -340,11 +330,9 @@ def test_nobody_at_the_address(
 
 
 def test_gpus_that_are_not_there(
-    drive: Callable[..., subprocess.Popen[bytes]], machines: dict[str, Any], face_files: Path
+    drive: Callable[..., subprocess.Popen[bytes]], face_files: Path
 ) -> None:
-    process = drive(
-        face_files.name, *TINY, "--device", "cuda", "--address", machines["address"], "--json"
-    )
+    process = drive(face_files.name, *TINY, "--device", "cuda", "--json")
 
     assert process.wait(PATIENCE_S) == 5
     [error] = json.loads(Path("shown").read_text())["errors"]
