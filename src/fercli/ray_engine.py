@@ -339,7 +339,9 @@ def open_cluster(
             on_note(f"the cluster's {wanted}s are all taken: waiting for one")
         node = ray.get_runtime_context().get_node_id()
         here = NodeAffinitySchedulingStrategy(node, soft=False)
-        tries = ray.remote(Tries).options(num_cpus=0, scheduling_strategy=here).remote()
+        lasting = {"max_restarts": -1, "max_task_retries": -1}
+        counting = ray.remote(Tries).options(num_cpus=0, scheduling_strategy=here, **lasting)
+        tries = counting.remote()
         job = replace(job, node=node, n_threads=max(_THREADS, resources["num_cpus"]))
         yield Cluster(job, tries, n_actors, resources)
     finally:
@@ -643,7 +645,8 @@ def _start(ray: ModuleType, options: dict[str, Any], place: str) -> None:
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
     """Drop what libraries write there past Python: Ray's says which level of log was chosen."""
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     try:
         kept = os.dup(2)
     except OSError:
@@ -722,9 +725,10 @@ def _explain_loss(reason: Exception) -> Exception:
         return DependencyMissingError(message, hint=hint)
     import ray
 
-    if isinstance(reason, ray.exceptions.RayTaskError) and reason.cause is not None:
+    errors = ray.exceptions
+    cause = reason.cause if isinstance(reason, errors.RayTaskError) else None
+    if isinstance(cause, Exception) and not isinstance(cause, errors.RayError):
         # A defect of ours, and to be seen as one.
-        cause: Exception = reason.cause
         return cause
     message = f"Ray gave up: {_shorten(reason)}"
     hint = "the rows so far are kept; the same command with --resume goes on with them"

@@ -208,14 +208,15 @@ def test_a_shard_may_be_spread(
     assert again.wait(PATIENCE_S) == 0, read_said()
 
 
-def test_an_actor_is_killed(
+def test_actors_are_killed(
     drive: Callable[..., subprocess.Popen[bytes]], crops: Path, alone: bytes
 ) -> None:
+    """One that predicts, and the one that counts."""
     process = drive(crops, *TINY, "--output", "ray.jsonl")
     wait_until(has_rows("ray.jsonl.partial"), process)
 
-    actors = list_below(process.pid, b"ray::MapWorker")
-    os.kill(actors[0], signal.SIGKILL)
+    for name in (b"ray::MapWorker", b"ray::Tries"):
+        os.kill(list_below(process.pid, name)[0], signal.SIGKILL)
 
     assert process.wait(PATIENCE_S) == 7, read_said()
     assert Path("ray.jsonl").read_bytes() == alone
