@@ -91,6 +91,14 @@ def cloud(session: nox.Session) -> None:
     session.run("pytest", "-m", "cloud", "tests/e2e/test_cloud.py", *session.posargs)
 
 
+@nox.session(default=False)
+def cluster(session: nox.Session) -> None:
+    """Predict on clusters of this machine whose processes are killed, and run the recipes."""
+    session.install(".[ray,parquet]", *dependencies("test"), *dependencies("cluster"))
+    tests = ("tests/e2e/test_cluster.py", "tests/e2e/test_recipes.py")
+    session.run("pytest", "-m", "cluster", *tests, *session.posargs)
+
+
 @nox.session(python=MINIMUM, venv_backend="uv", default=False)
 def minimums(session: nox.Session) -> None:
     """Run the quick tests with the lowest supported version of every dependency."""

@@ -56,6 +56,7 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "obstore": "fercli[cloud]",
     "pyarrow": "fercli[parquet]",
     "python_multipart": "fercli[serve]",
+    "ray": "fercli[ray]",
     "sklearn": "scikit-learn",
     "starlette": "fercli[serve]",
     "tensorboard": "fercli[tensorboard]",
@@ -69,6 +70,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "serve": ("starlette", "uvicorn", "python_multipart"),
     "video": ("av",),
     "cloud": ("obstore",),
+    "ray": ("ray", "pyarrow"),
     "tensorboard": ("tensorboard",),
 }
 """The modules that each extra of the package brings."""

@@ -62,6 +62,7 @@ from fercli.prediction.shards import Shard, ShardInputs
 from fercli.prediction.summary import PredictionSummary
 from fercli.prediction.weights import provide_weights
 from fercli.prediction.writers import RowLayout
+from fercli.ray_engine import RayJob, predict_on_ray
 from fercli.results.html import format_html
 from fercli.storage import check_output
 
@@ -548,6 +549,8 @@ class Model:
         smooth_s: float = 0.0,
         image_column: str | None = None,
         shard: tuple[int, int] | None = None,
+        engine: Literal["local", "ray"] = "local",
+        address: str | None = None,
     ) -> RowStream:
         """Return a stream of rows, one per face or per image without one, as `fer predict` gives.
 
@@ -578,13 +581,23 @@ class Model:
                 one that holds bytes.
             shard: `(k, n)` for the k-th of n shards, from 0: of the inputs those alone whose path
                 falls to it by a hash, see [on many machines](../how-to/cluster.md).
+            engine: `ray` predicts by the actors of a Ray cluster: the same rows in the same order.
+                A connection of the program's own is used where there is one.
+            address: Of the cluster, `HOST:PORT` or `auto`; None for what `RAY_ADDRESS` says, else
+                one of this machine's processors for as long as rows are taken.
 
         Raises:
             InputNotFoundError: A path is missing, or nothing was found.
             ConfigError: An option is none of what it may be.
             CredentialsError: A store does not know who asks.
             ModelFileError: The model, or the weights of the detector, cannot be used.
+            ValueError: There is no such engine.
+            DependencyMissingError: There is no Ray.
+            SetupError: No cluster answers, at the first row.
         """
+        _check_choice("engine", engine, ("local", "ray"))
+        if engine == "ray":
+            check_installed("ray")
         given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
         weights = None if detector_weights is None else Path(detector_weights)
         limit: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
@@ -600,21 +613,33 @@ class Model:
             return find_images([os.fspath(path) for path in given])
 
         files = list_files()
-        on_cpu = self.file.is_onnx and self._wanted_device in {"auto", "cpu"}
-        # Called in the threads that read, each call on one core.
-        runtime = self._open_file(n_threads=1) if on_cpu else self.open()
         title = self.file.title
-        sources = (
-            open_archives(files, column=image_column)
-            if inputs is None
-            else inputs.select(files, column=image_column)
-        )
-        predictions = predict_files(runtime, sources, config, parallel=on_cpu, title=title)
+        predictions: Iterator[FilePrediction]
+        job = None
+        if engine == "ray":
+            # What it says of the labels; only actors compute with it.
+            runtime = choose_labels(open_runtime(self.file, device="cpu"), self._labels_of)
+            job = RayJob.describe(
+                self.file, runtime, config, device=self._wanted_device, weights=weights,
+                labels_of=self._labels_of,
+            )  # fmt: skip
+            spread = files if inputs is None else inputs.select(files, column=image_column)
+            predictions = predict_on_ray(job, spread, address)
+        else:
+            on_cpu = self.file.is_onnx and self._wanted_device in {"auto", "cpu"}
+            # Called in the threads that read, each call on one core.
+            runtime = self._open_file(n_threads=1) if on_cpu else self.open()
+            sources = (
+                open_archives(files, column=image_column)
+                if inputs is None
+                else inputs.select(files, column=image_column)
+            )
+            predictions = predict_files(runtime, sources, config, parallel=on_cpu, title=title)
         rows = (row for prediction in predictions for row in prediction.rows)
         layout = RowLayout(runtime.labels, smooth=bool(config.smooth_s), model=title)
         if inputs is None:
             return RowStream(rows, layout)
-        origin = Origin.describe(
+        origin = job.origin if job else Origin.describe(
             title, self.file.compute_digest(), runtime, config,
             labels_of=self._labels_of, excel=False, ext=[],
         )  # fmt: skip

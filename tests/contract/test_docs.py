@@ -198,7 +198,7 @@ def have_what_examples_need(example: str, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr("fercli.model_files._ASSETS", assets)
 
 
-@pytest.mark.usefixtures("cameras")
+@pytest.mark.usefixtures("cameras", "actors_here")
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if not e.startswith("fer demo")])
 def test_examples_run(
     example: str,

@@ -22,6 +22,7 @@ LAYERS = (
     ("plots networks", "figures; the networks and the torch Runtime"),
     ("prediction audit model_files",
      "files to rows; what is wrong with a dataset; find, open and write models"),
+    ("ray_engine", "the same rows by the actors of a Ray cluster"),
     ("transfer doctor",
      "what a fine-tuning begins with and asks for; what of an installation works"),
     ("config_files", "files that hold a configuration, and how all that sets one is merged"),

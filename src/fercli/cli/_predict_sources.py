@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fercli.prediction.shards import ShardInputs
     from fercli.prediction.stores import StoredObject
     from fercli.prediction.summary import PredictionSummary
+    from fercli.ray_engine import Cluster
 
     OnPrediction = Callable[[FilePrediction, PredictionSummary, int | None], None]
     Follow = Callable[[Output], AbstractContextManager[OnPrediction]]
@@ -66,6 +67,8 @@ class FileSource:
     """What rows call the model."""
     endings: Collection[str] = ()
     """Of the files that are taken from archives; all images where there are none."""
+    connect: Callable[[], AbstractContextManager[Cluster]] | None = None
+    """Connects to the cluster that is to predict; None for this process."""
 
 
 def choose_live_source(paths: list[str], *, resume: bool, sorts: bool) -> LiveSource | None:
@@ -155,12 +158,17 @@ def open_work(
         total = len(first) if is_short else None
         is_clip = total == 1 and isinstance(first[0], Path) and is_video(first[0])
 
-    def start(rows: Rows | None) -> Generator[FilePrediction, None, None]:
+    def start(rows: Rows | None, cluster: Cluster | None) -> Generator[FilePrediction, None, None]:
+        done = rows.done if rows else set()
+        if inputs is None and cluster is not None:
+            # Archives are opened where they are read.
+            return cluster.predict(files, done=done, summary=summary)
         if inputs is None:
-            done = rows.done if rows else set()
             left = summary.pass_over(files, done, given.endings, config.image_column)
         else:
             left = inputs.select(files, given.endings, summary.others, config.image_column)
+        if cluster is not None:
+            return cluster.predict(left, summary=summary)
         return predict_files(
             runtime,
             left,
@@ -170,7 +178,9 @@ def open_work(
             so_far=rows.so_far if rows else None,
         )
 
-    yield Work(start, _follow_clip if is_clip else _follow_files, total)
+    with given.connect() if given.connect else contextlib.nullcontext() as cluster:
+        follow = _follow_clip if is_clip else _follow_files
+        yield Work(lambda rows: start(rows, cluster), follow, total)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ command, so that rows which say "cannot be read" are never left of images that c
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
@@ -108,6 +109,10 @@ class Bucket:
         """Whether an object was read: who asks may read some."""
         self._name = name
         self._client: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what another process makes it of, which asks with what it has itself."""
+        return _find_bucket, (self.scheme, self._name)
 
     def list_keys(self, folder: str) -> Iterator[tuple[str, int]]:
         """Yield keys and sizes of all objects of a folder and below.
@@ -279,6 +284,12 @@ class Bucket:
     def _refuse_asker(self, said: str) -> CredentialsError:
         message = f"{self.address} does not let in who asks{said}"
         return CredentialsError(message, hint=WAYS[self.scheme])
+
+
+@functools.cache
+def _find_bucket(scheme: str, name: str) -> Bucket:
+    """Return the one bucket of that name that came from other processes."""
+    return Bucket(scheme, name)
 
 
 class Ranges(io.RawIOBase):

@@ -22,7 +22,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
 
@@ -43,6 +43,7 @@ from fercli.images import (
 )
 from fercli.inference.runtime import predict_checked
 from fercli.prediction.sources import Member, hold_error
+from fercli.prediction.stores import StoredObject
 from fercli.prediction.tracking import Tracker
 from fercli.prediction.writers import key_path
 from fercli.results import PredictionRow
@@ -63,11 +64,14 @@ __all__ = [
     "count_processors",
     "describe_faces",
     "load_faces",
+    "pack_images",
     "predict_files",
     "predict_live",
     "predict_loaded",
     "search_image",
 ]
+
+T = TypeVar("T", Path | Member, Path | Member | StoredObject)
 
 UNCERTAIN: Final = "uncertain"
 """Label of a face whose best probability is below the threshold."""
@@ -140,7 +144,7 @@ Work = Callable[[list[Any]], list[Any]]
 """What is done to a chunk, in a thread."""
 
 
-def predict_files(
+def predict_files(  # noqa: PLR0913  # how, and of what
     runtime: Runtime,
     paths: Iterable[Path | Member],
     config: PredictConfig | None = None,
@@ -148,6 +152,7 @@ def predict_files(
     parallel: bool = False,
     title: str | None = None,
     so_far: ClipSoFar | None = None,
+    n_threads: int | None = None,
 ) -> Generator[FilePrediction, None, None]:
     """Yield what is said of each image and of each sampled frame of a video, in order.
 
@@ -160,6 +165,7 @@ def predict_files(
             computes each on one core, which keeps all cores busier than one call on all of them.
         title: What rows call the model.
         so_far: A video among them that is gone on with.
+        n_threads: That read and search; None for one per processor.
 
     Raises:
         ModelFileError: The weights of the detector, or the model, are damaged.
@@ -179,13 +185,13 @@ def predict_files(
             return answer(loaded) if parallel else loaded
 
         # Closed in step with this generator: nothing is read for somebody who has gone.
-        with contextlib.closing(_work_ahead(chunks, work)) as done:
+        with contextlib.closing(_work_ahead(chunks, work, n_threads)) as done:
             for chunk in done:
                 yield from chunk if parallel else answer(chunk)
 
     for of_videos, group in itertools.groupby(paths, _is_video):
         if not of_videos:
-            images = _pack(group, config.batch_size)
+            images = pack_images(group, config.batch_size)
             yield from process(images, lambda source: load_faces(source, finder, config))
             continue
         for source in group:
@@ -343,9 +349,11 @@ def describe_faces(
     return described
 
 
-def _work_ahead(chunks: Iterable[list[Any]], work: Work) -> Generator[list[Any], None, None]:
+def _work_ahead(
+    chunks: Iterable[list[Any]], work: Work, n_threads: int | None = None
+) -> Generator[list[Any], None, None]:
     """Yield what becomes of chunks, in order; the next ones are worked on meanwhile."""
-    n_threads = count_processors()
+    n_threads = n_threads or count_processors()
     with ThreadPoolExecutor(n_threads, thread_name_prefix="fer-load") as pool:
         under_way: deque[tuple[int, Future[list[Any]]]] = deque()
         n_bytes = 0
@@ -374,14 +382,18 @@ def count_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _pack(paths: Iterable[Path | Member], most: int) -> Iterator[list[Path | Member]]:
-    """Yield files in chunks: at most so many, and of so many bytes."""
-    chunk: list[Path | Member] = []
+def pack_images(paths: Iterable[T], most: int) -> Iterator[list[T]]:
+    """Yield files in chunks: at most so many, and of so many bytes.
+
+    Where a chunk ends depends on its own files alone, so that work which is cut up at the ends of
+    chunks has the same chunks everywhere.
+    """
+    chunk: list[T] = []
     n_bytes = 0
     held: list[FercliError] = []
     for path in hold_error(paths, held):
-        if isinstance(path, Member):
-            n_bytes += path.n_bytes
+        if not isinstance(path, Path):
+            n_bytes += path.n_bytes or 0
         elif len(chunk) % _SAMPLED == 0:
             n_bytes += _SAMPLED * _measure(path)
         chunk.append(path)
