@@ -18,8 +18,9 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         ),
         "How to train": (
             "network", "batch-size", "learning-rate", "optimizer", "weight-decay", "dropout",
-            "balance", "patience", "precision", "processes",
+            "balance", "patience", "precision", "accumulate", "processes", "log",
         ),
+        "Several trainings": ("seeds", "folds"),
         "Learning from other models": ("init", "pretrained", "teacher", "members"),
     },
     "predict": {
@@ -29,8 +30,9 @@ GROUPS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "Pictures and copies": ("annotate", "montage", "sort-into", "link"),
         "Videos": ("every", "start", "end", "smooth", "timeline"),
         "Which files and faces": (
-            "ext", "shard", "min-face", "max-pixels", "detector-weights", "batch-size",
+            "ext", "image-column", "min-face", "max-pixels", "detector-weights", "batch-size",
         ),
+        "Many machines": ("shard", "engine", "address"),
         "Rows": ("labels-of", "excel"),
     },
 }  # fmt: skip
