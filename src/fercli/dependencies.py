@@ -55,6 +55,7 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "pyarrow": "fercli[parquet]",
     "python_multipart": "fercli[serve]",
     "sklearn": "scikit-learn",
+    "openpyxl": "fercli[excel]",
     "starlette": "fercli[serve]",
     "tensorboard": "fercli[tensorboard]",
     "uvicorn": "fercli[serve]",

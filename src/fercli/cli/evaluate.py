@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -19,10 +18,12 @@ from fercli.cli._display import (
 from fercli.cli._options import (
     DataOption,
     DeviceOption,
+    FiguresOption,
     ForceOption,
     ModelArgument,
     OutputFolderOption,
     SplitOption,
+    TableOption,
     choose_device_name,
 )
 from fercli.cli._output import Outcome, Output, warn_if_synthetic
@@ -30,6 +31,7 @@ from fercli.errors import ConfigError, VerificationError
 from fercli.results import EvaluationResult
 from fercli.runs import RunFolder
 from fercli.storage import check_outputs
+from fercli.table_files import build_evaluation_table, check_table, write_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,6 +74,8 @@ def evaluate_command(
         typer.Option(metavar="accuracy=X", help="Exit 6 when the plain accuracy is below X."),
     ] = None,
     folder: OutputFolderOption = None,
+    table: TableOption = None,
+    figures: FiguresOption = "png",
     force: ForceOption = False,
 ) -> Outcome:
     """Score a model: accuracy with its interval, F1 of every label.
@@ -87,6 +91,7 @@ def evaluate_command(
     Examples:
       fer evaluate
       fer evaluate runs/fast --split public --output scores
+      fer evaluate runs/fast --split public --table scores.tex
       fer evaluate runs/fast --robustness --output scores --force
       fer evaluate model.onnx --data synthetic:1000 --require accuracy=0.9
     """
@@ -99,11 +104,14 @@ def evaluate_command(
         write_files,
     )
     from fercli.model_files import find_model, open_runtime
+    from fercli.plots import check_format, list_figure_names
 
     least = _parse_require(require) if require is not None else None
     found = find_model(model)
-    inputs = itertools.chain(found.files, list_source_files(data))
-    check_outputs(folder, FILES.values(), force=force, inputs=inputs)
+    inputs = [*found.files, *list_source_files(data)]
+    check_table(table, force=force, inputs=inputs)
+    check_format(figures)
+    check_outputs(folder, list_figure_names(FILES), force=force, inputs=inputs)
     if found.assumed:
         output.note(f"model: {found.origin}")
     runtime = open_runtime(found, device=choose_device_name(device))
@@ -123,7 +131,8 @@ def evaluate_command(
             evaluation = measure_robustness(runtime, evaluation, on_progress)
     result = evaluation.result
     if folder is not None:
-        result = write_files(evaluation, folder)
+        result = write_files(evaluation, folder, figures)
+    write_table(table, build_evaluation_table(result))
     if run is not None:
         _record(output, run, result)
     accuracy = result.scores.accuracy

@@ -6,7 +6,7 @@ import string
 from typing import TYPE_CHECKING, Any, Final
 
 from fercli.names import safe_name
-from fercli.plots.figures import build_figure
+from fercli.plots.figures import build_figure, style_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,8 +61,8 @@ def plot_cost(models: Sequence[ComparedModel], title: str) -> Figure:
             accuracy = 100 * model.scores.accuracy
             low, high = (100 * end for end in model.scores.accuracy_ci95)
             axes.errorbar(
-                value, accuracy, yerr=[[accuracy - low], [high - accuracy]], fmt="o",
-                color=f"C{index % 10}", capsize=3, label=name_in_picture(index, model),
+                value, accuracy, yerr=[[accuracy - low], [high - accuracy]], linestyle="none",
+                capsize=3, label=name_in_picture(index, model), **style_of(index),
             )  # fmt: skip
         known = [value for value in values if value is not None]
         if known and max(known) > _WIDE * min(known):
@@ -95,7 +95,10 @@ def plot_histories(histories: Mapping[str, Sequence[EpochReport]]) -> Figure:
             for split, style in (("train", ":"), ("validation", "-")):
                 values = [getattr(report, f"{split}_{quantity}") for report in history]
                 label = f"{letter_of(index)}: {safe_name(name)}" if split == "validation" else None
-                axes.plot(epochs, values, style, color=f"C{index % 10}", label=label, linewidth=1.5)
+                axes.plot(
+                    epochs, values, linestyle=style, label=label, linewidth=1.5, markersize=4,
+                    markevery=max(1, len(epochs) // 12), **style_of(index),
+                )  # fmt: skip
         axes.set(xlabel="epoch", ylabel=f"{quantity}; dotted: train")
         axes.locator_params(axis="x", integer=True)
         axes.grid(visible=True, alpha=0.3)
@@ -121,7 +124,7 @@ def plot_robustness(rows: Sequence[RobustnessRow], clean: float, title: str) -> 
         of_kind = [row for row in rows if row.corruption == kind]
         strengths = [0, *(row.strength for row in of_kind)]
         accuracies = [clean, *(row.accuracy for row in of_kind)]
-        axes.plot(strengths, accuracies, marker="o", color=f"C{index % 10}", label=kind)
+        axes.plot(strengths, accuracies, label=kind, **style_of(index))
     axes.set(xlabel="strength; 0: as they are", ylabel="accuracy", ylim=(0, 1))
     axes.locator_params(axis="x", integer=True)
     axes.set_title(title, fontsize=11)
