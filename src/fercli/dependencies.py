@@ -58,6 +58,7 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "python_multipart": "fercli[serve]",
     "ray": "fercli[ray]",
     "sklearn": "scikit-learn",
+    "openpyxl": "fercli[excel]",
     "starlette": "fercli[serve]",
     "tensorboard": "fercli[tensorboard]",
     "uvicorn": "fercli[serve]",
@@ -71,6 +72,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "video": ("av",),
     "cloud": ("obstore",),
     "ray": ("ray", "pyarrow"),
+    "excel": ("openpyxl",),
     "tensorboard": ("tensorboard",),
 }
 """The modules that each extra of the package brings."""

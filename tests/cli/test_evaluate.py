@@ -281,3 +281,34 @@ def test_a_run_whose_data_is_gone_is_scored_on_the_default(run: Run, trained: Ru
 
     assert result.exit_code == 3
     assert "there is no prepared dataset" in result.stderr
+
+
+def test_a_table_is_written_and_kept(run: Run, trained: RunFolder, dataset_path: Path) -> None:
+    words = ["evaluate", trained.onnx, "--data", dataset_path, "--split", "public", "--table"]
+
+    assert run(*words, "scores.tex").exit_code == 0
+
+    text = Path("scores.tex").read_text()
+    assert text.startswith("% ")
+    assert "on public of" in text.splitlines()[0]
+    assert r"\begin{tabular}{lrrrr}" in text
+    assert run(*words, "scores.tex").exit_code == 2
+    assert run(*words, "scores.doc").exit_code == 2
+    assert run(*words, dataset_path, "--force").exit_code == 2
+
+
+def test_pictures_may_be_vectors(run: Run, trained: RunFolder, dataset_path: Path) -> None:
+    words = ["evaluate", trained.onnx, "--data", dataset_path, "--output", "scores", "--figures"]
+    assert run(*words, "gif").exit_code == 2
+    assert run(*words, "svg").exit_code == 0
+    names = {path.name for path in Path("scores").iterdir()}
+    assert "confusion-matrix.svg" in names
+    assert not [name for name in names if name.endswith(".png")]
+    assert "data:image/png" in Path("scores/report.html").read_text()
+    assert run(*words, "pdf").exit_code == 2
+
+    assert run(*words, "pdf", "--force").exit_code == 0
+
+    after = {path.name for path in Path("scores").iterdir()}
+    assert "confusion-matrix.pdf" in after
+    assert not [name for name in after if name.endswith((".png", ".svg"))]

@@ -661,12 +661,14 @@ def test_seeds_are_one_table_and_go_on(run: Run, run_json: RunJson, dataset_path
     assert plan["runs"] == ["runs/fast-seeds/seed-0", "runs/fast-seeds/seed-1"]
     assert not Path("runs").exists()
 
-    done = run(*words, "--seeds", 2)
+    done = run(*words, "--seeds", 2, "--table", "seeds.md")
 
     assert done.exit_code == 0
     assert "run 2 of 2, seed 1" in done.stderr
     for text in ("seed-0", "seed-1", "95 % interval", "standard deviation", "runs/fast-seeds"):
         assert text in done.stdout
+    assert Path("seeds.md").read_text().startswith("2 seeds\n\n| run | seed |")
+    assert run(*words, "--table", "one.md").exit_code == 2
     again = run("train", "--resume", "runs/fast-seeds")
     assert again.exit_code == 0
     assert again.stdout == done.stdout

@@ -280,6 +280,23 @@ def test_programs_run(
         exec(compile(program, str(page), "exec"), names)  # noqa: S102  # our own pages
 
 
+@pytest.mark.usefixtures("weights_alone")
+@pytest.mark.filterwarnings("ignore")
+def test_the_search_for_settings_runs(
+    workplace: Path, tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna")
+    monkeypatch.setattr("fercli.recipes.RECIPES", {**RECIPES, "fast": tiny_config})
+    page = ROOT / "docs" / "how-to" / "sweeps.md"
+    (program,) = re.findall(r"```py\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+    exec(compile(program, str(page), "exec"), {})  # noqa: S102  # our own page
+
+    study = optuna.load_study(study_name="fast", storage="sqlite:///sweep.db")
+    assert len(study.trials) == 4
+    assert (workplace / "sweep" / "trial-3" / "run.json").exists()
+
+
 @pytest.mark.parametrize(
     ("language", "command"),
     [("bash", ["bash", "-ec"]), ("python", [sys.executable, "-c"]),

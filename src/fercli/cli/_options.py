@@ -17,12 +17,14 @@ from fercli.settings import OPTIONS, read_environment
 __all__ = [
     "DataOption",
     "DeviceOption",
+    "FiguresOption",
     "ForceOption",
     "ModelArgument",
     "OutputFolderOption",
     "PhotoModelOption",
     "ScoredDataOption",
     "SplitOption",
+    "TableOption",
     "build_parameters",
     "choose_device_name",
     "complete_model",
@@ -178,6 +180,27 @@ PhotoModelOption = Annotated[
 
 OutputFolderOption = Annotated[
     Path | None, typer.Option("--output", metavar="DIR", help="Write pictures and tables there.")
+]
+
+
+FiguresOption = Annotated[
+    str,
+    typer.Option(
+        "--figures",
+        metavar="png|pdf|svg",
+        help="Write pictures as PNG, or as vectors.",
+        autocompletion=lambda: ["png", "pdf", "svg"],
+    ),
+]
+
+
+TableOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--table",
+        metavar="FILE",
+        help="Write the table there: .tex, .md, .csv or .xlsx (extra excel).",
+    ),
 ]
 
 

@@ -30,6 +30,7 @@ from fercli.results import RepeatsResult, to_json
 from fercli.runs import REPEATS, RunFolder, name_run_directory
 from fercli.settings import flatten_config
 from fercli.storage import check_apart
+from fercli.table_files import build_repeats_table, check_table, write_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,7 +112,10 @@ def _train(
             overwrite=request.force, go_on=request.goes_on,
         )  # fmt: skip
 
+    check_table(request.table, force=request.force, inputs=[folder / REPEATS])
     result = watch(output, config.epochs, request.log, work)
+    if not read_launch()[0]:
+        write_table(request.table, build_repeats_table(result))
     return Outcome(to_json(result), lambda console: _show(console, result))
 
 

@@ -78,6 +78,8 @@ class TrainRequest:
     """`--seeds` and `--folds`."""
     log: str | None
     """`--log`."""
+    table: Path | None
+    """`--table`."""
 
 
 def find_changes(request: TrainRequest, own: dict[str, Any], processes: int) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,10 +19,12 @@ from fercli.cli._display import (
 )
 from fercli.cli._options import (
     DeviceOption,
+    FiguresOption,
     ForceOption,
     OutputFolderOption,
     ScoredDataOption,
     SplitOption,
+    TableOption,
     choose_device_name,
     complete_model,
 )
@@ -33,6 +34,7 @@ from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.results import ComparisonResult, PairedDifference, to_json
 from fercli.storage import check_outputs
+from fercli.table_files import build_comparison_table, check_table, write_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,6 +81,8 @@ def compare_command(
     ] = None,
     device: DeviceOption = None,
     folder: OutputFolderOption = None,
+    table: TableOption = None,
+    figures: FiguresOption = "png",
     force: ForceOption = False,
 ) -> Outcome:
     """Compare models on the same images, and say what may be chance.
@@ -94,6 +98,7 @@ def compare_command(
     Examples:
       fer compare runs/fast runs/standard
       fer compare runs/fast runs/standard --split public --output comparison
+      fer compare runs/fast runs/standard --split public --table comparison.md
       fer compare runs/fast other.onnx --labels ferplus --input other.onnx=0-255
     """
     from fercli.data import list_source_files, load_data
@@ -107,6 +112,7 @@ def compare_command(
         write_comparison,
     )
     from fercli.model_files import find_model
+    from fercli.plots import check_format, list_figure_names
 
     names = check_names(models)
     how = _read_how(models, labels or [], scaling or [], choose_device_name(device))
@@ -114,9 +120,10 @@ def compare_command(
     for remark in filter(None, (file.remark for file in found)):
         output.note(remark)
     data = data or find_own_data(found)
-    files = (path for file in found for path in file.files)
-    inputs = itertools.chain(files, list_source_files(data))
-    check_outputs(folder, COMPARISON_FILES.values(), force=force, inputs=inputs)
+    inputs = [*(path for file in found for path in file.files), *list_source_files(data)]
+    check_table(table, force=force, inputs=inputs)
+    check_format(figures)
+    check_outputs(folder, list_figure_names(COMPARISON_FILES), force=force, inputs=inputs)
     with watch_images(output, "reading the dataset") as on_progress:
         dataset = load_data(data, on_progress, output.warn)
     chosen = choose_split(dataset, split)
@@ -139,7 +146,8 @@ def compare_command(
         comparison = compare(candidates, dataset, chosen, on_progress=on_progress)
     result = comparison.result
     if folder is not None:
-        result = write_comparison(comparison, folder)
+        result = write_comparison(comparison, folder, figures)
+    write_table(table, build_comparison_table(result))
     return Outcome(to_json(result), lambda console: _show(console, result))
 
 

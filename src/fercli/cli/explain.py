@@ -11,7 +11,13 @@ import typer
 from fercli.cli._command import register
 from fercli.cli._display import count, print_pairs, print_table, watch_images
 from fercli.cli._exit import ExitStatus
-from fercli.cli._options import DeviceOption, ForceOption, PhotoModelOption, choose_device_name
+from fercli.cli._options import (
+    DeviceOption,
+    FiguresOption,
+    ForceOption,
+    PhotoModelOption,
+    choose_device_name,
+)
 from fercli.cli._output import Outcome, Output
 from fercli.config import FACES
 from fercli.errors import ConfigError, ImageDecodeError, ImageRefusedError
@@ -57,6 +63,7 @@ def explain_command(
         typer.Option(metavar="LABEL", help="Ask about this label too; may be given again."),
     ] = None,
     device: DeviceOption = None,
+    figures: FiguresOption = "png",
     force: ForceOption = False,
 ) -> Outcome:
     """Show where on a face an answer comes from.
@@ -74,9 +81,11 @@ def explain_command(
     """
     from fercli.images import FaceFinder
     from fercli.model_files import find_model, open_runtime
+    from fercli.plots import check_format
     from fercli.prediction.inputs import find_files
     from fercli.prediction.weights import provide_weights
 
+    check_format(figures)
     if problems := find_unknown_choice("faces", faces, FACES):
         raise ConfigError(*problems)
     weights = provide_weights(faces, None, note=output.note)
@@ -94,7 +103,9 @@ def explain_command(
     # Unless it is to be looked at itself, what lies there was explained before.
     written = [] if folder in map(Path, images) else [folder]
     paths = list(find_files(images, written, keep=True))
-    targets = [folder / _name_picture(number, path) for number, path in enumerate(paths, 1)]
+    targets = [
+        folder / _name_picture(number, path, figures) for number, path in enumerate(paths, 1)
+    ]
     names = [target.name for target in targets]
     check_outputs(folder, names, force=force, inputs=[*paths, *found.files])
     if found.is_onnx:
@@ -118,9 +129,9 @@ def explain_command(
     return Outcome(data, lambda console: _show(console, data), status=status, errors=errors)
 
 
-def _name_picture(number: int, path: Path) -> str:
+def _name_picture(number: int, path: Path, kind: str) -> str:
     """Return a file name that starts like the image's, whatever stands in that."""
-    return f"{number:04}-{re.sub(r'[^A-Za-z0-9_.-]', '_', path.stem)[:60]}.png"
+    return f"{number:04}-{re.sub(r'[^A-Za-z0-9_.-]', '_', path.stem)[:60]}.{kind}"
 
 
 def _explain(  # what to explain, how, and what to call it

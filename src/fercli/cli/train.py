@@ -14,6 +14,7 @@ from fercli.cli._command import register
 from fercli.cli._options import (
     DataOption,
     ForceOption,
+    TableOption,
     build_parameters,
     complete_run,
     complete_setting,
@@ -92,6 +93,7 @@ def train_command(
             autocompletion=lambda: list(_LOGS),
         ),
     ] = None,
+    table: TableOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be run, and run nothing.")
     ] = False,
@@ -142,18 +144,15 @@ def train_command(
         goes_on=goes_on,
         plan=plan,
         log=log,
+        table=table,
     )
-    if log is not None:
-        _check_log(log)
-    if processes is not None and processes < 1:
-        message = f"--processes must be at least 1, not {processes}"
+    if table is not None and not (plan.kind or (resume and (resume / REPEATS).exists())):
+        message = "--table is of repeated trainings: give --seeds or --folds"
         raise ConfigError(message)
+    _check(request, resume)
     rank, _ = read_launch()
     if rank:
         output = follow_main(output)
-    if goes_on and force:
-        message = "--force begins anew, and --resume goes on"
-        raise ConfigError(message, hint="leave one of them out")
     if resume is None or goes_on:
         start = start_repeats if plan.kind else start_run
         return start(output, request, dry_run=dry_run)
@@ -164,6 +163,22 @@ def train_command(
         return resume_repeats(output, resume, request)
     go_on = extend_run if is_to_be_longer(resume, request) else resume_run
     return go_on(output, resume, request)
+
+
+def _check(request: TrainRequest, resume: Path | None) -> None:
+    """Refuse what was typed and cannot be; what a configuration holds checks itself."""
+    if request.log is not None:
+        _check_log(request.log)
+    if request.processes is not None and request.processes < 1:
+        message = f"--processes must be at least 1, not {request.processes}"
+        raise ConfigError(message)
+    if request.goes_on and request.force:
+        message = "--force begins anew, and --resume goes on"
+        raise ConfigError(message, hint="leave one of them out")
+    repeats = request.plan.kind or (resume is not None and (resume / REPEATS).exists())
+    if request.table is not None and not repeats:
+        message = "--table is of repeated trainings: give --seeds or --folds"
+        raise ConfigError(message)
 
 
 def _check_log(log: str) -> None:

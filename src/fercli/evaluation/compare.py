@@ -29,7 +29,10 @@ from fercli.inference.runtime import LabelSubsetRuntime
 from fercli.metrics import adjust_holm, bootstrap_difference, compute_mcnemar
 from fercli.model_files import open_runtime
 from fercli.plots import (
+    check_format,
     letter_of,
+    list_figure_names,
+    name_figures,
     name_in_picture,
     plot_cost,
     plot_faces,
@@ -152,16 +155,25 @@ class Comparison:
         title = f"accuracy against cost: {self.result.split}, n = {self.result.n_images:,}"
         return plot_cost(self.result.models, title)
 
-    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> ComparisonResult:
+    def save(
+        self, folder: str | PathLike[str], *, overwrite: bool = False, figures: str = "png"
+    ) -> ComparisonResult:
         """Write `comparison.json` and the pictures; return the result that names the files.
 
+        Args:
+            folder: Where to; made when missing.
+            overwrite: Replace files that are there.
+            figures: `png`, `pdf` or `svg`.
+
         Raises:
+            ConfigError: `figures` is none of the formats.
             OutputExistsError: One of the files is there, and `overwrite` is not set.
             DependencyMissingError: matplotlib cannot be imported.
         """
         target = Path(folder)
-        check_outputs(target, COMPARISON_FILES.values(), force=overwrite)
-        return write_comparison(self, target)
+        check_format(figures)
+        check_outputs(target, list_figure_names(COMPARISON_FILES), force=overwrite)
+        return write_comparison(self, target, figures)
 
 
 def open_candidate(
@@ -261,20 +273,24 @@ def _share(
     return lambda done, total: on_progress(at * total + done, len(candidates) * total)
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> ComparisonResult:
+def write_comparison(
+    comparison: Comparison, folder: Path, figures: str = "png"
+) -> ComparisonResult:
     """Write everything, and return the result that names the files.
 
     Args:
         comparison: What `compare` returned.
         folder: Where to; made when missing.
+        figures: Format of the pictures, of `FIGURE_FORMATS`.
 
     Raises:
         ConfigError: One of the files is a model's or the dataset's.
         DependencyMissingError: matplotlib cannot be imported.
     """
-    paths = {kind: folder / name for kind, name in COMPARISON_FILES.items()}
+    paths = {kind: folder / name for kind, name in name_figures(COMPARISON_FILES, figures).items()}
+    others = {name: folder / name for name in list_figure_names(COMPARISON_FILES)}
     for evaluation in comparison.evaluations:
-        check_apart(paths.values(), evaluation.sources)
+        check_apart(others.values(), evaluation.sources)
     result = comparison.result
     written = ["cost"]
     save_figure(comparison.plot(), paths["cost"])
@@ -289,7 +305,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> ComparisonResult:
     if len(histories) > 1:
         save_figure(plot_histories(histories, "trainings of the runs compared"), paths["curves"])
         written.append("curves")
-    remove_others(paths, [*written, "comparison"])
+    remove_others(others, (paths[kind].name for kind in (*written, "comparison")))
     files = {kind: str(paths[kind]) for kind in (*written, "comparison")}
     named = dataclasses.replace(result, files=files)
     write_json(paths["comparison"], dataclasses.asdict(named))

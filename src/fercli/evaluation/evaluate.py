@@ -168,21 +168,31 @@ class Evaluation:
         matrix = self.result.scores.confusion_matrix
         return plot_confusion_matrix(matrix, self.result.labels, title)
 
-    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> EvaluationResult:
+    def save(
+        self, folder: str | PathLike[str], *, overwrite: bool = False, figures: str = "png"
+    ) -> EvaluationResult:
         """Write the report, the metrics, the predictions and the pictures into a folder.
+
+        Args:
+            folder: Where to; made when missing.
+            overwrite: Replace files that are there.
+            figures: `png`, `pdf` or `svg`.
 
         Returns:
             The result that names the files.
 
         Raises:
             OutputExistsError: One of the files is there, and `overwrite` is not set.
+            ConfigError: `figures` is none of the formats.
             DependencyMissingError: matplotlib or jinja2 cannot be imported.
         """
         from fercli.evaluation.files import FILES, write_files
+        from fercli.plots import check_format, list_figure_names
 
+        check_format(figures)
         target = Path(folder)
-        check_outputs(target, FILES.values(), force=overwrite)
-        return write_files(self, target)
+        check_outputs(target, list_figure_names(FILES), force=overwrite)
+        return write_files(self, target, figures)
 
 
 def evaluate(

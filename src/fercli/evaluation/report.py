@@ -41,21 +41,21 @@ _CAPTIONS: Final = {
 
 
 def build_report(
-    evaluation: Evaluation, pictures: Mapping[str, Path], mistakes: NDArray[np.intp]
+    evaluation: Evaluation, pictures: Mapping[str, bytes], mistakes: NDArray[np.intp]
 ) -> str:
     """Return an evaluation as one HTML page.
 
     Args:
         evaluation: What `evaluate` returned.
-        pictures: PNG files by kind, built into the page.
+        pictures: The bytes of PNGs by kind, built into the page.
         mistakes: Positions of the mistakes that are listed.
 
     Raises:
         DependencyMissingError: jinja2 cannot be imported.
     """
     figures = {
-        kind: {"data": base64.b64encode(path.read_bytes()).decode(), "caption": _CAPTIONS[kind]}
-        for kind, path in pictures.items()
+        kind: {"data": base64.b64encode(content).decode(), "caption": _CAPTIONS[kind]}
+        for kind, content in pictures.items()
     }
     return render(
         _TEMPLATE,

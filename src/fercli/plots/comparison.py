@@ -6,7 +6,7 @@ import string
 from typing import TYPE_CHECKING, Any, Final
 
 from fercli.names import safe_name
-from fercli.plots.figures import build_figure
+from fercli.plots.figures import build_figure, style_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,6 @@ __all__ = ["letter_of", "name_in_picture", "plot_cost", "plot_histories", "plot_
 _MEGABYTE: Final = 1e6
 _LONGEST: Final = 60
 _SPEED: Final = "images/s; bars: all rounds"
-_MARKERS: Final = "os^Dvp*X"
 _DASHES: Final = ("-", "--", "-.", ":")
 _WIDE: Final = 10.0
 """Costs that differ by more than this are drawn on a logarithmic scale."""
@@ -66,9 +65,8 @@ def plot_cost(models: Sequence[ComparedModel], title: str) -> Figure:
             spread = model.images_per_s_range if name == _SPEED else (value, value)
             axes.errorbar(
                 value, accuracy, yerr=[[accuracy - low], [high - accuracy]],
-                xerr=[[value - spread[0]], [spread[1] - value]],
-                fmt=_MARKERS[index % len(_MARKERS)], color=f"C{index % 10}", capsize=3,
-                label=name_in_picture(index, model),
+                xerr=[[value - spread[0]], [spread[1] - value]], linestyle="none", capsize=3,
+                label=name_in_picture(index, model), **style_of(index),
             )  # fmt: skip
         known = [value for value in values if value is not None]
         if known and max(known) > _WIDE * min(known):
@@ -106,7 +104,10 @@ def plot_histories(histories: Mapping[str, Sequence[EpochReport]], title: str) -
             for split, style in (("train", ":"), ("validation", "-")):
                 values = [getattr(report, f"{split}_{quantity}") for report in history]
                 label = f"{letter_of(index)}: {safe_name(name)}, {split}"
-                axes.plot(epochs, values, style, color=f"C{index % 10}", label=label, linewidth=1.5)
+                axes.plot(
+                    epochs, values, linestyle=style, label=label, linewidth=1.5, markersize=4,
+                    markevery=max(1, len(epochs) // 12), **style_of(index),
+                )  # fmt: skip
         axes.set(xlabel="epoch", ylabel=quantity)
         axes.locator_params(axis="x", integer=True)
         axes.grid(visible=True, alpha=0.3)
@@ -134,8 +135,8 @@ def plot_robustness(rows: Sequence[RobustnessRow], clean: float, title: str) -> 
         accuracies = [clean, *(row.accuracy for row in of_kind)]
         # Shapes and dashes tell lines apart where colors do not.
         axes.plot(
-            strengths, accuracies, marker=_MARKERS[index % len(_MARKERS)],
-            linestyle=_DASHES[index % len(_DASHES)], color=f"C{index % 10}", label=kind,
+            strengths, accuracies, linestyle=_DASHES[index % len(_DASHES)], label=kind,
+            **style_of(index),
         )  # fmt: skip
     axes.set(xlabel="strength; 0: as they are", ylabel="accuracy", ylim=(0, 1))
     axes.locator_params(axis="x", integer=True)

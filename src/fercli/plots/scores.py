@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.plots.figures import build_figure
+from fercli.plots.figures import build_figure, style_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,6 @@ __all__ = ["plot_confusion_matrix", "plot_curves", "plot_per_class"]
 
 _QUANTITIES: Final = {"precision": "#5b84b1", "recall": "#153f69", "f1": "#b5651d"}
 _NAMES: Final = {"f1": "F1"}
-_SHAPES: Final = {"train": "s", "validation": "o"}
 
 
 def plot_confusion_matrix(
@@ -75,9 +74,9 @@ def plot_curves(
     figure.suptitle(title, fontsize=11)
     for position, quantity in enumerate(("loss", "accuracy"), start=1):
         axes = figure.add_subplot(1, 2, position)
-        for split, color in (("train", "tab:blue"), ("validation", "tab:orange")):
+        for index, split in enumerate(("train", "validation")):
             values = [getattr(report, f"{split}_{quantity}") for report in history]
-            axes.plot(epochs, values, color=color, label=names[split], marker=_SHAPES[split])
+            axes.plot(epochs, values, label=names[split], markersize=4, **style_of(index))
         axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best: epoch {best_epoch}")
         axes.set_xlabel("epoch")
         axes.set_ylabel(quantity)
