@@ -566,24 +566,11 @@ def test_azure_needs_an_account(run: Run, trained: RunFolder) -> None:
 def test_files_of_many_images_are_read_in_their_store(
     run: Run, trained: RunFolder, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pa = pytest.importorskip("pyarrow")
-    import pyarrow.parquet as pq
-
     monkeypatch.setattr(buckets, "BLOCK_BYTES", 1000)
     files = {key.rpartition("/")[2]: content for key, content in store.objects.items()}
-    packed, zipped, table = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    with zipfile.ZipFile(zipped, "w") as other:
-        for name, content in files.items():
-            other.writestr(name, content)
-    pq.write_table(pa.table({"image": list(files.values())}), table, row_group_size=2)
     store.objects = {
-        "x/a.tar": packed.getvalue(), "x/b.zip": zipped.getvalue(), "x/c.parquet": table.getvalue(),
-        "x/cut.tar": packed.getvalue()[:2000],
+        "x/a.tar": pack(files, "tar"), "x/b.zip": pack(files, "zip"),
+        "x/c.parquet": pack(files, "parquet"), "x/cut.tar": pack(files, "tar")[:2000],
     }  # fmt: skip
     words = ["--model", trained.onnx, "--format", "jsonl"]
 
@@ -603,24 +590,47 @@ def test_files_of_many_images_are_read_in_their_store(
     assert found.exit_code == 7
 
 
-def test_an_archive_that_its_store_lost_ends_the_command(
-    run: Run, trained: RunFolder, store: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["tar", "zip", "parquet"])
+def test_a_file_that_its_store_lost_ends_the_command(
+    run: Run, trained: RunFolder, store: Store, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """It must not look as if the archive were cut off: its other images would be lost."""
+    """It must not look as if the file were cut off: its other images would be lost."""
     monkeypatch.setattr(buckets, "BLOCK_BYTES", 1000)
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        for key, content in store.objects.items():
-            info = tarfile.TarInfo(key)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    store.objects = {"x.tar": packed.getvalue()}
-    store.odd = {"x.tar": lambda one: store.asked["x.tar"] > 8 and refuse(one, 503, "SlowDown")}
+    packed = pack(store.objects, kind)
+    key = f"x.{kind}"
+    store.objects = {key: packed}
+    words = ["predict", f"s3://faces/{key}", "--model", trained.onnx, "--format", "jsonl"]
+    assert run(*words).exit_code == 0
+    n_asked = store.asked[key]
+    last = 2 * n_asked - 2
+    store.odd = {key: lambda one: store.asked[key] > last and refuse(one, 503, "SlowDown")}
 
-    result = run("predict", "s3://faces/x.tar", "--model", trained.onnx, "--format", "jsonl")
+    result = run(*words)
 
+    assert n_asked > 4
     assert result.exit_code == 8
     assert all(row["status"] == "ok" for row in list_rows(result))
+
+
+def pack(contents: dict[str, bytes], kind: str) -> bytes:
+    """Return a file of some images."""
+    packed = io.BytesIO()
+    if kind == "tar":
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for name, content in contents.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    elif kind == "zip":
+        with zipfile.ZipFile(packed, "w") as other:
+            for name, content in contents.items():
+                other.writestr(name, content)
+    else:
+        pa = pytest.importorskip("pyarrow")
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({"image": list(contents.values())}), packed, row_group_size=2)
+    return packed.getvalue()
 
 
 def test_shards_of_a_bucket_merge_to_what_one_command_writes(
@@ -674,20 +684,13 @@ def test_pictures_and_copies_come_from_stores(run: Run, trained: RunFolder, stor
 def test_examples_of_the_documentation_run(
     run: Run, trained: RunFolder, store: Store, face_files: Path
 ) -> None:
-    pa = pytest.importorskip("pyarrow")
-    import pyarrow.parquet as pq
-
-    faces = [path.read_bytes() for path in sorted(face_files.iterdir())]
-    packed, table = io.BytesIO(), io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        archive.add(face_files)
-    pq.write_table(pa.table({"image": faces}), table)
+    faces = {path.name: path.read_bytes() for path in sorted(face_files.iterdir())}
     store.objects = {
-        "photos/1.jpg": faces[0], "photos/x/front-1.jpg": faces[1],
-        "shards/shard-000.tar": packed.getvalue(), "shards/shard-001.tar": packed.getvalue(),
-        "dataset.parquet": table.getvalue(),
+        "photos/1.jpg": faces["face-0.png"], "photos/x/front-1.jpg": faces["face-1.png"],
+        "dataset.parquet": pack(faces, "parquet"),
     }  # fmt: skip
-    store.objects |= {f"shards/shard-03{k}.tar": packed.getvalue() for k in range(10)}
+    numbers = ("00", "01", *(f"3{k}" for k in range(10)))
+    store.objects |= {f"shards/shard-0{number}.tar": pack(faces, "tar") for number in numbers}
     pages = [ROOT / "docs" / "how-to" / f"{name}.md" for name in ("predict", "cluster")]
     lines = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
     examples = [line for line in lines if re.match(r'fer predict .*"?s3://', line)]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
+from fercli.names import safe_name
 from fercli.prediction.writers import import_pyarrow
 
 __all__ = ["ColumnError", "ColumnImage", "read_column"]
@@ -23,6 +24,7 @@ _MOST_EXPANSION: Final = 1000
 _FREE_BYTES: Final = 64 << 20
 """As in an archive: what a row group may unpack to, whatever its size."""
 _CHILD: Final = "bytes"
+_SHOWN: Final = 20
 
 
 class ColumnError(Exception):
@@ -75,7 +77,7 @@ def _choose_column(
     """Return the column of images, and whether it is one of structures."""
     found = {one.name: _hold_bytes(arrow, one.type) for one in schema}
     fitting = [name for name, fits in found.items() if fits]
-    shown = ", ".join(list(found)[:20])
+    shown = ", ".join(map(safe_name, list(found)[:_SHOWN]))
     if column is not None:
         if column in fitting and schema.names.count(column) == 1:
             return column, bool(arrow.types.is_struct(schema.field(column).type))
@@ -86,7 +88,8 @@ def _choose_column(
         message = f"it has no column of bytes; its columns: {shown}"
         raise ColumnError(message)
     if len(fitting) > 1:
-        message = f"several columns hold bytes: {', '.join(fitting)}; --image-column chooses one"
+        several = ", ".join(map(safe_name, fitting[:_SHOWN]))
+        message = f"several columns hold bytes: {several}; --image-column chooses one"
         raise ColumnError(message)
     return fitting[0], bool(arrow.types.is_struct(schema.field(fitting[0]).type))
 
