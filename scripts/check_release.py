@@ -33,8 +33,8 @@ def find_wrong(root: Path, tag: str) -> list[str]:
     if f"\nversion: {version}\n" not in cited:
         wrong.append(f"CITATION.cff: version is not {version}")
     changes = (root / "CHANGELOG.md").read_text(encoding="utf-8")
-    if not re.search(rf"(?m)^## {re.escape(version)} · \d{{4}}-\d\d-\d\d$", changes):
-        wrong.append(f"CHANGELOG.md: there is no head `## {version} · YYYY-MM-DD`")
+    if not re.search(rf"(?m)^## {re.escape(version)} - \d{{4}}-\d\d-\d\d$", changes):
+        wrong.append(f"CHANGELOG.md: there is no head `## {version} - YYYY-MM-DD`")
     (unreleased,) = re.findall(r"(?ms)^## Unreleased\n(.*?)(?=^## )", changes) or [""]
     if unreleased.strip():
         wrong.append("CHANGELOG.md: under Unreleased stands what this release has")

@@ -220,9 +220,16 @@ def find_weights_file(model: ModelFile) -> ModelFile:
 
 
 def resolve_model_name(name: str) -> str:
-    """Return how a model is named from any folder: as it is, or by an absolute path."""
-    has_no_place = name in list_bundled() or name.startswith(HUB)
-    return name if has_no_place else str(Path(name).resolve())
+    """Return how a model is named from any folder, for ever: as it is, by its commit, or its path.
+
+    Raises:
+        FercliError: One of the hub cannot be had.
+    """
+    if name in list_bundled():
+        return name
+    if name.startswith(HUB):
+        return _find_on_hub(name).title
+    return str(Path(name).resolve())
 
 
 def list_bundled() -> list[str]:

@@ -223,3 +223,14 @@ def test_a_damaged_model_of_the_hub_is_refused(
     status, envelope, _ = model("hf:someone/reads-faces")
 
     assert status == 4, envelope
+
+
+def test_a_training_keeps_the_commit_of_its_teacher(hub: Hub, tmp_path: Path) -> None:
+    hub.files = {"model.onnx": (ASSETS / "tiny.onnx").read_bytes()}
+    words = ("train", "--recipe", "fast", "--batch-size", "16", "--data", "synthetic:200")
+    asked = ("--teacher", "hf:someone/reads-faces", "--dry-run")
+
+    status, envelope, _ = call(hub, tmp_path, *words, *asked)
+
+    assert status == 0, envelope
+    assert envelope["data"]["config"]["teacher"] == [f"hf:someone/reads-faces@{COMMIT}"]

@@ -123,7 +123,7 @@ def ready(tmp_path: Path) -> Path:
     (tmp_path / "src" / "fercli" / "__init__.py").write_text('__version__: Final = "1.2.3"\n')
     (tmp_path / "CITATION.cff").write_text("title: x\nversion: 1.2.3\n")
     (tmp_path / "CHANGELOG.md").write_text(
-        "# Changelog\n\n## Unreleased\n\n## 1.2.3 · 2026-12-01\n\n- All.\n"
+        "# Changelog\n\n## Unreleased\n\n## 1.2.3 - 2026-12-01\n\n- All.\n"
     )
     (tmp_path / "pyproject.toml").write_text(
         '[tool.hatch.metadata.hooks.custom]\nrepository = "https://example.org/fercli"\n'
@@ -140,7 +140,7 @@ def test_a_release_that_says_one_version_is_ready(check: Any, ready: Path) -> No
     ("name", "old", "new", "said"),
     [
         ("CITATION.cff", "1.2.3", "1.2.2", "CITATION.cff"),
-        ("CHANGELOG.md", "1.2.3 ·", "1.2.2 ·", "there is no head"),
+        ("CHANGELOG.md", "1.2.3 -", "1.2.2 -", "there is no head"),
         ("CHANGELOG.md", "Unreleased\n", "Unreleased\n\n- Left.\n", "under Unreleased"),
         ("pyproject.toml", "https://example.org/fercli", "", "repository is empty"),
     ],

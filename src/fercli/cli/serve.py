@@ -58,8 +58,8 @@ def serve_command(
     config = ServeConfig(**given)
     with listen(config) as listener:
         models = ServedModels(model)
-        if models.origin:
-            output.note(f"model: {models.origin}")
+        if models.remark:
+            output.note(models.remark)
         warn_if_synthetic(output, models.open(models.default).metadata)
 
         def tell() -> None:

@@ -55,8 +55,8 @@ class ServedModels:
         bundled = list_bundled()
         name = chosen.bundled or _name_own(chosen, bundled)
         self.default = name
-        self.origin = chosen.origin if chosen.assumed else ""
-        """Where the default came from, if nobody named it."""
+        self.remark = chosen.remark
+        """What is to be said of the default."""
         names = [name, *(one for one in sorted(bundled, key=_rank) if one != name)]
         self._served = {
             one: _Served(one, chosen if one == name else find_model(one), PURPOSES.get(one, _OWN))
@@ -131,4 +131,6 @@ def _rank(name: str) -> int:
 def _name_own(file: ModelFile, bundled: list[str]) -> str:
     """Return a name without the folders of this machine, none of a bundled model's."""
     own = file.run.resolve().name if file.run is not None else file.path.stem
+    if file.hub is not None:
+        own = file.hub.partition("@")[0].rpartition("/")[2]
     return f"own-{own}" if own in bundled else own
