@@ -294,6 +294,19 @@ def test_nobody_there_is_said() -> None:
         check_answers(f"127.0.0.1:{port}")
 
 
+def test_a_cluster_that_was_there_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would ask for minutes what it remembers of one that was killed."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    check_answers("auto")
+    (tmp_path / "ray").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    (tmp_path / "ray" / "ray_current_cluster").write_text(f"{address}\n")
+
+    with pytest.raises(SetupError, match=f"no Ray cluster answers at {address}"):
+        check_answers("auto")
+
+
 @pytest.mark.parametrize(
     "address", ["ray://head:10001", "http://head:8265", "head", "head:", ":6379", "head:x"]
 )
