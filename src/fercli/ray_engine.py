@@ -20,6 +20,7 @@ import pickle
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -86,6 +87,8 @@ Source = Path | Member | StoredObject
 _LOG: Final = logging.getLogger(__name__)
 _WHERE: Final = "RAY_ADDRESS"
 """Names a cluster; `ray job submit` sets it."""
+_LATEST: Final = "ray_current_cluster"
+"""Where Ray keeps the address of a machine's cluster."""
 _QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 """No telemetry, as everywhere in fercli; and Ray's processes write into their log files alone.
 What a user has set stays."""
@@ -680,7 +683,11 @@ def check_answers(address: str) -> None:
         SetupError: Nobody answers, or somebody else.
     """
     if address == "auto":
-        return
+        # The cluster that was started last may be gone; where there was none, Ray says so at once.
+        latest = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray", _LATEST)
+        if not latest.is_file():
+            return
+        address = latest.read_text(encoding="utf-8").strip()
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isascii() or not port.isdigit():
         message = f"--address is HOST:PORT of a Ray cluster, or auto, not {address!r}"

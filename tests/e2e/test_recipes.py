@@ -54,7 +54,9 @@ def expected(photos: Path) -> dict[str, PredictionRow]:
 def run_recipe(engine: str) -> str:
     """Run a recipe as a program, and return what it prints."""
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "DAFT_ANALYTICS_ENABLED": "0"}
-    environment = {**os.environ, **quiet, "RAY_worker_niceness": "0"}
+    # Not a cluster that somebody else has on this machine.
+    own = {"RAY_ADDRESS": "local", "RAY_worker_niceness": "0"}
+    environment = {**os.environ, **quiet, **own}
     done = subprocess.run(
         [sys.executable, "-c", read_recipe(engine)], env=environment, capture_output=True,
         text=True, timeout=600, check=False,

@@ -4,11 +4,13 @@ import contextlib
 import pickle
 import shutil
 import socket
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from fercli.errors import (
     ConfigError,
     DeviceUnavailableError,
     FercliError,
+    InputNotFoundError,
     ModelNotFoundError,
     SetupError,
 )
@@ -188,6 +191,48 @@ def test_tries_are_counted() -> None:
     assert [tries.begin(n) for n in (0, 1, 0, 0)] == [1, 1, 2, 3]
 
 
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this be another machine of a cluster than the one that has the list."""
+    context = SimpleNamespace(get_node_id=lambda: "there")
+    ray = SimpleNamespace(get_runtime_context=lambda: context, get=lambda value: value)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_inputs_that_another_machine_lacks_are_said(
+    describe: Callable[..., RayJob], face_files: Path
+) -> None:
+    """Where some are there, the others are rows: they went away."""
+    actor = Actor(replace(describe(), node="here"), None)
+    gone = tuple(face_files / f"gone-{n}.png" for n in range(3))
+
+    with pytest.raises(InputNotFoundError) as caught:
+        actor.answer(Block(0, gone))
+    some = actor.answer(Block(0, (*gone, face_files / "face-0.png")))
+
+    assert "gone-0.png and 2 more are not on" in caught.value.message
+    statuses = [one.rows[0].status for one in some.predictions]
+    assert statuses == ["unreadable", "unreadable", "unreadable", "ok"]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_block_is_begun_four_times_and_no_more(
+    describe: Callable[..., RayJob], face_files: Path
+) -> None:
+    tries = Tries()
+    counting = SimpleNamespace(begin=SimpleNamespace(remote=tries.begin))
+    actor = Actor(describe(), counting)
+    block = Block(7, tuple(sorted(face_files.iterdir())))
+    batch = {"block": SimpleNamespace(to_pylist=lambda: [pickle.dumps(block)])}
+
+    answers = [pickle.loads(actor(batch)["answer"][0]) for _ in range(5)]  # noqa: S301  # its own
+
+    assert [len(answer.predictions) for answer in answers] == [5, 5, 5, 5, 0]
+    assert [answer.failure is None for answer in answers] == [True] * 4 + [False]
+    assert "face-0.png or one of 4 after it" in answers[4].failure.message
+
+
 def node(alive: bool = True, **resources: float) -> dict[str, Any]:  # noqa: FBT001, FBT002  # as Ray has it
     return {"Alive": alive, "Resources": resources}
 
@@ -247,6 +292,19 @@ def test_nobody_there_is_said() -> None:
 
     with pytest.raises(SetupError, match=f"no Ray cluster answers at 127.0.0.1:{port}"):
         check_answers(f"127.0.0.1:{port}")
+
+
+def test_a_cluster_that_was_there_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would ask for minutes what it remembers of one that was killed."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    check_answers("auto")
+    (tmp_path / "ray").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    (tmp_path / "ray" / "ray_current_cluster").write_text(f"{address}\n")
+
+    with pytest.raises(SetupError, match=f"no Ray cluster answers at {address}"):
+        check_answers("auto")
 
 
 @pytest.mark.parametrize(
