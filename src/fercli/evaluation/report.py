@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import fercli
 from fercli.dependencies import explain_missing
-from fercli.runs import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +62,6 @@ def build_report(
         mistakes=_list_mistakes(evaluation, mistakes),
         figures=figures,
         version=fercli.__version__,
-        written=utc_now(),
     )
 
 
