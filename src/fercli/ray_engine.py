@@ -89,8 +89,8 @@ _QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal
 """No telemetry, as everywhere in fercli; and Ray's processes write into their log files alone.
 What a user has set stays."""
 _SILENT: Final = {"RAY_DEDUP_LOGS": "1", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
-"""What Ray says of processes that died would go to stdout, where rows and JSON are alone: its filter
-of repeated lines is told to skip every line."""
+"""What Ray says of processes that died would go to stdout, where rows and JSON are alone: its
+filter of repeated lines is told to skip every line."""
 _PATIENCE_S: Final = 5.0
 """For an address to answer."""
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
