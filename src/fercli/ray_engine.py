@@ -324,7 +324,7 @@ def open_cluster(
         job: What actors need to know.
         address: `HOST:PORT`, or `auto` for the cluster that this machine is part of; None for what
             `RAY_ADDRESS` says, and where it says nothing, for a cluster of its own.
-        on_note: Takes a sentence about what is waited for.
+        on_note: Takes a sentence on what is waited for.
 
     Raises:
         DependencyMissingError: There is no Ray.
@@ -336,8 +336,12 @@ def open_cluster(
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     is_ours = not ray.is_initialized()
+    address = address or os.environ.get(_WHERE)
+    if is_ours and address is None:
+        # It takes seconds, on a busy machine a minute.
+        on_note("starting a Ray cluster of this machine's processors")
     if is_ours:
-        _connect(ray, address or os.environ.get(_WHERE))
+        _connect(ray, address)
     try:
         n_actors, resources = plan_actors(ray.nodes(), job.device)
         wanted = "CPU" if job.device == "cpu" else "GPU"

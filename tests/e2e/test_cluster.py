@@ -171,7 +171,9 @@ def test_rows_are_those_of_one_process(
     for envelope in (said, wanted):
         del envelope["data"]["images_per_s"], envelope["data"]["output"]
     assert said == wanted
-    assert [line for line in read_said().splitlines() if "ray" in line.lower()] == []
+    assert [line for line in read_said().splitlines() if "ray" in line.lower()] == [
+        "starting a Ray cluster of this machine's processors"
+    ]
 
 
 def test_rows_on_stdout_are_those_of_one_process(
@@ -221,7 +223,7 @@ def test_actors_are_killed(
     assert process.wait(PATIENCE_S) == 7, read_said()
     assert Path("ray.jsonl").read_bytes() == alone
     assert json.loads(Path("shown").read_text())["data"]["n_inputs"] == 6000
-    assert "raylet" not in read_said()
+    assert len([line for line in read_said().splitlines() if "ray" in line.lower()]) == 1
 
 
 def test_the_driver_is_killed_and_resumed(
