@@ -8,6 +8,7 @@ from fercli.evaluation.compare import (
     Comparison,
     check_names,
     compare,
+    list_runs,
     open_candidate,
     write_comparison,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "describe_training",
     "evaluate",
     "explain",
+    "list_runs",
     "measure_robustness",
     "open_candidate",
     "plot_network",
