@@ -260,6 +260,7 @@ def start(words: list[str], stderr: Path, *, before: Callable[[], object] = lamb
     try:
         # For the keyboard this process is not there.
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDWR)
         said = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for descriptor, target in ((null, 0), (null, 1), (said, 2)):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -86,7 +88,11 @@ def write_specimens(folder: Path) -> Specimens:
 
 @contextlib.contextmanager
 def open_work_folder() -> Iterator[Path]:
-    """Make a folder for the block, in memory where the system has such a place."""
+    """Make a folder for the block, in memory where the system has such a place.
+
+    SIGTERM ends the block as Ctrl-C does, so that nothing is left of it, no file system either.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     memory = Path("/dev/shm")  # noqa: S108  # a folder of its own in it
     root = memory if memory.is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="fercli-", dir=root))
