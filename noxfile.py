@@ -84,6 +84,21 @@ def browser(session: nox.Session) -> None:
     session.run("pytest", "-m", "browser", *pages, *session.posargs)
 
 
+@nox.session(default=False)
+def cloud(session: nox.Session) -> None:
+    """Read from a server that speaks as S3 does, on this machine."""
+    session.install(".[cloud]", *dependencies("test"), *dependencies("cloud"))
+    session.run("pytest", "-m", "cloud", "tests/e2e/test_cloud.py", *session.posargs)
+
+
+@nox.session(default=False)
+def cluster(session: nox.Session) -> None:
+    """Predict on clusters of this machine whose processes are killed, and run the recipes."""
+    session.install(".[ray,parquet]", *dependencies("test"), *dependencies("cluster"))
+    tests = ("tests/e2e/test_cluster.py", "tests/e2e/test_recipes.py")
+    session.run("pytest", "-m", "cluster", *tests, *session.posargs)
+
+
 @nox.session(python=MINIMUM, venv_backend="uv", default=False)
 def minimums(session: nox.Session) -> None:
     """Run the quick tests with the lowest supported version of every dependency."""
@@ -106,11 +121,54 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "scripts/mutate.py", *(session.posargs or ["--help"]))
 
 
+def harness(session: nox.Session, name: str) -> None:
+    """Run one of the programs of tests/reliability; what follows `--` is its options."""
+    session.install(".", *dependencies("test"))
+    session.run("python", f"tests/reliability/{name}.py", *session.posargs)
+
+
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Kill commands before, and fail, each of their system calls that writes; needs strace."""
+    harness(session, "faults")
+
+
+@nox.session(default=False)
+def kills(session: nox.Session) -> None:
+    """Kill commands at random moments, a hundred times, and let them go on."""
+    harness(session, "kills")
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Give odd inputs to everything that reads, ten minutes for each kind."""
+    harness(session, "fuzz")
+
+
+@nox.session(default=False)
+def rot(session: nox.Session) -> None:
+    """Flip bits, zero blocks and cut files of every kind that is written."""
+    harness(session, "rot")
+
+
 @nox.session(default=False)
 def api(session: nox.Session) -> None:
     """Let schemathesis ask `fer serve` for what its OpenAPI allows, and what it does not."""
     session.install(".[serve]", *dependencies("api"))
     session.run("python", "tests/api/run.py", *session.posargs)
+
+
+@nox.session(default=False)
+def audit(session: nox.Session) -> None:
+    """Look all that an installation with every extra brings up among known vulnerabilities.
+
+    Needs the network. What the service does not know fails, since it was not looked up.
+    """
+    session.install(*dependencies("audit"))
+    pins = str(Path(session.create_tmp()).resolve() / "pins.txt")
+    session.run("uv", "pip", "compile", "-q", "pyproject.toml", "--all-extras", "-o", pins)
+    known = ("--strict", "--no-deps", "--disable-pip", "--progress-spinner", "off")
+    session.run("pip-audit", *known, "--requirement", pins, *session.posargs)
 
 
 @nox.session(default=False)

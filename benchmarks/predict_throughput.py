@@ -161,23 +161,7 @@ def time_rival(folder: Path, images: np.ndarray[Any, Any], python: Path) -> None
 
 def time_photos(folder: Path, _crops: list[Path], options: argparse.Namespace) -> None:
     """Print photos/s of each detector that is there, and how busy the cores are."""
-    if options.photo:
-        source = Image.open(options.photo).convert("RGB")
-    else:
-        from skimage import data
-
-        source = Image.fromarray(data.astronaut())
-    photos = folder / "photos"
-    photos.mkdir()
-    generator = np.random.default_rng(0)
-    for number in range(options.photos):
-        sheet = generator.integers(90, 160, (68, 120, 3), dtype=np.uint8)
-        picture = Image.fromarray(sheet).resize((1920, 1080), Image.Resampling.BICUBIC)
-        side = int(generator.integers(500, 1000))
-        face = source.resize((side, side), Image.Resampling.LANCZOS)
-        at = (int(generator.integers(0, 1920 - side)), int(generator.integers(0, 1080 - side)))
-        picture.paste(face, at)
-        picture.save(photos / f"{number:04}.jpg", quality=90)
+    photos = draw_photos(folder / "photos", options.photos, options.photo)
     cores = len(os.sched_getaffinity(0))
     print(f"{options.photos} photos of 1920 x 1080, once, {cores} cores:")
     for name in ["haar", "yunet"] if options.weights else ["haar"]:
@@ -190,11 +174,34 @@ def time_photos(folder: Path, _crops: list[Path], options: argparse.Namespace) -
               f"{ran.cpu_s / ran.wall_s / cores:.0%} of the cores; "
               f"{ran.peak_mib:,.0f} MiB")  # fmt: skip
         finder = FaceFinder(name, options.weights if weights else None)
-        print(f"    {profile(sorted(photos.iterdir()), finder, OnnxRuntime(options.model))}")
+        steps = profile(sorted(photos.iterdir()), finder, OnnxRuntime(options.model))
+        taken = ", ".join(f"{step} {ms:.1f} ms" for step, ms in steps.items())
+        print(f"    CPU a photo: {taken}")
 
 
-def profile(photos: list[Path], finder: FaceFinder, runtime: OnnxRuntime) -> str:
-    """Return what each step of a photo takes, in this process."""
+def draw_photos(folder: Path, count: int, face: Path | None = None) -> Path:
+    """Write so many photos of 1920 x 1080 with a face each, scikit-image's astronaut by default."""
+    if face:
+        source = Image.open(face).convert("RGB")
+    else:
+        from skimage import data
+
+        source = Image.fromarray(data.astronaut())
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        sheet = generator.integers(90, 160, (68, 120, 3), dtype=np.uint8)
+        picture = Image.fromarray(sheet).resize((1920, 1080), Image.Resampling.BICUBIC)
+        side = int(generator.integers(500, 1000))
+        pasted = source.resize((side, side), Image.Resampling.LANCZOS)
+        at = (int(generator.integers(0, 1920 - side)), int(generator.integers(0, 1080 - side)))
+        picture.paste(pasted, at)
+        picture.save(folder / f"{number:04}.jpg", quality=90)
+    return folder
+
+
+def profile(photos: list[Path], finder: FaceFinder, runtime: OnnxRuntime) -> dict[str, float]:
+    """Return the milliseconds of CPU that each step of a photo takes, in this process."""
     spent = dict.fromkeys(("read and decode", "search", "cut", "infer"), 0.0)
     # What is made at the first photo is none of a photo's.
     finder.find(load_image(photos[0], color=finder.needs_color))
@@ -210,7 +217,7 @@ def profile(photos: list[Path], finder: FaceFinder, runtime: OnnxRuntime) -> str
                 runtime.predict(np.stack(crops))
         for name, step in zip(spent, (decoding, searching, cutting, inferring), strict=True):
             spent[name] += 1000 * step.cpu_s / len(photos)
-    return "CPU a photo: " + ", ".join(f"{name} {taken:.1f} ms" for name, taken in spent.items())
+    return spent
 
 
 def time_start(folder: Path, crops: list[Path], options: argparse.Namespace) -> None:

@@ -59,7 +59,7 @@ def measure_seed_step(dataset: Dataset, n_steps: int) -> list[float]:
         labels = torch.from_numpy(train_split.labels[at : at + config.batch_size].astype(np.int64))
         start = time.perf_counter()
         pixels = prepare_batch(state, images, first, config, 48)
-        take_step(state, pixels, labels, config.precision, criterion)
+        take_step(state, pixels, labels, config, criterion)
         taken.append(time.perf_counter() - start)
     return taken[3:]
 

@@ -78,7 +78,7 @@ def time_steps(
     def step() -> None:
         pixels = prepare_batch(state, split.images[batch], first, config, size_px)
         mark()
-        take_step(state, pixels, split.labels[batch], config.precision, criterion)
+        take_step(state, pixels, split.labels[batch], config, criterion)
         if floats is not None:
             update_average(*floats, config.optimization, 5)
 

@@ -29,7 +29,7 @@ _COMMANDS: Final = {
     "data download": ("PrepareResult",),
     "data prepare": ("PrepareResult",),
     "data check": ("CheckResult", "DuplicateCounts", "NearCounts", "FerPlusReport"),
-    "train": ("TrainResult",),
+    "train": ("TrainResult", "RepeatsResult", "RepeatedRun"),
     "evaluate": (
         "EvaluationResult", "Scores", "ClassScores", "Calibration", "CoveragePoint", "Confusion",
         "Deduplicated", "RobustnessRow",
@@ -53,7 +53,7 @@ _PLAIN: Final = {
     },
     "info": {
         "kind": "`torch` or `onnx`; without a model there are `versions devices providers paths "
-        "problems` instead.",
+        "models detectors extras free_bytes problems` instead.",
         "labels": "Label names, in the order of the probabilities.",
         "network": "Name of the network.", "parameters": "Numbers in it.",
         "input": "What it takes.", "temperature": "Divides the logits.",
@@ -199,6 +199,7 @@ def build_files() -> str:
         "options": "All that was asked for and could change a row.",
         "versions": "Of fercli and of the libraries that read and compute.",
         "counts": "`n_inputs n_frames n_faces n_no_face n_skipped n_rows`.",
+        "record_sha256": "Of the other keys.",
     }
     rows = _read_fields(PredictionRow)
     tables = {

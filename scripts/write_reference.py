@@ -48,7 +48,8 @@ are named with their value.
 INTERNAL: Final = """\
 ## Set by fercli itself
 
-Members of an ensemble that cross-fit have these; they are written into `run.json`.
+Members of an ensemble that cross-fit have these, and the runs of `--folds`; they are written into
+`run.json`.
 """
 PREDICTION: Final = """\
 ## fer predict

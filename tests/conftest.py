@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -572,6 +572,25 @@ class Served:
     ) -> tuple[int, dict[str, str], Any]:
         headers = {"Content-Type": "application/octet-stream", **headers}
         return self.ask("POST", f"/api/predict{query}", image, headers)
+
+
+@pytest.fixture
+def actors_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process do what the actors of a Ray cluster do; Ray need not be installed."""
+    from fercli import ray_engine
+
+    class Here(ray_engine.Cluster):
+        def _run(self, blocks: Sequence[ray_engine.Block]) -> Iterator[ray_engine.Answer]:  # type: ignore[override]  # closed as well
+            actor = ray_engine.Actor(self._job, None)
+            yield from map(actor.answer, blocks)
+
+    @contextlib.contextmanager
+    def open_cluster(job: ray_engine.RayJob, *_: object) -> Iterator[ray_engine.Cluster]:
+        yield Here(job, None, 1, {})
+
+    monkeypatch.setattr(ray_engine, "open_cluster", open_cluster)
+    for place in ("fercli.cli._predict_engine", "fercli.model"):
+        monkeypatch.setattr(f"{place}.check_installed", lambda *_a, **_b: None)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         load,
     )
     from fercli.prediction.merge import merge_parts
-    from fercli.run import Run, load_dataset, resume, train
+    from fercli.run import Repeats, Run, load_dataset, resume, train, train_repeats
 
 __version__ = "0.1.0"
 
@@ -82,7 +82,7 @@ _HOMES = {
         "load",
     ),
     "fercli.prediction.merge": ("merge_parts",),
-    "fercli.run": ("Run", "load_dataset", "resume", "train"),
+    "fercli.run": ("Repeats", "Run", "load_dataset", "resume", "train", "train_repeats"),
 }
 """Where each public name is defined."""
 
@@ -105,6 +105,7 @@ __all__ = [
     "OutputBusyError",
     "OutputExistsError",
     "Predictions",
+    "Repeats",
     "RowStream",
     "Run",
     "RunExistsError",
@@ -119,6 +120,7 @@ __all__ = [
     "merge_parts",
     "resume",
     "train",
+    "train_repeats",
 ]
 
 

@@ -39,6 +39,7 @@ def merge_config(
         ConfigError: With every problem of every source.
     """
     problems: list[str] = []
+    hint = ""
     from_file = _read_config_file(file) if file else {}
     name = recipe or str(from_file.get("recipe", DEFAULTS.recipe))
     if recipe and from_file.get("recipe", recipe) != recipe:
@@ -49,6 +50,7 @@ def merge_config(
         find_recipe(name)
     except ConfigError as error:
         problems.extend(error.problems)
+        hint = error.hint
         name = DEFAULTS.recipe
     values = {**from_file, **read_environment()}
     values.pop("recipe", None)
@@ -64,9 +66,9 @@ def merge_config(
         build = build_config if problems else partial(build_train_config, recipe=name)
         chosen = build(asked)
     except ConfigError as error:
-        raise ConfigError(*problems, *error.problems, hint=error.hint) from None
+        raise ConfigError(*problems, *error.problems, hint=error.hint or hint) from None
     if problems:
-        raise ConfigError(*problems)
+        raise ConfigError(*problems, hint=hint)
     return chosen
 
 
@@ -102,6 +104,9 @@ def _read_config_file(path: Path) -> dict[str, Any]:
             values = tomllib.load(stream)
     except (OSError, ValueError) as reason:
         raise _refuse(path, reason) from reason
+    except RecursionError:
+        message = f"{path} is nested too deeply for a configuration"
+        raise ConfigError(message) from None
     flat: dict[str, Any] = {}
     twice: list[str] = []
     for key, value in values.items():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = [
+    "EXTRAS",
     "FULL",
     "LITE",
     "check_installed",
@@ -52,13 +53,29 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "cv2": "opencv-python-headless<5",
     "huggingface_hub": "fercli[hub]",
     "h11": "fercli[serve]",
+    "obstore": "fercli[cloud]",
     "pyarrow": "fercli[parquet]",
     "python_multipart": "fercli[serve]",
+    "ray": "fercli[ray]",
     "sklearn": "scikit-learn",
+    "openpyxl": "fercli[excel]",
     "starlette": "fercli[serve]",
+    "tensorboard": "fercli[tensorboard]",
     "uvicorn": "fercli[serve]",
 }
 """What to install where the name differs from the module's."""
+EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
+    "hub": ("huggingface_hub",),
+    "parquet": ("pyarrow",),
+    "heic": ("pillow_heif",),
+    "serve": ("starlette", "uvicorn", "python_multipart"),
+    "video": ("av",),
+    "cloud": ("obstore",),
+    "ray": ("ray", "pyarrow"),
+    "excel": ("openpyxl",),
+    "tensorboard": ("tensorboard",),
+}
+"""The modules that each extra of the package brings."""
 
 
 def import_onnxruntime(submodule: str = "") -> ModuleType:

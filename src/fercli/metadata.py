@@ -24,15 +24,18 @@ from fercli.results import ClassScores, TrainResult
 __all__ = [
     "ENSEMBLE",
     "MODEL_SCHEMA",
+    "REPEATS_SCHEMA",
     "RUN_SCHEMA",
     "CalibrationRecord",
     "DatasetRecord",
     "DatasetReference",
     "DeduplicatedRecord",
+    "ExtensionRecord",
     "InitRecord",
     "MemberRecord",
     "ModelMetadata",
     "NetworkRecord",
+    "RepeatsRecord",
     "RunDatasetRecord",
     "RunRecord",
     "ScoreRecord",
@@ -43,6 +46,7 @@ __all__ = [
 
 MODEL_SCHEMA: Final = 1
 """Of what is stored with a model."""
+REPEATS_SCHEMA: Final = 1
 RUN_SCHEMA: Final = 1
 """Of `run.json`."""
 ENSEMBLE: Final = "ensemble"
@@ -587,6 +591,34 @@ class RunDatasetRecord(_Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExtensionRecord(_Record):
+    """The finished run that a longer one went on from."""
+
+    run: str
+    """Name of its folder."""
+    epochs: int
+    """Epochs that it had planned."""
+    epochs_run: int
+    """Epochs that it had run, of its own schedule; the next are of the longer one's."""
+    started_at: str
+    """When it began, in UTC."""
+    validation_accuracy: float
+    """What it had reached, in [0, 1]."""
+
+    @classmethod
+    def read(cls, values: JsonObject) -> Self:
+        """See `from_json`."""
+        return cls(
+            run=values.text("run"),
+            epochs=values.count("epochs"),
+            epochs_run=values.count("epochs_run"),
+            started_at=values.text("started_at"),
+            validation_accuracy=values.number("validation_accuracy"),
+            _raw=values.raw,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecord(_Record):
     """A run's `run.json`: written when it begins, completed when it ends."""
 
@@ -614,6 +646,8 @@ class RunRecord(_Record):
     """Who teaches, members left out."""
     init: InitRecord | None = None
     """The model it is fine-tuned from."""
+    extends: ExtensionRecord | None = None
+    """The finished run that it goes on from, for more epochs."""
 
     @classmethod
     def read(cls, values: JsonObject) -> Self:
@@ -637,6 +671,47 @@ class RunRecord(_Record):
             result=None if result is None else _read_result(result),
             teachers=_read_parts(values, "teachers", TeacherRecord),
             init=_read_part(values, "init", InitRecord),
+            extends=_read_part(values, "extends", ExtensionRecord),
+            _raw=values.raw,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatsRecord(_Record):
+    """The `repeats.json` of repeated trainings: written when they begin, completed at their end."""
+
+    schema: int = REPEATS_SCHEMA
+    """Of the JSON object."""
+    kind: str = "repeats"
+    """Tells it from other JSON."""
+    seeds: int
+    """How many seeds; 0 for folds."""
+    folds: int
+    """How many folds; 0 for seeds."""
+    config: Mapping[str, object]
+    """The flat configuration that the runs vary."""
+    processes: int = 1
+    """That trained together."""
+    data: str | None
+    """How the dataset was named."""
+    sha256: str
+    """Digest of its tensors."""
+    result: Mapping[str, object] | None = None
+    """What they came to, for readers; None before the end."""
+
+    @classmethod
+    def read(cls, values: JsonObject) -> Self:
+        """See `from_json`."""
+        values.check_head("repeats", REPEATS_SCHEMA)
+        result = values.maybe_child("result")
+        return cls(
+            seeds=values.count("seeds"),
+            folds=values.count("folds"),
+            config=values.child("config").raw,
+            processes=values.maybe_count("processes") or 1,
+            data=values.maybe_text("data"),
+            sha256=values.text("sha256"),
+            result=None if result is None else result.raw,
             _raw=values.raw,
         )
 

@@ -62,6 +62,7 @@ from fercli.prediction.shards import Shard, ShardInputs
 from fercli.prediction.summary import PredictionSummary
 from fercli.prediction.weights import provide_weights
 from fercli.prediction.writers import RowLayout
+from fercli.ray_engine import RayJob, predict_on_ray
 from fercli.results.html import format_html
 from fercli.storage import check_output
 
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from fercli.evaluation import Comparison, Evaluation, Explanation
     from fercli.inference import Runtime
     from fercli.prediction import FilePrediction
+    from fercli.prediction.stores import StoredObject
     from fercli.results import ExportResult, PredictionRow
 
     Picture = str | PathLike[str] | bytes | io.BufferedIOBase | NDArray[np.uint8] | Image
@@ -152,7 +154,7 @@ class _ShardWork:
 
     content: PartRows
     predictions: Iterator[FilePrediction]
-    list_files: Callable[[], Iterator[Path]]
+    list_files: Callable[[], Iterator[Path | StoredObject]]
 
 
 class RowStream(Iterator["PredictionRow"]):
@@ -545,7 +547,10 @@ class Model:
         start_s: float = 0.0,
         end_s: float | None = None,
         smooth_s: float = 0.0,
+        image_column: str | None = None,
         shard: tuple[int, int] | None = None,
+        engine: Literal["local", "ray"] = "local",
+        address: str | None = None,
     ) -> RowStream:
         """Return a stream of rows, one per face or per image without one, as `fer predict` gives.
 
@@ -559,7 +564,8 @@ class Model:
 
         Args:
             paths: Files, folders (searched through for images and videos, and sorted), archives
-                of images (zip, tar) or patterns.
+                of images (zip, tar), Parquet files with a column of them, patterns, or addresses
+                of object stores (`s3://`, `gs://`, `az://`).
             faces: As `predict`.
             min_confidence: As `predict`.
             detector_weights: As `predict`.
@@ -571,40 +577,69 @@ class Model:
             end_s: Where to end; None for its end.
             smooth_s: Time constant in seconds by which each track's probabilities are averaged,
                 in columns of their own; 0 for none.
+            image_column: Of Parquet files, the column that holds the images; None for the only
+                one that holds bytes.
             shard: `(k, n)` for the k-th of n shards, from 0: of the inputs those alone whose path
                 falls to it by a hash, see [on many machines](../how-to/cluster.md).
+            engine: `ray` predicts by the actors of a Ray cluster: the same rows in the same order.
+                A connection of the program's own is used where there is one.
+            address: Of the cluster, `HOST:PORT` or `auto`; None for what `RAY_ADDRESS` says, else
+                one of this machine's processors for as long as rows are taken.
 
         Raises:
             InputNotFoundError: A path is missing, or nothing was found.
             ConfigError: An option is none of what it may be.
+            CredentialsError: A store does not know who asks.
             ModelFileError: The model, or the weights of the detector, cannot be used.
+            ValueError: There is no such engine.
+            DependencyMissingError: There is no Ray.
+            SetupError: No cluster answers, at the first row.
         """
+        _check_choice("engine", engine, ("local", "ray"))
+        if engine == "ray":
+            check_installed("ray")
         given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
         weights = None if detector_weights is None else Path(detector_weights)
-        limit = {} if max_pixels is None else {"max_pixels": max_pixels}
+        limit: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
         config = PredictConfig(
             faces=faces, detector_weights=provide_weights(faces, weights, note=_LOG.info),
             batch_size=batch_size,
             min_confidence=min_confidence, every_s=every_s, start_s=start_s, end_s=end_s,
-            smooth_s=smooth_s, min_face_px=min_face_px, **limit,
+            smooth_s=smooth_s, min_face_px=min_face_px, image_column=image_column, **limit,
         )  # fmt: skip
         inputs = None if shard is None else ShardInputs(Shard(*shard))
 
-        def list_files() -> Iterator[Path]:
+        def list_files() -> Iterator[Path | StoredObject]:
             return find_images([os.fspath(path) for path in given])
 
         files = list_files()
-        on_cpu = self.file.is_onnx and self._wanted_device in {"auto", "cpu"}
-        # Called in the threads that read, each call on one core.
-        runtime = self._open_file(n_threads=1) if on_cpu else self.open()
         title = self.file.title
-        sources = open_archives(files) if inputs is None else inputs.select(files)
-        predictions = predict_files(runtime, sources, config, parallel=on_cpu, title=title)
+        predictions: Iterator[FilePrediction]
+        job = None
+        if engine == "ray":
+            # What it says of the labels; only actors compute with it.
+            runtime = choose_labels(open_runtime(self.file, device="cpu"), self._labels_of)
+            job = RayJob.describe(
+                self.file, runtime, config, device=self._wanted_device, weights=weights,
+                labels_of=self._labels_of,
+            )  # fmt: skip
+            spread = files if inputs is None else inputs.select(files, column=image_column)
+            predictions = predict_on_ray(job, spread, address)
+        else:
+            on_cpu = self.file.is_onnx and self._wanted_device in {"auto", "cpu"}
+            # Called in the threads that read, each call on one core.
+            runtime = self._open_file(n_threads=1) if on_cpu else self.open()
+            sources = (
+                open_archives(files, column=image_column)
+                if inputs is None
+                else inputs.select(files, column=image_column)
+            )
+            predictions = predict_files(runtime, sources, config, parallel=on_cpu, title=title)
         rows = (row for prediction in predictions for row in prediction.rows)
         layout = RowLayout(runtime.labels, smooth=bool(config.smooth_s), model=title)
         if inputs is None:
             return RowStream(rows, layout)
-        origin = Origin.describe(
+        origin = job.origin if job else Origin.describe(
             title, self.file.compute_digest(), runtime, config,
             labels_of=self._labels_of, excel=False, ext=[],
         )  # fmt: skip
@@ -648,7 +683,7 @@ class Model:
             ModelFileError: The model, or the weights of the detector, cannot be used.
         """
         weights = None if detector_weights is None else Path(detector_weights)
-        limit = {} if max_pixels is None else {"max_pixels": max_pixels}
+        limit: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
         config = PredictConfig(
             faces=faces, detector_weights=provide_weights(faces, weights, note=_LOG.info),
             min_confidence=min_confidence, every_s=every_s, end_s=end_s, smooth_s=smooth_s, **limit,
@@ -690,7 +725,8 @@ class Model:
         """Return the model's scores on a split; a run also gets a line in its `scores.jsonl`.
 
         Args:
-            data: A dataset, or the name of one as `load_dataset` takes it.
+            data: A dataset, or the name of one as `load_dataset` takes it. None for what the
+                model's run learned from, where it is still there, else for the prepared default.
             split: What to score on; None for private, else test, else public, else validation.
             tta: Also score the mean of image and mirror image; the plain scores stay as they are.
 
@@ -700,10 +736,10 @@ class Model:
             DependencyMissingError: scikit-learn or scipy is not installed.
         """
         check_installed("sklearn", "scipy")
-        from fercli.evaluation import choose_split, evaluate, record_scores
+        from fercli.evaluation import choose_split, evaluate, find_own_data, record_scores
         from fercli.runs import RunFolder
 
-        dataset = to_dataset(data)
+        dataset = to_dataset(find_own_data([self.file]) if data is None else data)
         evaluation = evaluate(
             self.open(), self.file, dataset, choose_split(dataset, split), tta=tta
         )
@@ -847,19 +883,23 @@ def compare(
         DependencyMissingError: scikit-learn or scipy is not installed.
     """
     check_installed("sklearn", "scipy")
-    from fercli.evaluation import check_names, choose_split, open_candidate
+    from fercli.evaluation import check_names, choose_split, find_own_data, open_candidate
     from fercli.evaluation import compare as compare_candidates
 
     specs = [one.name if isinstance(one, Model) else os.fspath(one) for one in models]
     names = check_names(specs)
-    dataset = to_dataset(data)
+    files = [
+        one.file if isinstance(one, Model) else find_model(spec)
+        for one, spec in zip(models, specs, strict=True)
+    ]
+    dataset = to_dataset(find_own_data(files) if data is None else data)
     chosen = choose_split(dataset, split)
     opened = [
         open_candidate(
-            name, one.file if isinstance(one, Model) else find_model(spec), dataset,
-            device=device, order=(labels or {}).get(spec), scaling=(scaling or {}).get(spec, "0-1"),
+            name, file, dataset, device=device, order=(labels or {}).get(spec),
+            scaling=(scaling or {}).get(spec, "0-1"),
         )
-        for name, spec, one in zip(names, specs, models, strict=True)
+        for name, spec, file in zip(names, specs, files, strict=True)
     ]  # fmt: skip
     return compare_candidates(opened, dataset, chosen)
 

@@ -391,7 +391,10 @@ def load_train_digests(model: ModelFile, metadata: ModelMetadata) -> NDArray[np.
     if read_tensor_header(path, ModelFileError).get("dataset_sha256") != dataset:
         # It belongs to another model of the same folder.
         return None
-    digests: NDArray[np.uint64] = load_tensors(path, ModelFileError)[0]["digests"]
+    digests = load_tensors(path, ModelFileError)[0].get("digests")
+    if digests is None or digests.dtype.str != "<u8" or digests.ndim != 1:
+        message = f"{path} does not say which images the model learned from"
+        raise ModelFileError(message, hint="remove it; scores without twins are left out then")
     return digests
 
 

@@ -1,11 +1,11 @@
-"""File names as people may see them."""
+"""File names and addresses as people may see them."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-__all__ = ["disarm_cell", "safe_name", "shorten"]
+__all__ = ["disarm_cell", "hide_secrets", "name_split", "safe_name", "shorten"]
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 """How cells begin that a spreadsheet would take for more than text; the last marks those."""
@@ -13,6 +13,14 @@ _LONG_WORD: Final = re.compile(r"\S{1001,}")
 """Paths of a thousand characters are shown whole; what is longer is nobody's to read."""
 _LONG_TEXT: Final = 5000
 """Characters of a message."""
+_USER: Final = re.compile(r"(?<=://)(?:[^\s/?#]*@|[^\s/?#@:]*:(?!\d+[/?#])[^\s@]*@)")
+"""The name and password of an address; the second form is of a password that is not escaped."""
+_SECRET: Final = re.compile(
+    r"([?&;#][^\s?&;#=]*(?:us(?:e)?r|login|pass|pwd|psw|token|secret|key|auth|sig|cred)"
+    r"[^\s?&;#=]*=)[^\s&;#'\"]*",
+    re.IGNORECASE,
+)
+"""A value of an address's query that may be a password, as cameras and signed addresses have."""
 
 
 def safe_name(text: str) -> str:
@@ -24,6 +32,25 @@ def safe_name(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text.encode("utf-8", "backslashreplace").decode()
     )
+
+
+def name_split(split: str) -> str:
+    """Return the name of what validates, as people say it: `10 % of train` for the split `0.1`."""
+    share, _, source = split.partition(" ")
+    try:
+        percent = f"{100 * float(share):g} % of train"
+    except ValueError:
+        return split
+    return f"{percent} {source}".strip()
+
+
+def hide_secrets(text: str) -> str:
+    """Return an address, or a text with some in it, without what may be a password.
+
+    Names and passwords before a host are left out; values of a query whose name sounds like one
+    become `***`. An address ends at white space.
+    """
+    return _SECRET.sub(r"\1***", _USER.sub("", text))
 
 
 def disarm_cell(text: str) -> str:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from typing import Final
 
-__all__ = ["describe_range", "find_unknown_choice", "is_within", "suggest"]
+__all__ = ["describe_range", "find_alike", "find_unknown_choice", "is_within", "suggest"]
+
+_LIKE: Final = 0.65
+"""From which similarity on a word may be another one mistyped; `resnet` is not `best`."""
+
+
+def find_alike(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that `word` may be mistyped for, or None."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=_LIKE)
+    return close[0] if close else None
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the known word nearest to `word`, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    alike = find_alike(word, known)
+    return f"; did you mean {alike!r}?" if alike else ""
 
 
 def find_unknown_choice(name: str, value: str, choices: Iterable[str]) -> list[str]:

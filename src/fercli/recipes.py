@@ -6,6 +6,7 @@ recipe says what to expect of it, and docs/explanation/log.md how that was measu
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,15 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 from fercli.config import ARCHITECTURE, DEFAULTS, NETWORKS
 from fercli.config.network import TORCHVISION
 from fercli.errors import ConfigError
-from fercli.ranges import find_unknown_choice
-from fercli.settings import build_config, flatten_config
+from fercli.ranges import find_alike, find_unknown_choice
+from fercli.settings import OPTIONS, build_config, flatten_config
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.metadata import RunRecord
 
-__all__ = ["RECIPES", "find_recipe", "list_changes", "write_command"]
+__all__ = ["RECIPES", "describe_difficulty", "find_recipe", "list_changes", "write_command"]
 
+_STRENGTHS: Final = ("rotation_deg", "scale", "shift", "brightness", "contrast", "mixup", "erasing")
+"""Of augmentation; zero is none of it."""
 _TYPED: Final = ("recipe", "seed", "device", "precision")
 """What a command always says, since the machine would choose otherwise."""
 
@@ -168,13 +171,31 @@ def find_recipe(name: str, values: Mapping[str, object] | None = None) -> TrainC
     """
     problems = find_unknown_choice("recipe", name, RECIPES)
     if problems:
-        raise ConfigError(*problems)
+        alike = find_alike(name, OPTIONS["network"].values)
+        hint = f"{alike} is a network: fer train --network {alike}" if alike else ""
+        raise ConfigError(*problems, hint=hint)
     recipe = RECIPES[name]
     network, optimizer = ((values or {}).get(key) for key in ("network", "optimizer"))
     if network == recipe.model.network or not _is_other(network):
         return recipe
     known = str(optimizer) if str(optimizer) in _RATES else _OPTIMIZER
     return build_config({**_FOR_OTHERS, "optimizer": known, **_RATES[known]}, base=recipe)
+
+
+def describe_difficulty(config: TrainConfig) -> str:
+    """Return what makes training images harder than those that validate: their loss lies higher.
+
+    Args:
+        config: Of the training.
+    """
+    strengths = dataclasses.asdict(config.augment)
+    reasons = {
+        "augmented": any(strengths[name] for name in _STRENGTHS),
+        "labels smoothed": config.loss.label_smoothing > 0,
+        "dropout": config.model.dropout > 0,
+        "taught": bool(config.distillation.teacher),
+    }
+    return ", ".join(name for name, holds in reasons.items() if holds)
 
 
 def list_changes(name: str) -> dict[str, Any]:
@@ -187,6 +208,8 @@ def list_changes(name: str) -> dict[str, Any]:
 def write_command(record: RunRecord, *, public: bool = False) -> str:
     """Return the command that repeats a training.
 
+    Of a run that went on from a finished one that is the command which did so.
+
     Args:
         record: A run's `run.json`. What its recipe says today is left out, the rest is written
             as `--set`.
@@ -196,6 +219,10 @@ def write_command(record: RunRecord, *, public: bool = False) -> str:
     Raises:
         ConfigError: The run cannot be repeated: this fercli lacks a setting or the recipe of it.
     """
+    if record.extends is not None:
+        before = Path(record.extends.run).name if public else record.extends.run
+        words = ["fer", "train", "--resume", before, "--epochs", str(record.config["epochs"])]
+        return shlex.join(words)
     # A field that is younger than the run did nothing then, which is its default.
     config = flatten_config(build_config(record.config))
     recipe = flatten_config(find_recipe(config["recipe"], config))

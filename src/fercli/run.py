@@ -6,14 +6,17 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from fercli.config import RepeatConfig
 from fercli.data import Dataset, load_data
 from fercli.dependencies import check_installed, import_pandas
-from fercli.errors import DatasetNotFoundError
+from fercli.errors import ConfigError, DatasetNotFoundError
 from fercli.model import Model, load, to_dataset
 from fercli.model_files import resolve_model_name
-from fercli.recipes import write_command
+from fercli.names import name_split
+from fercli.ranges import find_unknown_choice
+from fercli.recipes import describe_difficulty, write_command
 from fercli.results import to_json
 from fercli.results.html import format_html
 from fercli.runs import (
@@ -24,6 +27,7 @@ from fercli.runs import (
     read_run_record,
     read_scores,
 )
+from fercli.settings import build_config
 from fercli.signals import catch_signals, name_signal
 from fercli.transfer import build_train_config
 
@@ -33,15 +37,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from fercli.config import TrainConfig
     from fercli.metadata import RunRecord
-    from fercli.results import EpochReport, TrainResult
+    from fercli.results import EpochReport, RepeatsResult, TrainResult
     from fercli.training import Callbacks, StepReport
 
     Source = Dataset | str | PathLike[str] | None
     Progress = Callable[[EpochReport], object]
 
-__all__ = ["Run", "load_dataset", "resume", "train"]
+__all__ = ["Repeats", "Run", "load_dataset", "resume", "train", "train_repeats"]
 
+_Result = TypeVar("_Result")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -67,7 +73,7 @@ class Run:
         result = self.result
         state = "not finished"
         if result is not None:
-            state = f"{result.validation_accuracy:.2%} on {result.validation_split}"
+            state = f"{result.validation_accuracy:.2%} on {name_split(result.validation_split)}"
         return f"<fercli run {self.path}: {state}>"
 
     def _repr_html_(self) -> str:
@@ -135,7 +141,45 @@ class Run:
 
         history = read_history(RunFolder(self.path))
         best = max(history, key=lambda report: report.validation_accuracy)
-        return plot_curves(history, best.epoch, str(self.path))
+        config = build_config(read_run_record(self.path).config)
+        return plot_curves(history, best.epoch, str(self.path), harder=describe_difficulty(config))
+
+
+class Repeats:
+    """The same training several times: a folder of runs, and what their scores vary by.
+
+    Args:
+        path: The folder.
+        result: What they came to.
+    """
+
+    def __init__(self, path: str | PathLike[str], result: RepeatsResult) -> None:
+        self.path = Path(path)
+        self.result = result
+
+    def __repr__(self) -> str:
+        result = self.result
+        low, high = result.mean_ci95
+        return (
+            f"<fercli {len(result.runs)} {result.kind} in {self.path}: mean {result.score} "
+            f"{result.mean:.2%}, 95 % interval {low:.2%} to {high:.2%}>"
+        )
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs, in order."""
+        return [Run(one.run_directory) for one in self.result.runs]
+
+    @property
+    def table(self) -> DataFrame:
+        """A row per run.
+
+        Raises:
+            DependencyMissingError: pandas cannot be imported.
+        """
+        rows = [to_json(one) for one in self.result.runs]
+        frame: DataFrame = import_pandas().DataFrame(rows).set_index("name")
+        return frame
 
 
 def load_dataset(
@@ -163,12 +207,14 @@ def load_dataset(
     return load_data(named, on_progress, _LOG.info)
 
 
-def train(
+def train(  # noqa: PLR0913  # all but the first have defaults, and names
     data: Source = None,
     *,
     recipe: str = "standard",
     output: str | PathLike[str] | None = None,
     overwrite: bool = False,
+    go_on: bool = False,
+    log: str | None = None,
     on_progress: Progress | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     **settings: Any,  # noqa: ANN401  # any field of the configuration
@@ -183,16 +229,18 @@ def train(
         recipe: The named configuration to start from.
         output: The run folder; None for `runs/<recipe>`, or the first free number behind it.
         overwrite: Replace the run that the folder holds.
+        go_on: Go on with the run that `output` holds, where it is this same training.
+        log: `tensorboard` logs curves for it, too, in the run folder; None does not.
         on_progress: Called with an `EpochReport` after every epoch.
         on_step: Called with a `StepReport` now and then within an epoch.
         settings: Any field of the configuration, as `epochs=5`; `teacher` and `init` take runs and
             models, too.
 
     Raises:
-        RunExistsError: The folder holds something, and `overwrite` is not set.
+        RunExistsError: The folder holds something, and neither `overwrite` nor `go_on` is set.
         OutputBusyError: Another training writes into the folder.
         ConfigError: A setting is unknown or out of range (all are listed), or does not fit the
-            data.
+            data or the run to go on with.
         DatasetNotFoundError: There is no such dataset, or it lacks a split that is needed.
         DeviceUnavailableError: The device is not there.
         ModelFileError: A teacher is missing, damaged or of other labels, or `init` is nothing that
@@ -204,27 +252,89 @@ def train(
     check_installed("torch")
     from fercli.training import train as train_run
 
-    if "teacher" in settings:
-        settings["teacher"] = _name_teachers(settings["teacher"])
-    if settings.get("init"):
-        settings["init"] = _name_model(settings["init"])
-    config = build_train_config(settings, recipe)
+    config = _build_config(settings, recipe)
     folder = RunFolder(Path(output) if output is not None else name_run_directory(recipe))
-    folder.check_new(overwrite=overwrite)
+    if not go_on:
+        folder.check_new(overwrite=overwrite)
     dataset = to_dataset(data)
 
     def work(callbacks: Callbacks) -> None:
         name = _name_data(data, dataset)
-        train_run(dataset, config, folder, data=name, callbacks=callbacks, overwrite=overwrite)
+        train_run(
+            dataset, config, folder, data=name, callbacks=callbacks, overwrite=overwrite,
+            go_on=go_on,
+        )  # fmt: skip
 
-    _watch(work, on_progress, on_step)
+    _watch(work, log, on_progress, on_step)
     return Run(folder.path)
 
 
-def resume(
+def train_repeats(  # noqa: PLR0913  # all but the first have defaults, and names
+    data: Source = None,
+    *,
+    seeds: int = 0,
+    folds: int = 0,
+    recipe: str = "standard",
+    output: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+    go_on: bool = False,
+    log: str | None = None,
+    on_progress: Progress | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+    **settings: Any,  # noqa: ANN401  # any field of the configuration
+) -> Repeats:
+    """Train several times, with other seeds or as a cross-validation, and return what it came to.
+
+    Args:
+        data: As `train`.
+        seeds: How often, each time with the next seed; the mean is of the validation accuracy,
+            which chose the epochs.
+        folds: How many folds of the train split; each run learns without one of them, and the mean
+            is of the accuracy on those. One of `seeds` and `folds` is given.
+        recipe: As `train`.
+        output: The folder of the runs; None for `runs/<recipe>-seeds` or `-folds`.
+        overwrite: Replace the trainings that it holds.
+        go_on: Go on with them: finished runs are kept, one that was cut is resumed exactly.
+        log: As `train`.
+        on_progress: As `train`.
+        on_step: As `train`.
+        settings: As `train`; `teacher` and `init` with `seeds` only.
+
+    Raises:
+        ConfigError: As `train`, or neither or both of `seeds` and `folds` are given.
+        DependencyMissingError: As `train`, or scipy (of folds scikit-learn, too) is not installed.
+        FercliError: As `train`.
+    """
+    check_installed("torch", "scipy", *(["sklearn"] if folds else []))
+    from fercli.training import train_repeats as repeat
+
+    plan = RepeatConfig(seeds=seeds, folds=folds)
+    if not plan.kind:
+        message = "neither seeds nor folds are given"
+        raise ConfigError(message, hint="seeds=5 or folds=5")
+    config = _build_config(settings, recipe)
+    folder = Path(output) if output is not None else name_run_directory(f"{recipe}-{plan.kind}")
+    if not go_on:
+        RunFolder(folder).check_new(overwrite=overwrite)
+    dataset = to_dataset(data)
+
+    def work(callbacks: Callbacks) -> RepeatsResult:
+        name = _name_data(data, dataset)
+        return repeat(
+            dataset, config, plan, folder, data=name, callbacks=callbacks, overwrite=overwrite,
+            go_on=go_on,
+        )  # fmt: skip
+
+    return Repeats(folder, _watch(work, log, on_progress, on_step))
+
+
+def resume(  # noqa: PLR0913  # all but the first have defaults, and names
     run: str | PathLike[str],
     data: Source = None,
     *,
+    epochs: int | None = None,
+    output: str | PathLike[str] | None = None,
+    log: str | None = None,
     on_progress: Progress | None = None,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> Run:
@@ -233,6 +343,10 @@ def resume(
     Args:
         run: The run, or its folder.
         data: The dataset it was begun with; None reads it again from where `run.json` says.
+        epochs: More than a finished run has: a longer run begins with its state, by the schedule of
+            all epochs, and is returned. None goes on as was planned.
+        output: The folder of the longer run; None for a new one beside the finished.
+        log: As `train`.
         on_progress: As `train`.
         on_step: As `train`.
 
@@ -240,14 +354,20 @@ def resume(
         ModelFileError: There is no run, or it was begun with other data.
         DatasetNotFoundError: The data is not where it was, or the run does not say where.
         OutputBusyError: Another training writes into the folder.
+        ConfigError: `epochs` are asked for of a run that is not finished or has as many, or
+            `output` without them.
         FercliError: As `train`.
     """
     check_installed("torch")
+    from fercli.training import extend
     from fercli.training import resume as resume_run
 
     folder = RunFolder(Path(run))
     record = read_run_record(folder.path)
-    if is_finished(folder):
+    if output is not None and epochs is None:
+        message = "output is the folder of a longer run, and epochs are not given"
+        raise ConfigError(message, hint="give epochs, or leave output out")
+    if is_finished(folder) and epochs is None:
         return Run(folder.path)
     named = record.dataset.data
     if data is None and named is None:
@@ -255,37 +375,61 @@ def resume(
         raise DatasetNotFoundError(message, hint="give the dataset it was begun with: data=")
     dataset = to_dataset(data) if data is not None else load_data(named)
 
+    target = folder
+    if epochs is not None:
+        name = f"{folder.path.resolve().name}-{epochs}-epochs"
+        longer = Path(output) if output else name_run_directory(name, folder.path.parent)
+        target = RunFolder(longer)
+
     def work(callbacks: Callbacks) -> None:
+        if epochs is not None:
+            extend(dataset, folder, target, epochs, callbacks=callbacks)
+            return
         name = named if data is None else _name_data(data, dataset)
         resume_run(dataset, folder, data=name, callbacks=callbacks)
 
-    _watch(work, on_progress, on_step)
-    return Run(folder.path)
+    _watch(work, log, on_progress, on_step)
+    return Run(target.path)
+
+
+def _build_config(settings: dict[str, Any], recipe: str) -> TrainConfig:
+    """Return the configuration of settings, in which runs and models may stand for their names."""
+    if "teacher" in settings:
+        settings["teacher"] = _name_teachers(settings["teacher"])
+    if settings.get("init"):
+        settings["init"] = _name_model(settings["init"])
+    return build_train_config(settings, recipe)
 
 
 def _watch(
-    work: Callable[[Callbacks], None],
+    work: Callable[[Callbacks], _Result],
+    log: str | None,
     on_progress: Progress | None,
     on_step: Callable[[StepReport], None] | None,
-) -> None:
-    """Train with signals caught and sentences logged."""
+) -> _Result:
+    """Train with signals caught and sentences logged; return what `work` does."""
     from fercli.training import Callbacks
+
+    if log is not None and (problems := find_unknown_choice("log", log, ("tensorboard",))):
+        raise ConfigError(*problems)
 
     def on_epoch(report: EpochReport) -> None:
         if on_progress is not None:
             on_progress(report)
 
     with catch_signals() as should_stop:
-        work(
+        result = work(
             Callbacks(
                 on_step=on_step or (lambda _report: None),
                 on_epoch=on_epoch,
                 on_note=_LOG.info,
                 should_stop=should_stop,
+                tensorboard=log == "tensorboard",
             )
         )
     if signal_number := should_stop():
         _LOG.info("%s came when all was trained; the run is whole", name_signal(signal_number))
+    return result
 
 
 def _name_data(data: Source, dataset: Dataset) -> str | None:

@@ -19,17 +19,20 @@ from typing import Final
 from fercli.errors import ModelFileError, RunExistsError
 from fercli.fields import parse_json
 from fercli.locks import FOLDER_LOCK
-from fercli.metadata import RunRecord, ScoreRecord
+from fercli.metadata import RepeatsRecord, RunRecord, ScoreRecord
 from fercli.results import EpochReport
-from fercli.storage import write_json
+from fercli.storage import RECORD_DIGEST, is_sealed, write_json
 
 __all__ = [
+    "REPEATS",
     "TRAIN_DIGESTS",
     "RunFolder",
     "find_newest_run",
+    "find_repeats",
     "is_finished",
     "name_run_directory",
     "read_history",
+    "read_repeats_record",
     "read_run_record",
     "read_scores",
     "utc_now",
@@ -37,6 +40,8 @@ __all__ = [
 
 RUNS: Final = Path("runs")
 """Where runs go without `--output`, below the working folder."""
+REPEATS: Final = "repeats.json"
+"""In a folder of repeated trainings: what they vary, and what they came to."""
 TRAIN_DIGESTS: Final = "train-digests.safetensors"
 """Lies beside a model: which images it learned from."""
 
@@ -62,6 +67,11 @@ class RunFolder:
     def curves(self) -> Path:
         """Loss and accuracy over the epochs."""
         return self.path / "curves.png"
+
+    @property
+    def events(self) -> Path:
+        """The same for TensorBoard, where it was asked for: a folder."""
+        return self.path / "tensorboard"
 
     @property
     def log(self) -> Path:
@@ -146,6 +156,7 @@ class RunFolder:
             yield from RunFolder(member).list_files()
         yield from self.files
         yield from self.checkpoints.glob("step-*.safetensors")
+        yield from self.events.glob("events.out.tfevents.*")
 
     def write_record(self, record: RunRecord) -> None:
         """Write `run.json` atomically."""
@@ -180,6 +191,30 @@ def read_run_record(folder: Path) -> RunRecord:
     return RunRecord.from_json(value, path=path)
 
 
+def read_repeats_record(folder: Path) -> RepeatsRecord:
+    """Return the content of a folder's `repeats.json`.
+
+    Raises:
+        ModelFileError: The folder has none, or it does not read as one.
+    """
+    path = folder / REPEATS
+    try:
+        value = parse_json(path.read_bytes())
+    except (OSError, ValueError) as reason:
+        message = f"{path} cannot be read ({reason})"
+        raise ModelFileError(message) from reason
+    return RepeatsRecord.from_json(value, path=path)
+
+
+def find_repeats(folder: Path) -> list[Path]:
+    """Return the finished runs of repeated trainings, in order; none where a folder holds none."""
+    if not (folder / REPEATS).is_file():
+        return []
+    runs = (record.parent for record in folder.glob("*-*/run.json"))
+    finished = [run for run in runs if is_finished(RunFolder(run))]
+    return sorted(finished, key=lambda run: (len(run.name), run.name))
+
+
 def read_history(run: RunFolder) -> list[EpochReport]:
     """Return the epochs of a run's `metrics.csv`.
 
@@ -203,7 +238,8 @@ def read_history(run: RunFolder) -> list[EpochReport]:
 def read_scores(run: RunFolder) -> dict[str, ScoreRecord]:
     """Return the last score of each split that `fer evaluate` recorded; none where none is.
 
-    A split of other data than the run was trained on stands under its name and the data's.
+    A split of other data than the run was trained on stands under its name and the data's. Lines
+    that are not what was written are left out.
     """
     if not run.scores.exists():
         return {}
@@ -212,7 +248,13 @@ def read_scores(run: RunFolder) -> dict[str, ScoreRecord]:
     for line in run.scores.read_bytes().decode(errors="replace").splitlines():
         # A line that a power cut tore is not worth more than the others.
         with contextlib.suppress(ValueError, ModelFileError):
-            entry = ScoreRecord.from_json(parse_json(line), path=run.scores)
+            value = parse_json(line)
+            # An older fercli wrote lines without a digest.
+            if isinstance(value, dict) and RECORD_DIGEST in value:
+                if not is_sealed(value):
+                    continue
+                del value[RECORD_DIGEST]
+            entry = ScoreRecord.from_json(value, path=run.scores)
             other = "" if entry.dataset.sha256 == own else f" of {entry.dataset.source}"
             scores[f"{entry.split}{other}"] = entry
     return scores

@@ -6,6 +6,7 @@ no dotted path. A nested override language was considered and rejected: nobody c
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -176,7 +177,9 @@ def _convert(name: str, value: object) -> object:
         # One word stands for a sequence of it: runs of an older fercli say it so.
         return (value,) if value else ()
     elif kind is float and type(value) in (int, float):
-        return float(value)  # type: ignore[arg-type]  # narrowed by the exact types above
+        # A whole number may be larger than any float.
+        with contextlib.suppress(OverflowError):
+            return float(value)  # type: ignore[arg-type]  # narrowed by the exact types above
     elif type(value) is kind:
         return value
     message = f"{name} must be {describe_kind(kind)}, not {value!r}"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "RECORD_DIGEST",
     "check_apart",
     "check_output",
     "check_outputs",
@@ -35,6 +36,7 @@ __all__ = [
     "digest_file",
     "digest_tensors",
     "identify_file",
+    "is_sealed",
     "load_tensors",
     "map_tensors",
     "name_partial",
@@ -43,6 +45,7 @@ __all__ = [
     "read_tensor_header",
     "remove_others",
     "save_tensors",
+    "seal_json",
     "wrap_text",
     "write_json",
     "write_text",
@@ -50,6 +53,8 @@ __all__ = [
 
 METADATA_KEY = "fercli"
 """Key of our JSON in the metadata of a safetensors file."""
+RECORD_DIGEST: Final = "record_sha256"
+"""Key of the digest that a JSON object holds of itself."""
 _NUMPY_TYPES: Final = frozenset({"F64", "F32", "F16", "BOOL"}) | {
     f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64)
 }
@@ -283,6 +288,17 @@ def read_tensor_header(path: Path, error: type[FercliError]) -> dict[str, Any]:
         message = f"{path} is damaged: its metadata does not match its sha256"
         raise error(message, hint="restore it from a copy, or make it again")
     return metadata
+
+
+def seal_json(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with the sha256 of itself, for what is kept as a line of text."""
+    return {**record, RECORD_DIGEST: _digest_header(record)}
+
+
+def is_sealed(record: Mapping[str, Any]) -> bool:
+    """Return whether a JSON object is what `seal_json` was given."""
+    bare = {key: value for key, value in record.items() if key != RECORD_DIGEST}
+    return record.get(RECORD_DIGEST) == _digest_header(bare)
 
 
 def _digest_header(header: Mapping[str, Any]) -> str:

@@ -6,7 +6,10 @@ import base64
 import gzip
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -468,3 +471,103 @@ def test_the_hub_needs_its_library(run: Run, monkeypatch: pytest.MonkeyPatch) ->
 
     assert result.exit_code == 5
     assert "fercli[hub]" in result.stderr
+
+
+SECRET = "s3cr3t"  # noqa: S105  # of nobody
+
+
+def add_secrets(url: str) -> str:
+    """Return an address with its secret in all places that an address has for one."""
+    return url.replace("http://", f"http://me:{SECRET}@") + f"?token={SECRET}&Signature={SECRET}"
+
+
+def read_everything(folder: Path) -> str:
+    """Return the bytes of all files below a folder, and their names."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return "".join(f"{path} {path.read_bytes().decode('latin-1')}" for path in files)
+
+
+def test_no_credential_of_an_address_is_kept_or_shown(
+    run: Run, server: Server, table: str, tmp_path: Path
+) -> None:
+    source = add_secrets(f"{server.url}/file/fer2013.csv.gz")
+    words = ("data", "download", "--sha256", table, "--output", "kept", "--json", "-v")
+
+    found = run(*words, "--source", source)
+    again = run(*words, "--source", source, "--force")
+
+    assert (found.exit_code, again.exit_code) == (0, 0)
+    assert json.loads(found.stdout)["data"]["source"] == (
+        f"{server.url}/file/fer2013.csv.gz?token=***&Signature=***"
+    )
+    assert json.loads(again.stdout)["data"]["was_there"]
+    assert (tmp_path / "kept" / ".fer2013.csv.gz.download.json").is_file()
+    assert SECRET not in found.output + again.output
+    assert SECRET not in read_everything(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["404/x", "401/x", "500/x", "short/x", "cut/x", "file/x"])
+def test_no_credential_is_in_a_failure(
+    run: Run, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr("fercli.download.fetch.sleep", lambda _: None)
+    source = add_secrets(f"{server.url}/{place}")
+
+    result = run("data", "download", "--source", source, "--sha256", "0" * 64, "--json", "-v")
+
+    assert result.exit_code in {3, 5}
+    assert "Traceback" in result.stderr
+    assert SECRET not in result.output
+    assert SECRET not in read_everything(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"http://me:{SECRET}@example.org/a.zip?token={SECRET}",
+        f"https://me:{SECRET}@[::1/a.zip",
+        f"ftp://me:{SECRET}@example.org/a.zip",
+        f"https://me:{SECRET}@127.0.0.1:1/a.zip?key={SECRET}",
+    ],
+)
+def test_no_credential_is_in_a_refusal(
+    run: Run, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr("fercli.download.fetch.sleep", lambda _: None)
+
+    result = run("data", "download", "--source", source, "--sha256", "0" * 64, "--json", "-v")
+
+    assert result.exit_code in {2, 3}
+    assert SECRET not in result.output
+
+
+def test_the_debug_log_has_no_credential(server: Server, tmp_path: Path) -> None:
+    source = add_secrets(f"{server.url}/404/x")
+    words = ("-m", "fercli", "data", "download", "--source", source, "--sha256", "0" * 64, "-vv")
+    tokens = dict.fromkeys(("KAGGLE_KEY", "KAGGLE_API_TOKEN", "HF_TOKEN", "FERCLI_TOKEN"), SECRET)
+
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={**os.environ, **tokens},
+    )  # fmt: skip
+
+    assert done.returncode == 3
+    assert "/404/x?token=***" in done.stderr
+    assert "DEBUG" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_no_token_of_kaggle_is_kept_or_shown(
+    run: Run, kaggle: Server, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAGGLE_API_TOKEN", SECRET)
+    kaggle.flags.add("refused")
+    refused = run("data", "download", "--source", "kaggle-challenge", "-v", "--json")
+    kaggle.flags.clear()
+
+    found = run("data", "download", "--source", "kaggle-challenge", "-v", "--json")
+
+    assert (refused.exit_code, found.exit_code) == (5, 0)
+    assert kaggle.asked[-1][2] == f"Bearer {SECRET}"
+    assert json.loads(found.stdout)["data"]["archive_sha256"] == table
+    assert SECRET not in refused.output + found.output + read_everything(tmp_path)

@@ -217,7 +217,7 @@ def make_member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> t
         ([make_member("/root.csv")], "is refused"),
         ([make_member("C:\\x.csv")], "is refused"),
         ([make_member("a.csv", tarfile.SYMTYPE, "/etc/passwd")], "a link"),
-        ([make_member("a.csv", tarfile.LNKTYPE, "b.csv")], "a link"),
+        ([make_member("a.csv", tarfile.LNKTYPE, "b.csv")], "a hard link"),
         ([make_member("a.csv", tarfile.CHRTYPE)], "no regular file"),
         ([make_member("a.csv", tarfile.FIFOTYPE)], "no regular file"),
         ([make_member("a.csv"), make_member("a.csv")], "twice"),

@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from typer.testing import Result
 
+import fercli
 from fercli.config import NetworkConfig
-from fercli.data import build_dataset, build_synthetic, save_dataset
+from fercli.data import build_dataset, build_synthetic, open_dataset, save_dataset
 from fercli.emotions import LABELS
 from fercli.model_files import load_network, save_model
 from fercli.runs import RunFolder
@@ -249,3 +250,65 @@ def test_an_output_that_cannot_be_written_is_one_sentence(
     assert result.exit_code == 8
     assert "Not a directory" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_run_is_scored_on_what_it_learned_from(
+    run: Run, run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    copies = [Path("one"), Path("two")]
+    for copy in copies:
+        shutil.copytree(trained.path, copy)
+
+    asked = run_json("evaluate", "one")["data"]
+    compared = run_json("compare", *copies)["data"]
+    shown = run("evaluate", "one").stdout
+
+    assert asked["dataset"]["sha256"] == open_dataset(dataset_path).sha256
+    assert compared["dataset"] == asked["dataset"]
+    assert f"sha256 {asked['dataset']['sha256'][:12]}" in shown
+    assert fercli.load("one").evaluate().result.dataset == asked["dataset"]
+    assert fercli.compare(copies).result.dataset == asked["dataset"]
+
+
+def test_a_run_whose_data_is_gone_is_scored_on_the_default(run: Run, trained: RunFolder) -> None:
+    copy = RunFolder(Path("copy"))
+    shutil.copytree(trained.path, copy.path)
+    record = json.loads(copy.record.read_text())
+    record["dataset"]["data"] = "gone.csv"
+    copy.record.write_text(json.dumps(record))
+
+    result = run("evaluate", copy.path)
+
+    assert result.exit_code == 3
+    assert "there is no prepared dataset" in result.stderr
+
+
+def test_a_table_is_written_and_kept(run: Run, trained: RunFolder, dataset_path: Path) -> None:
+    words = ["evaluate", trained.onnx, "--data", dataset_path, "--split", "public", "--table"]
+
+    assert run(*words, "scores.tex").exit_code == 0
+
+    text = Path("scores.tex").read_text()
+    assert text.startswith("% ")
+    assert "on public of" in text.splitlines()[0]
+    assert r"\begin{tabular}{lrrrr}" in text
+    assert run(*words, "scores.tex").exit_code == 2
+    assert run(*words, "scores.doc").exit_code == 2
+    assert run(*words, dataset_path, "--force").exit_code == 2
+
+
+def test_pictures_may_be_vectors(run: Run, trained: RunFolder, dataset_path: Path) -> None:
+    words = ["evaluate", trained.onnx, "--data", dataset_path, "--output", "scores", "--figures"]
+    assert run(*words, "gif").exit_code == 2
+    assert run(*words, "svg").exit_code == 0
+    names = {path.name for path in Path("scores").iterdir()}
+    assert "confusion-matrix.svg" in names
+    assert not [name for name in names if name.endswith(".png")]
+    assert "data:image/png" in Path("scores/report.html").read_text()
+    assert run(*words, "pdf").exit_code == 2
+
+    assert run(*words, "pdf", "--force").exit_code == 0
+
+    after = {path.name for path in Path("scores").iterdir()}
+    assert "confusion-matrix.pdf" in after
+    assert not [name for name in after if name.endswith((".png", ".svg"))]

@@ -81,7 +81,10 @@ def test_parquet_without_pyarrow(
 
     assert result.exit_code == 5
     assert result.stderr.splitlines()[-2:] == [
-        "error: pyarrow, which writes Parquet, cannot be imported (No module named 'pyarrow')",
+        (
+            "error: pyarrow, which reads and writes Parquet, cannot be imported "
+            "(No module named 'pyarrow')"
+        ),
         "hint: pip install 'fercli[parquet]'",
     ]
     assert list(Path().glob("rows*")) == []

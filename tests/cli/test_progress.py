@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fercli.cli._display import watch_bytes, watch_images, watch_training
+from fercli.cli._display import watch_bytes, watch_images, watch_training, watch_work
 from fercli.cli._output import Output
 from fercli.results import EpochReport
 from fercli.training import StepReport
@@ -24,7 +24,7 @@ EPOCH = EpochReport(
     duration_s=7.89,
 )
 LINE = (
-    "epoch   2/3  train loss 1.250 accuracy 45.6%  validation loss 1.500 accuracy 43.2%  "
+    "epoch 2/3  train loss 1.250 accuracy 45.6%  validation loss 1.500 accuracy 43.2%  "
     "12,346 images/s  7.9 s"
 )
 
@@ -68,14 +68,15 @@ def test_a_terminal_shows_a_training_as_a_bar(
     clock: list[float], read_lines: Callable[[], list[str]]
 ) -> None:
     with watch_training(Output(command="train"), 3) as (on_step, on_epoch):
-        on_step(report_step(2, 3))
-        clock[0] += 100
+        for step in (1, 2, 3):
+            on_step(report_step(2, step))
+            clock[0] += 40
         on_epoch(EPOCH)
     lines = read_lines()
 
     assert LINE in lines
     assert lines[-1].startswith("epoch 2/3 ")
-    assert re.search(r" 7/12 +steps +loss 1.750  1,23[45] images/s +0:01:40 +left ", lines[-1])
+    assert re.search(r" 7/12 steps +loss 1.750  1,23[45] images/s +0:03:20 left$", lines[-1])
 
 
 @pytest.mark.usefixtures("terminal")
@@ -89,7 +90,7 @@ def test_the_bar_of_the_next_member_begins_anew(
     last = read_lines()[-1]
 
     assert last.startswith("epoch 1/3 ")
-    assert re.search(r" 1/12 +steps +loss 1.750  1,23[45] images/s +0:00:00 +left ", last)
+    assert re.search(r" 1/12 steps +loss 1.750  1,23[45] images/s$", last)
 
 
 def test_without_a_terminal_there_is_a_line_for_an_epoch(
@@ -100,6 +101,39 @@ def test_without_a_terminal_there_is_a_line_for_an_epoch(
         on_epoch(EPOCH)
 
     assert read_lines() == [LINE]
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (160, LINE),
+        (80, "epoch 2/3  train 1.250 45.6%  validation 1.500 43.2%  12,346 images/s  7.9 s"),
+        (60, "epoch 2/3  train 1.250 45.6%  validation 1.500 43.2%"),
+    ],
+    ids=["wide", "usual", "narrow"],
+)
+def test_the_line_of_an_epoch_fits(
+    monkeypatch: pytest.MonkeyPatch,
+    read_lines: Callable[[], list[str]],
+    columns: int,
+    line: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with watch_training(Output(command="train"), 3) as (_, on_epoch):
+        on_epoch(EPOCH)
+
+    assert line in read_lines()
+
+
+@pytest.mark.usefixtures("terminal")
+def test_work_that_nobody_counts_shows_the_time_it_takes(
+    read_lines: Callable[[], list[str]],
+) -> None:
+    with watch_work(Output(command="export"), "exporting"):
+        pass
+
+    assert re.fullmatch(r"exporting \S+ +0:00:00 so far", read_lines()[-1])
 
 
 @pytest.mark.usefixtures("terminal")
@@ -123,8 +157,8 @@ def test_a_terminal_shows_what_is_read_and_fetched(read_lines: Callable[[], list
     fetched = read_lines()
 
     assert images[-1].startswith("reading [bold]a\\x1bb ")
-    assert re.search(r" 1500/3000 +images ", images[-1])
-    assert re.search(r"^fetching .* 3/8 +MiB ", fetched[-1])
+    assert re.search(r" 1,500/3,000 images$", images[-1])
+    assert re.search(r"^fetching .* 3/8 MiB$", fetched[-1])
 
 
 def test_without_a_terminal_there_is_a_line_now_and_then(

@@ -348,10 +348,13 @@ def test_a_score_on_the_split_that_chose_is_called_selection(
     kept = [json.loads(line) for line in copy.scores.read_text().splitlines()]
     assert [line["protocol"] for line in kept] == list(said.values())
     shown = run(*words, "public", "--output", "scores").stdout
-    assert "selection score: the checkpoint was selected on public" in shown
+    assert "selection score: public chose the checkpoint" in shown
+    assert "trained with --validation 0.1 leaves public held out" in shown
     assert "A selection score." in Path("scores/report.html").read_text()
     assert "selection" in run("info", copy.path).stdout
-    assert "selection" not in run(*words, "private").stdout
+    private = run(*words, "private").stdout
+    assert "held-out: private chose nothing about this model" in private
+    assert "selection" not in private
 
 
 @pytest.mark.usefixtures("weights_alone")

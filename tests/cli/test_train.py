@@ -396,6 +396,28 @@ def test_contradictions_are_refused(run: Run, trained: RunFolder, dataset_path: 
     assert run("train", "--resume", trained.path, "--device", "auto").exit_code == 0
 
 
+@pytest.mark.usefixtures("weights_alone")
+def test_a_command_that_is_started_again_goes_on(run: Run, dataset_path: Path) -> None:
+    words = [
+        "train", "--data", dataset_path, "--recipe", "fast", "--epochs", 1, "--batch-size", 100,
+        "--set", "widths=8", "--set", "stem_width=4", "--device", "cpu", "--output", "job",
+        "--resume", "./job",
+    ]  # fmt: skip
+    assert run(*words).exit_code == 0
+    model = Path("job/model.safetensors").read_bytes()
+
+    again = run(*words)
+
+    assert again.exit_code == 0
+    assert "job is finished already" in again.stderr
+    assert Path("job/model.safetensors").read_bytes() == model
+    other = run(*words, "--seed", 3)
+    assert other.exit_code == 2
+    assert "seed 3 is asked for, and job was begun with 0" in other.stderr
+    assert run(*words, "--force").exit_code == 2
+    assert run(*words[:-1], "elsewhere").exit_code == 4
+
+
 def test_a_fraction_of_train_is_said_aloud(run: Run, dataset_path: Path) -> None:
     result = run("train", "--data", dataset_path, *SMALL, "--epochs", 1, "--validation", "0.2")
 
@@ -410,11 +432,35 @@ def test_resume_of_a_finished_run_says_so(run: Run, trained: RunFolder) -> None:
     assert "finished already" in result.stderr
 
 
+@pytest.mark.usefixtures("weights_alone")
+def test_a_finished_run_is_given_more_epochs(
+    run: Run, run_json: RunJson, trained: RunFolder, dataset_path: Path
+) -> None:
+    shutil.copytree(trained.path, "mine")
+    model = Path("mine/model.safetensors").read_bytes()
+    words = ["train", "--resume", "mine", "--data", dataset_path, "--epochs"]
+
+    data = run_json(*words, 3)["data"]
+
+    assert (data["run_directory"], data["epochs"]) == ("mine-3-epochs", 3)
+    assert Path("mine/model.safetensors").read_bytes() == model
+    assert json.loads(Path("mine-3-epochs/run.json").read_text())["extends"]["run"] == "mine"
+    again = run(*words, 3)
+    assert again.exit_code == 0
+    assert "by the schedule of those" in again.stderr
+    assert Path("mine-3-epochs-2/model.safetensors").exists()
+    assert run(*words, 3, "--output", "mine-3-epochs").exit_code == 2
+    fewer = run(*words, 1)
+    assert fewer.exit_code == 2
+    assert "has 2 epochs already" in fewer.stderr
+    assert run(*words, 2).exit_code == 0
+
+
 def test_resume_refuses_what_would_change_the_result(run: Run, trained: RunFolder) -> None:
     result = run("train", "--resume", trained.path, "--epochs", 5, "--set", "seed=1")
 
     assert result.exit_code == 2
-    assert "seed, epochs would change" in result.stderr
+    assert "seed cannot be changed with more epochs" in result.stderr
     assert run("train", "--resume", trained.path, "--epochs", 2).exit_code == 0
 
 
@@ -603,3 +649,48 @@ def test_a_signal_while_the_model_is_written_is_told(
     assert result.exit_code == 0
     assert "SIGTERM came when all was trained; the run is whole" in result.stderr
     assert read_run_record(Path("late")).finished_at
+
+
+@pytest.mark.usefixtures("weights_alone")
+def test_seeds_are_one_table_and_go_on(run: Run, run_json: RunJson, dataset_path: Path) -> None:
+    words = [
+        "train", "--data", dataset_path, "--recipe", "fast", "--epochs", 1, "--batch-size", 100,
+        "--set", "widths=8", "--set", "stem_width=4", "--device", "cpu",
+    ]  # fmt: skip
+    plan = run_json(*words, "--seeds", 2, "--dry-run")["data"]
+    assert plan["runs"] == ["runs/fast-seeds/seed-0", "runs/fast-seeds/seed-1"]
+    assert not Path("runs").exists()
+
+    done = run(*words, "--seeds", 2, "--table", "seeds.md")
+
+    assert done.exit_code == 0
+    assert "run 2 of 2, seed 1" in done.stderr
+    for text in ("seed-0", "seed-1", "95 % interval", "standard deviation", "runs/fast-seeds"):
+        assert text in done.stdout
+    assert Path("seeds.md").read_text().startswith("2 seeds\n\n| run | seed |")
+    assert run(*words, "--table", "one.md").exit_code == 2
+    again = run("train", "--resume", "runs/fast-seeds")
+    assert again.exit_code == 0
+    assert again.stdout == done.stdout
+    assert again.stderr.count("finished already") == 2
+    assert run("train", "--resume", "runs/fast-seeds", "--seeds", 3).exit_code == 2
+    assert run("train", "--resume", "runs/fast-seeds", "--epochs", 3).exit_code == 2
+    assert run(*words, "--seeds", 2, "--output", "runs/fast-seeds").exit_code == 2
+    assert run(*words, "--seeds", 2, "--folds", 2).exit_code == 2
+
+
+def test_a_log_that_cannot_be_written_is_refused_first(
+    run: Run, dataset_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = run("train", "--data", dataset_path, "--log", "paper")
+    assert unknown.exit_code == 2
+    assert "log" in unknown.stderr
+
+    def check(module: str) -> bool:
+        return module != "tensorboard"
+
+    monkeypatch.setattr("fercli.dependencies.is_there", check)
+    missing = run("train", "--data", dataset_path, "--log", "tensorboard")
+    assert missing.exit_code == 5
+    assert "pip install 'fercli[tensorboard]'" in missing.stderr
+    assert not Path("runs").exists()

@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 LITE = Path("packaging") / "lite"
 INPUTS = (
     ".gitignore", "CHANGELOG.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md",
-    "LICENSE", "README.md", "RELEASING.md", "benchmarks", "docs", "hatch_build.py", "noxfile.py",
-    "packaging", "pyproject.toml", "scripts", "src", "tests",
+    "LICENSE", "README.md", "RELEASING.md", "SECURITY.md", "benchmarks", "docs", "hatch_build.py",
+    "noxfile.py", "packaging", "pyproject.toml", "scripts", "src", "tests",
 )  # fmt: skip
 """What an sdist of fercli holds, beside its own metadata."""
 DATA = {

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -140,8 +142,8 @@ def workplace(
 ) -> Path:
     """A folder in which every example makes sense: sources, faces, runs, a model, a default."""
     tmp_path = named_models
-    table = make_table(tmp_path / "fer2013.csv", table_rows)
-    (tmp_path / "fer2013.csv.gz").write_bytes(gzip.compress(table.read_bytes()))
+    rows = make_table(tmp_path / "fer2013.csv", table_rows)
+    (tmp_path / "fer2013.csv.gz").write_bytes(gzip.compress(rows.read_bytes()))
     shutil.make_archive(str(tmp_path / "archive"), "zip", image_folder)
     for number, label in enumerate(LABELS, start=1):
         shutil.copytree(face_files, tmp_path / "faces-by-number" / str(number))
@@ -149,6 +151,11 @@ def workplace(
     write_votes(tmp_path / "fer2013new.csv", table_rows)
     for name in ("faces", "own"):
         shutil.copy(dataset_path, tmp_path / f"{name}.safetensors")
+    contents = [path.read_bytes() for path in sorted(face_files.glob("*.png"))]
+    table = pa.table({"image": contents, "thumbnail": contents})
+    pq.write_table(table, tmp_path / "dataset.parquet")
+    for number in range(2):
+        shutil.make_archive(str(tmp_path / "shards" / f"shard-{number:03}"), "tar", face_files)
     Image.open(face_files / "face-0.png").save(tmp_path / "photo.jpg")
     shutil.copy(face_files / "face-1.png", tmp_path / "one.png")
     return tmp_path
@@ -191,7 +198,7 @@ def have_what_examples_need(example: str, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr("fercli.model_files._ASSETS", assets)
 
 
-@pytest.mark.usefixtures("cameras")
+@pytest.mark.usefixtures("cameras", "actors_here")
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if not e.startswith("fer demo")])
 def test_examples_run(
     example: str,
@@ -271,6 +278,23 @@ def test_programs_run(
 
     for program in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
         exec(compile(program, str(page), "exec"), names)  # noqa: S102  # our own pages
+
+
+@pytest.mark.usefixtures("weights_alone")
+@pytest.mark.filterwarnings("ignore")
+def test_the_search_for_settings_runs(
+    workplace: Path, tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna")
+    monkeypatch.setattr("fercli.recipes.RECIPES", {**RECIPES, "fast": tiny_config})
+    page = ROOT / "docs" / "how-to" / "sweeps.md"
+    (program,) = re.findall(r"```py\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+    exec(compile(program, str(page), "exec"), {})  # noqa: S102  # our own page
+
+    study = optuna.load_study(study_name="fast", storage="sqlite:///sweep.db")
+    assert len(study.trials) == 4
+    assert (workplace / "sweep" / "trial-3" / "run.json").exists()
 
 
 @pytest.mark.parametrize(

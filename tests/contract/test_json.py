@@ -120,7 +120,10 @@ def test_info_of_a_model(run_json: RunJson, trained: RunFolder) -> None:
 def test_info_of_the_environment(run_json: RunJson) -> None:
     data = run_json("info")["data"]
 
-    assert set(data) == {"versions", "devices", "providers", "paths", "problems"}
+    assert set(data) == {
+        "versions", "devices", "providers", "paths", "models", "detectors", "extras", "free_bytes",
+        "problems",
+    }  # fmt: skip
 
 
 def test_failures_keep_the_envelope(run_json: RunJson) -> None:

@@ -19,6 +19,7 @@ from typer.models import ArgumentInfo, OptionInfo
 import fercli
 from fercli.cli import app
 from fercli.cli._exit import ExitStatus
+from fercli.cli._help import GROUPS
 
 if TYPE_CHECKING:
     import typer
@@ -98,3 +99,20 @@ def test_the_reference_page_is_current() -> None:
     )
 
     assert done.returncode == 0, done.stderr
+
+
+def test_help_groups_name_options_that_there_are() -> None:
+    callbacks = dict(list_commands(app, "fer"))
+
+    for command, groups in GROUPS.items():
+        typed = {
+            word.strip("-:")
+            for item in inspect.signature(
+                callbacks[f"fer {command}"], eval_str=True
+            ).parameters.values()
+            for word in describe_parameter(item).split()
+            if word.startswith("--")
+        }
+        named = [name for names in groups.values() for name in names]
+        assert set(named) <= typed
+        assert len(set(named)) == len(named)

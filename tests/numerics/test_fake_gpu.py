@@ -271,11 +271,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "standard, growing images": ("standard", {"epochs": 2, "widths": (8, 8)}),
     "best, votes": ("best", {"widths": (8, 8)}),
     "tiny, a teacher": ("tiny", {}),
-    "memory": ("standard", {**NARROW, "self_weight": 0.8, "optimizer": "muon"}),
+    "memory": (
+        "standard", {**NARROW, "self_weight": 0.8, "optimizer": "muon", "accumulate": 3}
+    ),
     "weights": (
         "fast",
         {**NARROW, "balance": "weights", "focal_gamma": 2.0, "logit_adjustment": 1.0,
-         "mixup": 0.2, "optimizer": "adam", "flip": "random"},
+         "mixup": 0.2, "optimizer": "adam", "flip": "random", "accumulate": 2},
     ),
     "oversample": (
         "fast",

@@ -19,10 +19,11 @@ from fercli.errors import (
 )
 from fercli.locks import lock_folder
 from fercli.model_files import load_network
-from fercli.runs import RunFolder, read_run_record
+from fercli.recipes import write_command
+from fercli.runs import RunFolder, read_history, read_run_record
 from fercli.settings import build_config
 from fercli.storage import read_tensor_header
-from fercli.training import Callbacks, resume, train
+from fercli.training import Callbacks, extend, resume, train
 from fercli.training.checkpoint import find_checkpoints, save_checkpoint
 from fercli.training.checks import resolve_config
 
@@ -63,6 +64,7 @@ def test_same_seed_same_bits(
         {"balance": "oversample", "schedule": "onecycle", "logit_adjustment": 1.0},
         {"schedule": "plateau", "plateau_patience": 1, "epochs": 4},
         {"self_weight": 0.9, "self_memory": 0.5, "epochs": 3},
+        {"accumulate": 3, "self_weight": 0.5, "optimizer": "muon"},
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
@@ -98,6 +100,104 @@ def test_stopping_anywhere_changes_nothing(
         for run in (whole, cut)
     ]
     assert rows[0] == rows[1]
+
+
+def test_a_batch_in_parts_follows_the_curve_of_the_whole(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    """Not to the last bits: batch norms see one part at a time."""
+    config = build_config({"epochs": 4, "learning_rate": 0.02, "dropout": 0.0}, base=tiny_config)
+    losses = {}
+    for parts in (1, 2):
+        run = RunFolder(tmp_path / f"{parts}")
+        train(faces, replace(config, accumulate=parts), run)
+        losses[parts] = [report.train_loss for report in read_history(run)]
+
+    assert losses[1] != losses[2]
+    assert losses[2] == pytest.approx(losses[1], rel=0.02)
+    assert losses[2][-1] < losses[2][0]
+
+
+def test_a_training_that_is_started_again_goes_on(
+    few_faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    config = build_config({"dropout": 0.5, "widths": (8,)}, base=tiny_config)
+    whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
+    train(few_faces, config, whole)
+    steps = iter([0, 0, 2])
+    callbacks = Callbacks(should_stop=lambda: next(steps))
+    with pytest.raises(RunInterruptedError):
+        train(few_faces, config, cut, callbacks=callbacks, go_on=True)
+
+    train(few_faces, config, cut, go_on=True)
+
+    assert digest(cut) == digest(whole)
+    record = cut.record.read_text()
+    notes: list[str] = []
+    again = train(few_faces, config, cut, callbacks=Callbacks(on_note=notes.append), go_on=True)
+    assert again == read_run_record(cut.path).result
+    assert notes == [f"{cut.path} is finished already"]
+    assert cut.record.read_text() == record
+    other = replace(config, epochs=3, seed=1)
+    with pytest.raises(ConfigError, match=r"epochs 3 is asked for, .* with 2; seed 1"):
+        train(few_faces, other, cut, go_on=True)
+    with pytest.raises(ConfigError, match="other data"):
+        train(build_synthetic(130), config, cut, go_on=True)
+    assert cut.record.read_text() == record
+
+
+def test_a_finished_run_goes_on_for_longer_beside_itself(
+    few_faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    config = build_config({"dropout": 0.5, "widths": (8,), "average": "ema"}, base=tiny_config)
+    run, longer = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "longer")
+    train(few_faces, config, run)
+    before = {path: path.read_bytes() for path in run.list_files() if path.exists()}
+
+    result = extend(few_faces, run, longer, 4)
+
+    assert {path: path.read_bytes() for path in run.list_files() if path.exists()} == before
+    assert result.epochs == 4
+    histories = read_history(run), read_history(longer)
+    assert histories[1][:2] == histories[0]
+    # By the schedule of four epochs, whose end comes later.
+    assert histories[1][2].learning_rate > histories[0][1].learning_rate
+    record = read_run_record(longer.path)
+    assert record.config["epochs"] == 4
+    assert record.extends is not None
+    assert (record.extends.run, record.extends.epochs_run) == (str(run.path), 2)
+    assert write_command(record, public=True) == "fer train --resume run --epochs 4"
+    steps = iter([0, 2])
+    callbacks = Callbacks(should_stop=lambda: next(steps))
+    with pytest.raises(RunInterruptedError):
+        extend(few_faces, run, RunFolder(tmp_path / "cut"), 4, callbacks=callbacks)
+    resume(few_faces, RunFolder(tmp_path / "cut"))
+    assert digest(RunFolder(tmp_path / "cut")) == digest(longer)
+
+
+def test_what_cannot_go_on_for_longer_is_refused(
+    few_faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    run, longer = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "longer")
+    train(few_faces, build_config({"widths": (8,)}, base=tiny_config), run)
+    with pytest.raises(ConfigError, match="has 2 epochs already, and 2 are no more"):
+        extend(few_faces, run, longer, 2)
+    with pytest.raises(ModelFileError, match="other data"):
+        extend(build_synthetic(130), run, longer, 3)
+    with pytest.raises(ConfigError, match="written over the input"):
+        extend(few_faces, run, run, 3, overwrite=True)
+    extend(few_faces, run, longer, 3)
+    for path in find_checkpoints(longer.checkpoints):
+        path.unlink()
+    longer.model.unlink()
+    with pytest.raises(ModelFileError, match="began with one of another run"):
+        resume(few_faces, longer)
+    with pytest.raises(ConfigError, match="is not finished"):
+        extend(few_faces, longer, RunFolder(tmp_path / "more"), 9)
+    for path in find_checkpoints(run.checkpoints):
+        path.unlink()
+    with pytest.raises(ModelFileError, match="does not hold the state"):
+        extend(few_faces, run, RunFolder(tmp_path / "more"), 3)
 
 
 @pytest.mark.parametrize(("between_s", "saved"), [(1e9, [12, 48]), (-1.0, [12, 24, 36, 48])])

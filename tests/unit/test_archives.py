@@ -59,6 +59,20 @@ def test_an_image_has_at_most_64_mib() -> None:
         check_length("a.zip", PurePosixPath("x.png"), 64 * MIB + 1)
 
 
+def test_a_longer_image_in_a_zip_is_refused_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 10)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("fits.png", b"0123456789")
+        archive.writestr("longer.png", b"01234567890")
+
+    with zipfile.ZipFile(buffer) as archive:
+        tree = ZipTree("a.zip", archive, Budget("a.zip", 0))
+        assert tree.read(PurePosixPath("fits.png")) == b"0123456789"
+        with pytest.raises(DatasetLayoutError, match="longer than 10 bytes"):
+            tree.read(PurePosixPath("longer.png"))
+
+
 def test_hidden_names_are_not_looked_at() -> None:
     assert [name for name in ("a", ".a", "a.b", "..") if is_wanted(name)] == ["a", "a.b"]
 

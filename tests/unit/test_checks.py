@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from fercli.data import Dataset
 
 
-def fit(dataset: Dataset, batch_size: int) -> None:
-    config = build_config({"batch_size": batch_size})
+def fit(dataset: Dataset, batch_size: int, accumulate: int = 1) -> None:
+    config = build_config({"batch_size": batch_size, "accumulate": accumulate})
     check_fit(config, choose_splits(dataset, config))
 
 
@@ -35,6 +35,21 @@ def test_a_batch_may_hold_all_training_images_and_no_more(few_faces: Dataset) ->
     fit(few_faces, 96)
     with pytest.raises(ConfigError, match="batch_size 97 is more than the 96 training images"):
         fit(few_faces, 97)
+
+
+def test_every_part_of_a_batch_has_images_enough_for_a_norm(
+    few_faces: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(few_faces, 8, accumulate=4)
+    with pytest.raises(ConfigError, match="batches of 8 images are too few for 5 parts") as caught:
+        fit(few_faces, 8, accumulate=5)
+    assert "smaller --accumulate" in caught.value.hint
+
+    for name, value in (("RANK", "0"), ("MASTER_ADDR", "here"), ("MASTER_PORT", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(ConfigError, match="too few for 3 parts in 3 processes"):
+        fit(few_faces, 8, accumulate=3)
 
 
 def test_one_training_image_is_too_few(few_faces: Dataset) -> None:

@@ -18,6 +18,19 @@ def test_parts_hold_every_image_once_and_differ_by_one(n_images: int, size: int)
     assert max(lengths) - min(lengths) <= 1
 
 
+@pytest.mark.parametrize(("n_images", "size", "n_parts"), [(33, 2, 3), (8, 2, 2), (6, 1, 4)])
+def test_parts_of_a_batch_hold_the_same_images_in_any_number_of_processes(
+    n_images: int, size: int, n_parts: int
+) -> None:
+    alone = ALONE.shard_parts(n_images, n_parts)
+    shared = [Group(rank, size).shard_parts(n_images, n_parts) for rank in range(size)]
+
+    assert [number for part in alone for number in range(n_images)[part]] == list(range(n_images))
+    for number, whole in enumerate(alone):
+        together = [one for parts in shared for one in range(n_images)[parts[number]]]
+        assert together == list(range(n_images)[whole])
+
+
 def test_alone_everything_stays_as_it_is() -> None:
     values = torch.tensor([1.0, 2.0])
 

@@ -12,6 +12,7 @@ import fercli
 from fercli.errors import ConfigError, DataError, InputNotFoundError, OutputExistsError
 from fercli.prediction import parts
 from fercli.prediction.merge import merge_parts
+from fercli.storage import RECORD_DIGEST, seal_json
 
 if TYPE_CHECKING:
     from fercli.model import Model
@@ -46,7 +47,8 @@ def change_record(side: Path, change: Callable[[dict[str, object]], None]) -> No
     first, *rest = side.read_text().splitlines(keepends=True)
     record = json.loads(first)
     change(record)
-    side.write_text(json.dumps(record) + "\n" + "".join(rest))
+    bare = {key: value for key, value in record.items() if key != RECORD_DIGEST}
+    side.write_text(json.dumps(seal_json(bare)) + "\n" + "".join(rest))
 
 
 def name_side(folder: Path, index: int) -> Path:

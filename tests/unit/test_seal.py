@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,3 +90,23 @@ def test_bundled_models_are_the_pinned_ones(name: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "_read_pinned", lambda: {name: SEAL_BLANK})
     with pytest.raises(ModelFileError, match="not the model that came with"):
         open_runtime(find_model(name), device="cpu")
+
+
+def test_the_last_of_several_places_is_the_digests_and_the_others_are_content() -> None:
+    head = read_head()
+    body = b"graph" + head + b"1" * 64 + b"more" + head
+    digest = hashlib.sha256(body + SEAL_BLANK.encode()).hexdigest()
+    content = body + digest.encode()
+
+    assert check_seal(content, TINY) == digest
+    with pytest.raises(ModelFileError, match="damaged"):
+        check_seal(content.replace(b"1111", b"1121", 1), TINY)
+    with pytest.raises(ValueError, match="no one place"):
+        seal(body + SEAL_BLANK.encode())
+
+
+def read_head() -> bytes:
+    """Return what stands before a digest, as a bundled model has it."""
+    content = TINY.read_bytes()
+    begin = content.rindex(SEAL_KEY.encode()) - 2
+    return content[begin : begin + 2 + len(SEAL_KEY) + 2]

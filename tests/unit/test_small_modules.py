@@ -7,7 +7,7 @@ import pytest
 
 from fercli.errors import InputNotFoundError, ModelFileError
 from fercli.metadata import RunRecord
-from fercli.names import disarm_cell, safe_name, shorten
+from fercli.names import disarm_cell, hide_secrets, safe_name, shorten
 from fercli.paths import find_data_home
 from fercli.prediction import find_images
 from fercli.runs import RunFolder, find_newest_run, name_run_directory, read_run_record
@@ -34,7 +34,9 @@ def test_folders_are_searched_sorted_without_hidden_files(tmp_path: Path) -> Non
         path.parent.mkdir(exist_ok=True)
         path.touch()
 
-    found = [str(path.relative_to(tmp_path)) for path in find_images([str(tmp_path)])]
+    found = [
+        str(Path(path).relative_to(tmp_path)) for path in map(str, find_images([str(tmp_path)]))
+    ]
 
     assert found == ["a.jpg", "b.PNG", "sub/c.webp"]
 
@@ -105,3 +107,37 @@ def test_what_is_too_long_to_read_is_cut_out() -> None:
 def test_a_cell_that_would_run_begins_with_an_apostrophe(text: str) -> None:
     assert disarm_cell(text) == f"'{text}"
     assert disarm_cell(f" {text}") == f" {text}"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://me:word@host/a?b=1", "https://host/a?b=1"),
+        ("https://word@host", "https://host"),
+        ("rtsp://me:wo/rd@host/x", "rtsp://host/x"),
+        ("https://me:wo@rd@host/x", "https://host/x"),
+        ("https://[::1, or https://me:word@[::1", "https://[::1, or https://[::1"),
+        ("two: http://a:word@b/c and http://d:word@e", "two: http://b/c and http://e"),
+        ("GET /a?b=1&access_token=word HTTP/1.1", "GET /a?b=1&access_token=*** HTTP/1.1"),
+        ("h://b?X-Amz-Credential=word%2F&X-Amz-Signature=word#key=word",
+         "h://b?X-Amz-Credential=***&X-Amz-Signature=***#key=***"),
+        ("(url: '/a?PWD=word')", "(url: '/a?PWD=***')"),
+    ],
+)  # fmt: skip
+def test_what_may_be_a_password_is_left_out(text: str, shown: str) -> None:
+    assert hide_secrets(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://host:443/@user/x",
+        "https://host/a@b",
+        "me@host",
+        "--set key=value",
+        "a?b=c",
+        "user=x",
+    ],
+)
+def test_what_is_no_password_is_shown(text: str) -> None:
+    assert hide_secrets(text) == text

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fercli.data.splitting import SAMPLED_SPLITS, sample_splits
+from fercli.data.splitting import SAMPLED_SPLITS, sample_folds, sample_splits
 
 TRAIN, VALIDATION, TEST = range(3)
 
@@ -48,3 +48,23 @@ def test_three_different_images_are_enough_for_three_splits_and_two_are_not() ->
 
     assert sorted(drawn[:3].tolist()) == [TRAIN, VALIDATION, TEST]
     assert drawn[3:].tolist() == [TRAIN, TRAIN]
+
+
+def test_folds_are_even_by_label_and_keep_copies_together() -> None:
+    generator = np.random.default_rng(3)
+    images = generator.integers(0, 256, (400, 2, 2), dtype=np.uint8)
+    labels = generator.choice(3, 400, p=[0.7, 0.25, 0.05]).astype(np.uint8)
+    images[200:240] = images[100:140]
+    images[240:243] = images[0]
+
+    folds = sample_folds(images, labels, 5, seed=0)
+
+    assert set(folds) == {1, 2, 3, 4, 5}
+    assert (folds[200:240] == folds[100:140]).all()
+    assert (folds[240:243] == folds[0]).all()
+    kept = np.r_[0:200, 243:400]
+    for label in range(3):
+        counts = np.bincount(folds[kept][labels[kept] == label], minlength=6)[1:]
+        assert counts.max() - counts.min() <= 4
+    assert (sample_folds(images, labels, 5, seed=0) == folds).all()
+    assert (sample_folds(images, labels, 5, seed=1) != folds).any()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -35,3 +38,16 @@ def test_synthetic_names() -> None:
     for text in ("synthetic:", "synthetic:99", "synthetic:-5", "synthetic:1e3", "synthetic:²"):
         with pytest.raises(ConfigError):
             parse_synthetic(text)
+
+
+def test_the_faces_are_the_same_for_ever() -> None:
+    """Of each expression the mean face in 6 x 6, grey levels; the last bits are the machine's."""
+    golden = json.loads((Path(__file__).parents[1] / "golden" / "synthetic.json").read_text())
+
+    faces = build_synthetic(140)
+
+    assert faces.labels.tolist() == golden["labels"]
+    for label, name in enumerate(faces.label_names):
+        mean = faces.images[faces.labels == label].mean(axis=0)
+        blocks = mean.reshape(6, 8, 6, 8).mean(axis=(1, 3))
+        assert np.abs(blocks - golden["faces"][name]).max() < 0.2, name

@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 
 from fercli import __version__
 from fercli.cli._exit import ExitStatus
+from fercli.cli._help import FerCommand
 from fercli.cli._output import Outcome, Output, close_stdout, write_stderr
 from fercli.dependencies import FULL, LITE, check_installed, explain_missing, is_left_out, is_there
 from fercli.errors import FercliError, RunFailedError
@@ -51,7 +52,11 @@ _COMMON: Final = {
     "verbose": Annotated[
         int,
         typer.Option(
-            "--verbose", "-v", count=True, help="Show tracebacks of errors; -vv logs too."
+            "--verbose",
+            "-v",
+            count=True,
+            show_default=False,
+            help="Show tracebacks of errors; -vv logs too.",
         ),
     ],
     "no_color": Annotated[bool, typer.Option("--no-color", help="Never use colors (NO_COLOR).")],
@@ -132,7 +137,7 @@ def register(
     """
 
     def decorate(function: Callable[..., Outcome]) -> Callable[..., Outcome]:
-        app.command(name)(_wrap(function, f"{group} {name}".strip(), fields, needs))
+        app.command(name, cls=FerCommand)(_wrap(function, f"{group} {name}".strip(), fields, needs))
         return function
 
     return decorate

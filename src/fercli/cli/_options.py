@@ -17,11 +17,14 @@ from fercli.settings import OPTIONS, read_environment
 __all__ = [
     "DataOption",
     "DeviceOption",
+    "FiguresOption",
     "ForceOption",
     "ModelArgument",
     "OutputFolderOption",
     "PhotoModelOption",
+    "ScoredDataOption",
     "SplitOption",
+    "TableOption",
     "build_parameters",
     "choose_device_name",
     "complete_model",
@@ -128,14 +131,21 @@ def drop_untyped(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in typed.items() if value not in (None, ())}
 
 
-DataOption = Annotated[
-    str | None,
-    typer.Option(
+def _build_data_option(default: str) -> Any:  # noqa: ANN401  # Typer's is private
+    return typer.Option(
         "--data",
         metavar="SOURCE",
         help="A prepared dataset, any source that `fer data prepare` reads, or synthetic[:N]. "
-        "Default: the prepared dataset in the data home.",
-    ),
+        f"Default: {default}.",
+    )
+
+
+DataOption = Annotated[str | None, _build_data_option("the prepared dataset in the data home")]
+
+
+ScoredDataOption = Annotated[
+    str | None,
+    _build_data_option("what the run learned from, else the prepared dataset in the data home"),
 ]
 
 
@@ -170,6 +180,27 @@ PhotoModelOption = Annotated[
 
 OutputFolderOption = Annotated[
     Path | None, typer.Option("--output", metavar="DIR", help="Write pictures and tables there.")
+]
+
+
+FiguresOption = Annotated[
+    str,
+    typer.Option(
+        "--figures",
+        metavar="png|pdf|svg",
+        help="Write pictures as PNG, or as vectors.",
+        autocompletion=lambda: ["png", "pdf", "svg"],
+    ),
+]
+
+
+TableOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--table",
+        metavar="FILE",
+        help="Write the table there: .tex, .md, .csv or .xlsx (extra excel).",
+    ),
 ]
 
 

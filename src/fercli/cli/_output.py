@@ -11,13 +11,14 @@ import json
 import logging
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from fercli.cli._exit import ExitStatus, find_status
-from fercli.names import safe_name, shorten
+from fercli.names import hide_secrets, safe_name, shorten
 from fercli.results import build_envelope, list_errors
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ __all__ = [
     "Outcome",
     "Output",
     "close_stdout",
+    "fold",
     "follow_main",
     "warn_if_synthetic",
     "write_stderr",
@@ -102,7 +104,7 @@ class Output:
         """Report an error and return its exit status."""
         status = find_status(error)
         if self.verbosity >= 1:
-            write_stderr("".join(traceback.format_exception(error)))
+            write_stderr(hide_secrets("".join(traceback.format_exception(error))))
         self._explain(error)
         if self.json:
             envelope = build_envelope(self.command, "error", status, {}, list_errors(error))
@@ -141,40 +143,51 @@ class Output:
         if not console.is_terminal:
             yield None
             return
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from fercli.cli._bars import build_bars
 
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TextColumn("{task.fields[detail]}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as bars:
+        with build_bars(console, unit) as bars:
             yield bars
 
     def _explain(self, error: FercliError) -> None:
-        self._write_error(f"error: {error.message}")
+        for problem in getattr(error, "problems", None) or [error.message]:
+            self._write_error(f"error: {problem}")
         if error.hint:
-            self._write_error(f"hint: {error.hint}")
+            # Most hold a command, which is to be copied whole.
+            write_stderr(_clean(f"hint: {error.hint}") + "\n")
 
     def start_logging(self) -> None:
         """Send debug logs to stderr with -vv."""
         if self.verbosity >= 2:
-            logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(_SecretiveFormatter(logging.BASIC_FORMAT))
+            logging.basicConfig(level=logging.DEBUG, handlers=[handler])
 
     def _write_error(self, text: str) -> None:
-        write_stderr(safe_name(shorten(text)) + "\n")
+        line = _clean(text)
+        try:
+            lines = fold(line, os.get_terminal_size(sys.stderr.fileno()).columns)
+        except (OSError, ValueError):
+            # No terminal, so no edge.
+            lines = [line]
+        write_stderr("\n".join(lines) + "\n")
+
+
+def _clean(text: str) -> str:
+    """Return a message without secrets and codes, and no longer than anybody reads."""
+    return safe_name(shorten(hide_secrets(text)))
+
+
+class _SecretiveFormatter(logging.Formatter):
+    """Leaves passwords out of the log: libraries write the addresses that they ask."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hide_secrets(super().format(record))
+
+
+def fold(text: str, width: int) -> list[str]:
+    """Return lines of at most so many columns, cut between words alone."""
+    lines = textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False)
+    return lines or [""]
 
 
 def follow_main(output: Output) -> Output:

@@ -17,12 +17,15 @@ from fercli.signals import catch_signals
 if TYPE_CHECKING:
     from fercli.cli._output import Output
     from fercli.config import PredictConfig
+    from fercli.errors import FercliError
     from fercli.images import LiveSource
     from fercli.inference import Runtime
     from fercli.prediction import FilePrediction
     from fercli.prediction.row_files import Rows
     from fercli.prediction.shards import ShardInputs
+    from fercli.prediction.stores import StoredObject
     from fercli.prediction.summary import PredictionSummary
+    from fercli.ray_engine import Cluster
 
     OnPrediction = Callable[[FilePrediction, PredictionSummary, int | None], None]
     Follow = Callable[[Output], AbstractContextManager[OnPrediction]]
@@ -55,7 +58,7 @@ class Work:
 class FileSource:
     """Files that were asked for."""
 
-    files: Iterator[Path]
+    files: Iterator[Path | StoredObject]
     is_counted: bool
     """Whether they may be listed ahead; those of stdin may come slowly."""
     parallel: bool
@@ -64,6 +67,8 @@ class FileSource:
     """What rows call the model."""
     endings: Collection[str] = ()
     """Of the files that are taken from archives; all images where there are none."""
+    connect: Callable[[], AbstractContextManager[Cluster]] | None = None
+    """Connects to the cluster that is to predict; None for this process."""
 
 
 def choose_live_source(paths: list[str], *, resume: bool, sorts: bool) -> LiveSource | None:
@@ -78,8 +83,10 @@ def choose_live_source(paths: list[str], *, resume: bool, sorts: bool) -> LiveSo
         ConfigError: It is named beside others, or with what there is for files alone.
     """
     from fercli.images import find_live_source
+    from fercli.prediction.stores import is_stored
 
-    found = [source for path in paths if (source := find_live_source(path)) is not None]
+    words = [path for path in paths if not is_stored(path)]
+    found = [source for path in words if (source := find_live_source(path)) is not None]
     if not found:
         return None
     problems = []
@@ -137,23 +144,31 @@ def open_work(
     """Yield the work on files, or on those of a shard."""
     from fercli.images import is_video
     from fercli.prediction import predict_files
-    from fercli.prediction.members import is_archive
+    from fercli.prediction.members import holds_images
+    from fercli.prediction.sources import hold_error, raise_held
 
-    files: Iterable[Path] = given.files
+    files: Iterable[Path | StoredObject] = given.files
     total, is_clip = None, False
     if given.is_counted:
-        first = list(itertools.islice(given.files, _COUNTED_AHEAD))
-        files = itertools.chain(first, given.files)
+        held: list[FercliError] = []
+        first = list(hold_error(itertools.islice(given.files, _COUNTED_AHEAD), held))
+        files = itertools.chain(first, given.files, raise_held(held))
         # An archive holds nobody knows how many.
-        is_short = len(first) < _COUNTED_AHEAD and not any(map(is_archive, first))
+        is_short = len(first) < _COUNTED_AHEAD and not any(map(holds_images, first)) and not held
         total = len(first) if is_short else None
-        is_clip = total == 1 and is_video(first[0])
+        is_clip = total == 1 and isinstance(first[0], Path) and is_video(first[0])
 
-    def start(rows: Rows | None) -> Generator[FilePrediction, None, None]:
+    def start(rows: Rows | None, cluster: Cluster | None) -> Generator[FilePrediction, None, None]:
+        done = rows.done if rows else set()
+        if inputs is None and cluster is not None:
+            # Archives are opened where they are read.
+            return cluster.predict(files, done=done, summary=summary)
         if inputs is None:
-            left = summary.pass_over(files, rows.done if rows else set(), given.endings)
+            left = summary.pass_over(files, done, given.endings, config.image_column)
         else:
-            left = inputs.select(files, given.endings, summary.others)
+            left = inputs.select(files, given.endings, summary.others, config.image_column)
+        if cluster is not None:
+            return cluster.predict(left, summary=summary)
         return predict_files(
             runtime,
             left,
@@ -163,7 +178,9 @@ def open_work(
             so_far=rows.so_far if rows else None,
         )
 
-    yield Work(start, _follow_clip if is_clip else _follow_files, total)
+    with given.connect() if given.connect else contextlib.nullcontext() as cluster:
+        follow = _follow_clip if is_clip else _follow_files
+        yield Work(lambda rows: start(rows, cluster), follow, total)
 
 
 @contextlib.contextmanager

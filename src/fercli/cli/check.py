@@ -13,6 +13,7 @@ from fercli.cli._command import register
 from fercli.cli._display import build_counts_table, print_pairs, print_table, watch_images
 from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
+from fercli.emotions import LABELS
 from fercli.names import safe_name
 from fercli.results import CheckResult, to_json
 
@@ -94,8 +95,9 @@ def _show(console: Console, result: CheckResult) -> None:
     print_table(console, build_counts_table(result.counts))
     found = result.duplicates
     pairs: dict[str, object] = {
+        "dataset": result.source,
         "images": f"{result.n_images:,}",
-        "complete FER2013": "yes" if result.official else "no",
+        **_describe_completeness(result),
         "redundant copies": f"{found.n_redundant:,}",
         **{f"  within {split}": f"{number:,}" for split, number in found.within.items()},
         **_describe_across(found.across, "also in"),
@@ -116,6 +118,17 @@ def _show(console: Console, result: CheckResult) -> None:
     print_pairs(console, pairs)
     if result.ferplus:
         print_table(console, _build_noise_table(result.ferplus.label_noise))
+
+
+def _describe_completeness(result: CheckResult) -> dict[str, str]:
+    """Return whether FER2013 is whole; of other data there is nothing to say."""
+    from fercli.data.dataset import is_synthetic_source
+
+    splits = {"train", "public", "private"}
+    if result.official or not set(result.counts) <= splits or is_synthetic_source(result.source):
+        return {"complete FER2013": "yes"} if result.official else {}
+    labels = set(next(iter(result.counts.values()), {}))
+    return {"complete FER2013": "no"} if labels == set(LABELS) else {}
 
 
 def _describe_across(across: dict[str, int], relation: str) -> dict[str, str]:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import describe_labels, print_pairs, print_table, watch_images
+from fercli.cli._display import (
+    describe_dataset,
+    describe_labels,
+    print_line,
+    print_pairs,
+    print_table,
+    say_value,
+    watch_images,
+)
 from fercli.cli._options import (
-    DataOption,
     DeviceOption,
+    FiguresOption,
     ForceOption,
     OutputFolderOption,
+    ScoredDataOption,
     SplitOption,
+    TableOption,
     choose_device_name,
     complete_model,
 )
@@ -25,6 +34,7 @@ from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.results import ComparisonResult, PairedDifference, to_json
 from fercli.storage import check_outputs
+from fercli.table_files import build_comparison_table, check_table, write_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +60,7 @@ def compare_command(
         ),
     ],
     *,
-    data: DataOption = None,
+    data: ScoredDataOption = None,
     split: SplitOption = None,
     labels: Annotated[
         list[str] | None,
@@ -71,6 +81,8 @@ def compare_command(
     ] = None,
     device: DeviceOption = None,
     folder: OutputFolderOption = None,
+    table: TableOption = None,
+    figures: FiguresOption = "png",
     force: ForceOption = False,
 ) -> Outcome:
     """Compare models on the same images, and say what may be chance.
@@ -86,6 +98,7 @@ def compare_command(
     Examples:
       fer compare runs/fast runs/standard
       fer compare runs/fast runs/standard --split public --output comparison
+      fer compare runs/fast runs/standard --split public --table comparison.md
       fer compare runs/fast other.onnx --labels ferplus --input other.onnx=0-255
     """
     from fercli.data import list_source_files, load_data
@@ -94,19 +107,23 @@ def compare_command(
         check_names,
         choose_split,
         compare,
+        find_own_data,
         open_candidate,
         write_comparison,
     )
     from fercli.model_files import find_model
+    from fercli.plots import check_format, list_figure_names
 
     names = check_names(models)
     how = _read_how(models, labels or [], scaling or [], choose_device_name(device))
     found = [find_model(spec) for spec in models]
     for remark in filter(None, (file.remark for file in found)):
         output.note(remark)
-    files = (path for file in found for path in file.files)
-    inputs = itertools.chain(files, list_source_files(data))
-    check_outputs(folder, COMPARISON_FILES.values(), force=force, inputs=inputs)
+    data = data or find_own_data(found)
+    inputs = [*(path for file in found for path in file.files), *list_source_files(data)]
+    check_table(table, force=force, inputs=inputs)
+    check_format(figures)
+    check_outputs(folder, list_figure_names(COMPARISON_FILES), force=force, inputs=inputs)
     with watch_images(output, "reading the dataset") as on_progress:
         dataset = load_data(data, on_progress, output.warn)
     chosen = choose_split(dataset, split)
@@ -125,10 +142,12 @@ def compare_command(
         if one.ignored_labels:
             left_out = ", ".join(one.ignored_labels)
             output.note(f"{one.name}: {left_out} left out, the dataset has no such label")
-    comparison = compare(candidates, dataset, chosen)
+    with watch_images(output, "scoring") as on_progress:
+        comparison = compare(candidates, dataset, chosen, on_progress=on_progress)
     result = comparison.result
     if folder is not None:
-        result = write_comparison(comparison, folder)
+        result = write_comparison(comparison, folder, figures)
+    write_table(table, build_comparison_table(result))
     return Outcome(to_json(result), lambda console: _show(console, result))
 
 
@@ -201,10 +220,11 @@ def _show(console: Console, result: ComparisonResult) -> None:
         )
     print_table(console, table)
     for pair in result.pairs:
-        console.print(_describe(pair), soft_wrap=True)
+        print_line(console, _describe(pair))
     if result.settings:
         print_table(console, _build_settings_table(result))
     pairs = {
+        "dataset": describe_dataset(result.dataset),
         "labels": describe_labels(result.models[0].labels, result.dataset),
         "answered differently": f"{result.n_disagreements:,} of {result.n_images:,} images",
     }
@@ -216,7 +236,7 @@ def _describe(pair: PairedDifference) -> str:
     verdict = "significant" if pair.significant else "no significant difference"
     # Below that a float is 0, and no probability is.
     p = f"p = {pair.p_adjusted:.2g}" if pair.p_adjusted > 1e-300 else "p < 1e-300"
-    return safe_name(
+    return (
         f"{pair.second} against {pair.first}: {100 * pair.difference:+.2f} points (95 % interval "
         f"{100 * low:+.2f} to {100 * high:+.2f}), right alone {pair.n_only_second} and "
         f"{pair.n_only_first}, {p}: {verdict}"
@@ -232,5 +252,5 @@ def _build_settings_table(result: ComparisonResult) -> Table:
     for run in runs:
         table.add_column(safe_name(run))
     for setting, values in result.settings.items():
-        table.add_row(setting, *(safe_name(str(values[run])) for run in runs))
+        table.add_row(setting, *(safe_name(say_value(values[run])) for run in runs))
     return table

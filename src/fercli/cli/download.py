@@ -13,6 +13,7 @@ from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
 from fercli.cli.prepare import show_prepared, write_prepared
 from fercli.errors import DataError
+from fercli.names import hide_secrets
 from fercli.results import to_json
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def download_command(
     path = find_default_dataset()
     check_output(path, force=force)
     folder = folder or find_data_home() / "downloads"
-    with watch_bytes(output, f"downloading {source}") as on_bytes:
+    with watch_bytes(output, f"downloading {hide_secrets(source)}") as on_bytes:
         found = download(source, folder, sha256=sha256, on_progress=on_bytes, note=output.note)
     with watch_images(output, f"reading {found.path.name}") as on_progress:
         try:
@@ -86,7 +87,7 @@ def download_command(
             raise
     result = write_prepared(output, loaded.dataset, loaded.notes, path)
     download_facts = {
-        "source": source,
+        "source": hide_secrets(source),
         "archive": str(found.path),
         "archive_bytes": found.n_bytes,
         "archive_sha256": found.sha256 or None,

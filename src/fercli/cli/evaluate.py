@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -11,38 +10,50 @@ from fercli.cli._command import register
 from fercli.cli._display import (
     build_scores_table,
     describe_accuracy,
+    describe_dataset,
     describe_labels,
     print_pairs,
     print_table,
     watch_images,
+    watch_work,
 )
 from fercli.cli._options import (
-    DataOption,
     DeviceOption,
+    FiguresOption,
     ForceOption,
     ModelArgument,
     OutputFolderOption,
+    ScoredDataOption,
     SplitOption,
+    TableOption,
     choose_device_name,
 )
 from fercli.cli._output import Outcome, Output, warn_if_synthetic
 from fercli.errors import ConfigError, VerificationError
+from fercli.names import name_split
 from fercli.results import EvaluationResult
 from fercli.runs import RunFolder
 from fercli.storage import check_outputs
+from fercli.table_files import build_evaluation_table, check_table, write_table
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from fercli.data import Dataset
+    from fercli.evaluation import Evaluation
+    from fercli.inference import Runtime
+    from fercli.model_files import ModelFile
+
 __all__ = ["add_to", "show_evaluation"]
 
 _PROTOCOLS: Final = {
-    "selection": "selection score: the checkpoint was selected on {}, so this accuracy is "
-    "optimistic",
+    "held-out": "held-out: {} chose nothing about this model",
+    "selection": "selection score: {} chose the checkpoint, so this accuracy is optimistic; where "
+    "there is no other split, a model trained with --validation 0.1 leaves {} held out",
     "training": "training: the model learned from these images",
 }
-"""What to say of a score that is not of held-out images."""
+"""What a score is worth."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,7 +65,7 @@ def evaluate_command(
     output: Output,
     *,
     model: ModelArgument = None,
-    data: DataOption = None,
+    data: ScoredDataOption = None,
     split: SplitOption = None,
     tta: Annotated[
         bool, typer.Option("--tta", help="Also score the mean of image and mirror image.")
@@ -72,6 +83,8 @@ def evaluate_command(
         typer.Option(metavar="accuracy=X", help="Exit 6 when the plain accuracy is below X."),
     ] = None,
     folder: OutputFolderOption = None,
+    table: TableOption = None,
+    figures: FiguresOption = "png",
     force: ForceOption = False,
 ) -> Outcome:
     """Score a model: accuracy with its interval, F1 of every label.
@@ -87,6 +100,7 @@ def evaluate_command(
     Examples:
       fer evaluate
       fer evaluate runs/fast --split public --output scores
+      fer evaluate runs/fast --split public --table scores.tex
       fer evaluate runs/fast --robustness --output scores --force
       fer evaluate model.onnx --data synthetic:1000 --require accuracy=0.9
     """
@@ -94,16 +108,19 @@ def evaluate_command(
     from fercli.evaluation import (
         FILES,
         choose_split,
-        evaluate,
-        measure_robustness,
+        find_own_data,
         write_files,
     )
     from fercli.model_files import find_model, open_runtime
+    from fercli.plots import check_format, list_figure_names
 
     least = _parse_require(require) if require is not None else None
     found = find_model(model)
-    inputs = itertools.chain(found.files, list_source_files(data))
-    check_outputs(folder, FILES.values(), force=force, inputs=inputs)
+    data = data or find_own_data([found])
+    inputs = [*found.files, *list_source_files(data)]
+    check_table(table, force=force, inputs=inputs)
+    check_format(figures)
+    check_outputs(folder, list_figure_names(FILES), force=force, inputs=inputs)
     if found.remark:
         output.note(found.remark)
     runtime = open_runtime(found, device=choose_device_name(device))
@@ -117,13 +134,12 @@ def evaluate_command(
     else:
         warn_if_synthetic(output, runtime.metadata)
     run = RunFolder(found.run) if found.run else None
-    evaluation = evaluate(runtime, found, dataset, chosen, tta=tta)
-    if robustness:
-        with watch_images(output, "scoring corrupted images") as on_progress:
-            evaluation = measure_robustness(runtime, evaluation, on_progress)
+    evaluation = _score(output, runtime, found, dataset, chosen, tta=tta, robustness=robustness)
     result = evaluation.result
     if folder is not None:
-        result = write_files(evaluation, folder)
+        with watch_work(output, "drawing the report"):
+            result = write_files(evaluation, folder, figures)
+    write_table(table, build_evaluation_table(result))
     if run is not None:
         _record(output, run, result)
     accuracy = result.scores.accuracy
@@ -134,6 +150,27 @@ def evaluate_command(
     return Outcome(
         result.to_json(), lambda console: show_evaluation(console, result), failure=failure
     )
+
+
+def _score(  # what is scored, and how
+    output: Output,
+    runtime: Runtime,
+    found: ModelFile,
+    dataset: Dataset,
+    split: str,
+    *,
+    tta: bool,
+    robustness: bool,
+) -> Evaluation:
+    """Return the scores, with progress on stderr."""
+    from fercli.evaluation import evaluate, measure_robustness
+
+    with watch_images(output, "scoring") as on_progress:
+        evaluation = evaluate(runtime, found, dataset, split, tta=tta, on_progress=on_progress)
+    if robustness:
+        with watch_images(output, "scoring corrupted images") as on_progress:
+            evaluation = measure_robustness(runtime, evaluation, on_progress)
+    return evaluation
 
 
 def _record(output: Output, run: RunFolder, result: EvaluationResult) -> None:
@@ -155,20 +192,21 @@ def show_evaluation(console: Console, result: EvaluationResult) -> None:
     if result.robustness:
         print_table(console, _build_robustness_table(result))
     pairs = {
+        "dataset": describe_dataset(result.dataset),
         "labels": describe_labels(result.labels, result.dataset),
         "accuracy": describe_accuracy(scores),
     }
     if result.protocol in _PROTOCOLS:
-        pairs["protocol"] = _PROTOCOLS[result.protocol].format(result.split)
+        pairs["protocol"] = _PROTOCOLS[result.protocol].replace("{}", result.split)
     pairs |= {
         "macro F1": f"{scores.macro_f1:.2%}",
         "balanced accuracy": f"{scores.balanced_accuracy:.2%}",
         "NLL, ECE, Brier": f"{scores.nll:.3f}, {scores.ece:.3f}, {scores.brier:.3f}",
     }
-    if result.calibration.fitted_on:
-        fitted = result.calibration
+    fitted = result.calibration
+    if fitted.fitted_on:
         pairs["calibration"] = (
-            f"temperature {fitted.temperature:.2f}, fitted on {fitted.fitted_on}: "
+            f"temperature {fitted.temperature:.2f}, fitted on {name_split(fitted.fitted_on)}: "
             f"ECE {fitted.ece_before:.3f} before, {fitted.ece:.3f} after"
         )
     if result.confusions:

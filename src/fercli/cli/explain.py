@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import count, print_pairs, print_table
+from fercli.cli._display import count, print_pairs, print_table, watch_images
 from fercli.cli._exit import ExitStatus
-from fercli.cli._options import DeviceOption, ForceOption, PhotoModelOption, choose_device_name
+from fercli.cli._options import (
+    DeviceOption,
+    FiguresOption,
+    ForceOption,
+    PhotoModelOption,
+    choose_device_name,
+)
 from fercli.cli._output import Outcome, Output
 from fercli.config import FACES
 from fercli.errors import ConfigError, ImageDecodeError, ImageRefusedError
@@ -57,6 +63,7 @@ def explain_command(
         typer.Option(metavar="LABEL", help="Ask about this label too; may be given again."),
     ] = None,
     device: DeviceOption = None,
+    figures: FiguresOption = "png",
     force: ForceOption = False,
 ) -> Outcome:
     """Show where on a face an answer comes from.
@@ -74,9 +81,11 @@ def explain_command(
     """
     from fercli.images import FaceFinder
     from fercli.model_files import find_model, open_runtime
-    from fercli.prediction.inputs import find_images
+    from fercli.plots import check_format
+    from fercli.prediction.inputs import find_files
     from fercli.prediction.weights import provide_weights
 
+    check_format(figures)
     if problems := find_unknown_choice("faces", faces, FACES):
         raise ConfigError(*problems)
     weights = provide_weights(faces, None, note=output.note)
@@ -93,16 +102,19 @@ def explain_command(
         raise ConfigError(*problems)
     # Unless it is to be looked at itself, what lies there was explained before.
     written = [] if folder in map(Path, images) else [folder]
-    paths = list(find_images(images, outputs=written, keep=True))
-    targets = [folder / _name_picture(number, path) for number, path in enumerate(paths, 1)]
+    paths = list(find_files(images, written, keep=True))
+    targets = [
+        folder / _name_picture(number, path, figures) for number, path in enumerate(paths, 1)
+    ]
     names = [target.name for target in targets]
     check_outputs(folder, names, force=force, inputs=[*paths, *found.files])
     if found.is_onnx:
         output.note("an ONNX file has no gradients: occlusion maps only, no Grad-CAM")
-    rows = [
-        _explain(runtime, path, target, asked, finder)
-        for path, target in zip(paths, targets, strict=True)
-    ]
+    rows = []
+    with watch_images(output, "explaining") as on_progress:
+        for path, target in zip(paths, targets, strict=True):
+            rows.append(_explain(runtime, path, target, asked, finder, found.title))
+            on_progress(len(rows), len(paths))
     skipped = [row for row in rows if row["status"] in {"unreadable", "refused"}]
     methods = ["occlusion"] if found.is_onnx else ["occlusion", "grad-cam"]
     data = {
@@ -117,13 +129,18 @@ def explain_command(
     return Outcome(data, lambda console: _show(console, data), status=status, errors=errors)
 
 
-def _name_picture(number: int, path: Path) -> str:
+def _name_picture(number: int, path: Path, kind: str) -> str:
     """Return a file name that starts like the image's, whatever stands in that."""
-    return f"{number:04}-{re.sub(r'[^A-Za-z0-9_.-]', '_', path.stem)[:60]}.png"
+    return f"{number:04}-{re.sub(r'[^A-Za-z0-9_.-]', '_', path.stem)[:60]}.{kind}"
 
 
-def _explain(
-    runtime: Runtime, path: Path, target: Path, asked: tuple[str, ...], finder: FaceFinder
+def _explain(  # what to explain, how, and what to call it
+    runtime: Runtime,
+    path: Path,
+    target: Path,
+    asked: tuple[str, ...],
+    finder: FaceFinder,
+    model: str,
 ) -> dict[str, Any]:
     """Write one picture and return its row; a file that cannot be read gets one as well."""
     from fercli.evaluation import explain
@@ -144,7 +161,7 @@ def _explain(
     if not crops:
         return {**row, "status": "no_face", "reason": f"{detector} finds no face"}
     explanation = explain(runtime, crops[0], asked)
-    save_figure(explanation.plot(), target)
+    save_figure(explanation.plot(f"{safe_name(path.name)}, by {safe_name(model)}"), target)
     return {
         **row,
         "label": explanation.label,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import print_pairs, watch_images
+from fercli.cli._display import print_pairs, watch_images, watch_work
 from fercli.cli._options import DataOption, ForceOption, complete_model
 from fercli.cli._output import Outcome, Output
 from fercli.errors import ConfigError, DatasetNotFoundError
@@ -106,9 +106,8 @@ def export_command(
         if find_judging_split(dataset) is None:
             output.note("no public or validation split: the mean keeps temperature 1")
         output.note(f"joining {len(found)} models")
-    if int8:
-        output.note("quantizing; this takes some seconds")
-    result = export_any(found, path, dataset, half=fp16, int8=int8)
+    with watch_work(output, "quantizing" if int8 else "exporting"):
+        result = export_any(found, path, dataset, half=fp16, int8=int8)
 
     def show(console: Console) -> None:
         size = f"{result.size_bytes:,} bytes, opset {result.opset}"

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import print_pairs
+from fercli.cli._display import count, print_pairs
 from fercli.cli._options import ForceOption, complete_model
 from fercli.cli._output import Outcome, Output
+from fercli.dependencies import name_distribution
 from fercli.errors import ConfigError, FercliError
+from fercli.names import name_split
 from fercli.storage import check_apart, check_output, write_text
 
 if TYPE_CHECKING:
@@ -50,8 +52,8 @@ def info_command(
 ) -> Outcome:
     """Show what a model holds, or what the environment offers.
 
-    Of the environment it says what is wrong, too. A model card says what the model is, how it
-    scored (`fer evaluate` first), and what it is and is not for.
+    Of the environment it says what is missing or wrong, and what mends it. A model card says what
+    the model is, how it scored (`fer evaluate` first), and what it is and is not for.
 
     Exit status: 0 done, 2 bad options or an output that is there, 4 model missing or refused.
 
@@ -86,7 +88,7 @@ def info_command(
 
     def show(console: Console) -> None:
         trained = {
-            f"trained: {key}": ", ".join(value) if isinstance(value, list) else value
+            f"trained: {key}": _say(key, value)
             for key, value in data["trained"].items()
             if value not in (None, [])
         }
@@ -109,6 +111,18 @@ def info_command(
         print_pairs(console, {**pairs, **files})
 
     return Outcome(data, show)
+
+
+def _say(key: str, value: Any) -> str:  # noqa: ANN401  # any field of a model's metadata
+    """Return what a model was trained with, for people."""
+    if key == "validation" and isinstance(value, dict):
+        return (
+            f"{value['accuracy']:.2%} on {name_split(value['split'])}, "
+            f"{count(value['n_images'], 'image')}"
+        )
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {one}" for name, one in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _name_init(init: dict[str, Any] | None) -> dict[str, str]:
@@ -145,24 +159,44 @@ def _write_files(
 
 
 def _describe_environment(output: Output) -> Outcome:
-    from fercli.environment import describe_environment
+    from fercli.doctor import examine
 
-    data = describe_environment()
+    data = examine()
     for problem in data["problems"]:
         output.warn(problem)
 
     def show(console: Console) -> None:
-        pairs: dict[str, object] = dict(data["versions"])
+        pairs = {name: version or "not installed" for name, version in data["versions"].items()}
         for device in data["devices"]:
             details = {key: value for key, value in device.items() if key != "device"}
             pairs[device["device"]] = ", ".join(f"{key} {value}" for key, value in details.items())
-        pairs["onnxruntime runs on"] = ", ".join(data["providers"])
-        pairs["data home"] = data["paths"].get("data_home")
-        pairs["prepared dataset"] = data["paths"].get("dataset") or "none yet"
-        pairs["problems"] = len(data["problems"]) or "none"
+        if [device["device"] for device in data["devices"]] == ["cpu"] and pairs.get("torch"):
+            pairs["GPU"] = "none that the installed torch can use"
+        pairs["onnxruntime runs on"] = ", ".join(data["providers"]) or "nothing"
+        pairs["data home"] = data["paths"].get("data_home", "unknown")
+        pairs["prepared dataset"] = data["paths"].get("dataset") or (
+            "none yet: fer data download, or fer data prepare of a copy of your own"
+        )
+        pairs["free disk"] = ", ".join(
+            f"{number / 1e9:,.1f} GB for {name.replace('_', ' ')}"
+            for name, number in data["free_bytes"].items()
+        )
+        pairs["models"] = _join(data["models"], "damaged")
+        pairs["face detectors"] = _join(data["detectors"], "fer models fetch {} fetches it")
+        package = f"pip install '{name_distribution()}[{{}}]'"
+        pairs["extras"] = _join(data["extras"], package)
+        n_problems = len(data["problems"])
+        pairs["problems"] = f"{n_problems}, see above" if n_problems else "none"
         print_pairs(console, pairs)
 
     return Outcome(data, show)
+
+
+def _join(states: dict[str, bool], remedy: str) -> str:
+    """Return names, and of those that are not there what mends that."""
+    return ", ".join(
+        name if there else f"no {name} ({remedy.format(name)})" for name, there in states.items()
+    )
 
 
 def _find_command(found: ModelFile) -> str | None:

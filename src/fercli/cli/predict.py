@@ -24,17 +24,17 @@ from fercli.cli._options import (
     drop_untyped,
 )
 from fercli.cli._output import Outcome, Output, warn_if_synthetic
+from fercli.cli._predict_display import print_summary, print_tracks
+from fercli.cli._predict_engine import ENGINES, Engine, choose_engine
 from fercli.cli._predict_outputs import (
     FORMATS,
     Target,
-    WantedPictures,
     choose_part,
     choose_target,
     open_rows,
-    print_summary,
-    print_tracks,
     split_endings,
 )
+from fercli.cli._predict_pictures import WantedPictures
 from fercli.cli._predict_sources import (
     FileSource,
     choose_live_source,
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from fercli.inference import Runtime
     from fercli.model_files import ModelFile
     from fercli.prediction.sinks import Sink
+    from fercli.prediction.stores import StoredObject
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
@@ -77,8 +78,9 @@ def predict_command(
         list[str],
         typer.Argument(
             metavar="PATH...",
-            help="Photos, videos, folders (searched), archives (zip, tar), patterns, or - for "
-            "paths on stdin; or a camera's number, or an rtsp:// or http:// address.",
+            help="Photos, videos, folders (searched), archives (zip, tar), Parquet files, "
+            "patterns, s3://, gs:// or az:// addresses, or - for paths on stdin; or a camera's "
+            "number, or an rtsp:// or http:// address.",
         ),
     ],
     model: PhotoModelOption = None,
@@ -120,6 +122,22 @@ def predict_command(
             metavar="K/N",
             help="Look at shard K of N, from 0 to N - 1, and leave its part in the folder "
             "--output; fer merge puts all together.",
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(ENGINES),
+            help="local: this process; ray: the actors of a Ray cluster, by the extra ray.",
+            autocompletion=lambda: list(ENGINES),
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT|auto",
+            help="With --engine ray: the cluster. Default: RAY_ADDRESS, else one of this "
+            "machine's processors, for the time of the command.",
         ),
     ] = None,
     excel: Annotated[
@@ -172,8 +190,9 @@ def predict_command(
     without torch.
 
     Exit status: 0 done, 2 bad options, 3 a path or camera is missing or nothing was found, 4 model
-    missing or refused, 5 no such device, 7 some files could not be read or a live source was lost,
-    130, 143 or 129 stopped by Ctrl-C, SIGTERM or a closed terminal, a live source's rows whole.
+    missing or refused, 5 no such device or cluster or a store does not know who asks, 7 some files
+    could not be read or a live source was lost, 8 a store or cluster was lost, 130, 143 or 129
+    stopped by Ctrl-C, SIGTERM or a closed terminal, a live source's rows whole.
 
     Examples:
       fer predict faces/
@@ -185,24 +204,27 @@ def predict_command(
       fer predict clip.mp4 --annotate framed/ --timeline clip.html --force
       fer predict 0 --end 10s --smooth 1s --output camera.csv
       fer predict faces/ --shard 0/8 --output parts --resume
+      fer predict dataset.parquet --image-column image --output rows.csv
+      fer predict faces/ --engine ray --output rows.jsonl
       ls *.png | fer predict - --model model.onnx --output rows.jsonl
     """
     from fercli.prediction import find_images
-    from fercli.prediction.members import Others
+    from fercli.prediction.sources import Others
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
     chosen = drop_untyped(typed)
     source = choose_live_source(paths, resume=resume, sorts=sort_into is not None)
     _check_labels_of(labels_of)
+    alone = {
+        "--annotate": annotate, "--sort-into": sort_into, "--montage": montage,
+        "--timeline": timeline, "a live source": source,
+    }  # fmt: skip
+    computes = choose_engine(engine, address, alone)
     if shard is not None:
-        alone = {
-            "--annotate": annotate, "--sort-into": sort_into, "--montage": montage,
-            "--timeline": timeline, "a live source": source,
-        }  # fmt: skip
         asked = _ShardOptions(
             shard, target, row_format, resume, force, excel, model, labels_of, device,
-            split_endings(ext or []), chosen,
+            split_endings(ext or []), chosen, computes,
         )  # fmt: skip
         return _predict_shard(output, paths, asked, [flag for flag, x in alone.items() if x])
     written = [
@@ -216,11 +238,10 @@ def predict_command(
         resume=resume,
         force=force,
         for_excel=excel,
-        # An annotated video has all of its frames.
-        within_clips=annotate is None,
+        # An annotated video has all of its frames; an actor begins one anew.
+        within_clips=annotate is None and not computes.on_ray,
     )
-    endings = split_endings(ext or [])
-    others = Others()
+    endings, others = split_endings(ext or []), Others()
     # A file that is missing is said before whether it would be used.
     config = _build_config(output, chosen)
     pictures = WantedPictures(
@@ -249,8 +270,7 @@ def predict_command(
         )
     )
     name = choose_device_name(device)
-    _return_large_blocks()
-    runtime, found = _open_model(output, model, labels_of, name, written)
+    runtime, found = _open_model(output, model, labels_of, name, written, computes)
     title, parallel = found.title, _is_parallel(found, name)
     sinks += pictures.open_timeline(runtime.labels)
     summary = PredictionSummary(
@@ -259,7 +279,13 @@ def predict_command(
         others=others,
     )
     layout = RowLayout(runtime.labels, smooth=bool(config.smooth_s), model=title, for_excel=excel)
-    given = FileSource(files, "-" not in paths, parallel, title, endings)
+    job = computes.describe_job(
+        found, runtime, config, device=name, labels_of=labels_of, endings=endings, for_excel=excel,
+        typed=chosen,
+    )  # fmt: skip
+    given = FileSource(
+        files, "-" not in paths, parallel, title, endings, computes.prepare(job, output)
+    )
     started = perf_counter()
     with (
         open_live(source, runtime, config, output, title)
@@ -317,7 +343,7 @@ def _note_passed_over(output: Output, summary: PredictionSummary) -> None:
         output.note(f"{count(others.n_files, 'other file')} passed over")
     if others.n_packed_videos:
         videos = count(others.n_packed_videos, "video")
-        output.note(f"{videos} of them in archives: videos are read from files of their own")
+        output.note(f"{videos} of them in archives or stores: videos are read from files on disk")
     if summary.n_missed >= _MANY_MISSED:
         missed = f"haar found no face in {summary.n_missed:,} photos"
         output.note(f"{missed}; turned and covered ones are found by --faces yunet")
@@ -327,18 +353,26 @@ def _note_passed_over(output: Output, summary: PredictionSummary) -> None:
 
 
 def _open_model(
-    output: Output, model: str | None, labels_of: str | None, device: str, written: list[Path]
+    output: Output,
+    model: str | None,
+    labels_of: str | None,
+    device: str,
+    written: list[Path],
+    engine: Engine,
 ) -> tuple[Runtime, ModelFile]:
     """Return the model ready to run, and its file."""
+    from fercli.images.memory import return_large_blocks
     from fercli.inference import choose_labels
     from fercli.model_files import find_model, open_runtime
 
+    return_large_blocks()
     on_cpu = device in {"auto", "cpu"}
     found = find_model(model, prefer_onnx=on_cpu, for_photos=True)
     check_apart(written, found.files)
     if found.remark:
         output.note(found.remark)
-    runtime = choose_labels(open_runtime(found, device=device, n_threads=1), labels_of)
+    here = engine.name_own_device(device)
+    runtime = choose_labels(open_runtime(found, device=here, n_threads=1), labels_of)
     warn_if_synthetic(output, runtime.metadata)
     return runtime, found
 
@@ -363,6 +397,7 @@ class _ShardOptions:
     device: str | None
     endings: frozenset[str]
     config: dict[str, Any]
+    engine: Engine
 
 
 def _predict_shard(
@@ -377,9 +412,9 @@ def _predict_shard(
         alone: Options among them that are of one process with all rows.
     """
     from fercli.prediction import find_images
-    from fercli.prediction.members import Others
     from fercli.prediction.parts import Origin, PartRows, write_part
     from fercli.prediction.shards import ShardInputs
+    from fercli.prediction.sources import Others
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
@@ -396,7 +431,7 @@ def _predict_shard(
         # The list is gone through to compare it, and once more where the part is written anew.
         lines = list(lines)
 
-    def list_files(others: Others | None = None) -> Iterator[Path]:
+    def list_files(others: Others | None = None) -> Iterator[Path | StoredObject]:
         return find_images(
             paths, lines, [part.folder], keep=True, endings=asked.endings, others=others
         )
@@ -404,11 +439,17 @@ def _predict_shard(
     # A file that is missing is said before whether it would be used.
     files = list_files(others)
     name = choose_device_name(asked.device)
-    runtime, found = _open_model(output, asked.model, asked.labels_of, name, files_written)
+    runtime, found = _open_model(
+        output, asked.model, asked.labels_of, name, files_written, asked.engine
+    )
     layout = RowLayout(
         runtime.labels, smooth=bool(config.smooth_s), model=found.title, for_excel=asked.for_excel
     )
-    origin = Origin.describe(
+    job = asked.engine.describe_job(
+        found, runtime, config, device=name, labels_of=asked.labels_of, endings=asked.endings,
+        for_excel=asked.for_excel, typed=asked.config,
+    )  # fmt: skip
+    origin = job.origin if job else Origin.describe(
         found.title, found.compute_digest(), runtime, config, labels_of=asked.labels_of,
         excel=asked.for_excel, ext=sorted(asked.endings),
     )  # fmt: skip
@@ -416,11 +457,12 @@ def _predict_shard(
     inputs = ShardInputs(part.shard)
     parallel = _is_parallel(found, name)
     # Another shard's files would be counted, too: what is left is not known.
-    given = FileSource(
-        files, is_counted=False, parallel=parallel, title=found.title, endings=asked.endings
-    )
-    started = perf_counter()
     finished = part.find_finished(origin, list_files)
+    given = FileSource(
+        files, is_counted=False, parallel=parallel, title=found.title, endings=asked.endings,
+        connect=None if finished else asked.engine.prepare(job, output),
+    )  # fmt: skip
+    started = perf_counter()
     with open_work(given, runtime, config, summary, inputs) as work:
         if finished is None:
             with (
@@ -513,12 +555,6 @@ def _count_result(result: PredictResult, work: Work) -> str:
         f"{count(result.n_inputs, 'file')}{frames}: {passed}{faces}, {result.n_skipped:,} skipped, "
         f"{result.images_per_s:,.0f} {'images' if result.n_frames else 'files'}/s"
     )
-
-
-def _return_large_blocks() -> None:
-    from fercli.images.memory import return_large_blocks
-
-    return_large_blocks()
 
 
 def _read_stdin() -> Iterator[str]:

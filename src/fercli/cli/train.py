@@ -14,27 +14,33 @@ from fercli.cli._command import register
 from fercli.cli._options import (
     DataOption,
     ForceOption,
+    TableOption,
     build_parameters,
     complete_run,
     complete_setting,
     drop_untyped,
 )
 from fercli.cli._output import Outcome, Output, follow_main
-from fercli.cli._training import TrainRequest, resume_run, start_run
-from fercli.config import DEFAULTS
+from fercli.cli._repeats import resume_repeats, start_repeats
+from fercli.cli._training import TrainRequest, extend_run, is_to_be_longer, resume_run, start_run
+from fercli.config import DEFAULTS, RepeatConfig, list_options
 from fercli.errors import ConfigError
 from fercli.launch import read_launch
+from fercli.ranges import find_unknown_choice
 from fercli.recipes import RECIPES, list_changes
+from fercli.runs import REPEATS
 from fercli.settings import OPTIONS
 
 __all__ = ["add_to"]
 
+_LOGS: Final = ("tensorboard",)
 _BY_RECIPE: Final = {field for name in RECIPES for field in list_changes(name)}
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the command to an app."""
     fields = build_parameters(OPTIONS.values(), _BY_RECIPE)
+    fields += build_parameters(list_options(RepeatConfig))
     register(app, "train", fields=fields, needs=["torch"])(train_command)
 
 
@@ -72,8 +78,22 @@ def train_command(
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Continue a run exactly.", autocompletion=complete_run),
+        typer.Option(
+            metavar="RUN",
+            help="Continue a run exactly. With --output of the same folder: begin it where it is "
+            "not there. With more --epochs: train a finished one for longer, in a new folder.",
+            autocompletion=complete_run,
+        ),
     ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tensorboard",
+            help="Log curves for TensorBoard too, in the run folder (extra tensorboard).",
+            autocompletion=lambda: list(_LOGS),
+        ),
+    ] = None,
+    table: TableOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be run, and run nothing.")
     ] = False,
@@ -83,7 +103,8 @@ def train_command(
     """Train a network and leave a run folder with a model in it.
 
     The best epoch is selected on the validation split; the private split is never opened. Ctrl-C
-    saves the state, and --resume continues; on a CPU the final weights are bit-identical.
+    saves the state, and --resume continues; on a CPU the final weights are bit-identical. With
+    --output and --resume of the same folder, a command that is started again goes on.
     Precedence: options, --set, environment, --config, recipe.
 
     Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 4 teacher, weights to
@@ -98,29 +119,72 @@ def train_command(
       fer train --teacher runs/ensemble --recipe fast
       fer train --teacher runs/fast --teacher runs/standard --output runs/student
       fer train --init runs/fast --recipe fast --set trunk_ratio=0.1
+      fer train --recipe fast --seeds 3
+      fer train --recipe fast --folds 5 --dry-run
       fer train --processes 2 --dry-run
       fer train --network resnet18 --recipe fast --set input_px=96
       fer train --resume runs/standard
+      fer train --resume runs/standard --epochs 3
+      fer train --recipe fast --output runs/job-7 --resume runs/job-7
     """
+    goes_on = (
+        resume is not None and run_folder is not None and resume.resolve() == run_folder.resolve()
+    )
+    values = drop_untyped(typed)
+    plan = RepeatConfig(**{one.name: values.pop(one.name, 0) for one in list_options(RepeatConfig)})
     request = TrainRequest(
         data=data,
         recipe=recipe,
         config=config,
         settings=settings or [],
-        options=drop_untyped(typed),
+        options=values,
         folder=run_folder,
         processes=processes,
         force=force,
+        goes_on=goes_on,
+        plan=plan,
+        log=log,
+        table=table,
     )
-    if processes is not None and processes < 1:
-        message = f"--processes must be at least 1, not {processes}"
+    if table is not None and not (plan.kind or (resume and (resume / REPEATS).exists())):
+        message = "--table is of repeated trainings: give --seeds or --folds"
         raise ConfigError(message)
+    _check(request, resume)
     rank, _ = read_launch()
     if rank:
         output = follow_main(output)
-    if resume is None:
-        return start_run(output, request, dry_run=dry_run)
+    if resume is None or goes_on:
+        start = start_repeats if plan.kind else start_run
+        return start(output, request, dry_run=dry_run)
     if dry_run:
         message = "--dry-run says what would be trained anew, and --resume goes on"
         raise ConfigError(message, hint="leave one of them out")
-    return resume_run(output, resume, request)
+    if (resume / REPEATS).exists():
+        return resume_repeats(output, resume, request)
+    go_on = extend_run if is_to_be_longer(resume, request) else resume_run
+    return go_on(output, resume, request)
+
+
+def _check(request: TrainRequest, resume: Path | None) -> None:
+    """Refuse what was typed and cannot be; what a configuration holds checks itself."""
+    if request.log is not None:
+        _check_log(request.log)
+    if request.processes is not None and request.processes < 1:
+        message = f"--processes must be at least 1, not {request.processes}"
+        raise ConfigError(message)
+    if request.goes_on and request.force:
+        message = "--force begins anew, and --resume goes on"
+        raise ConfigError(message, hint="leave one of them out")
+    repeats = request.plan.kind or (resume is not None and (resume / REPEATS).exists())
+    if request.table is not None and not repeats:
+        message = "--table is of repeated trainings: give --seeds or --folds"
+        raise ConfigError(message)
+
+
+def _check_log(log: str) -> None:
+    """Refuse a log that there is none of, or whose library is missing."""
+    if problems := find_unknown_choice("log", log, _LOGS):
+        raise ConfigError(*problems)
+    from fercli.training import check_tensorboard
+
+    check_tensorboard()

@@ -17,6 +17,7 @@ from fercli.config.network import ARCHITECTURE, NETWORKS, STEMS, NetworkConfig
 from fercli.config.optimizer import AVERAGES, OPTIMIZERS, SCHEDULES, OptimizerConfig
 from fercli.config.options import Option, list_options
 from fercli.config.predict import FACES, ROW_FILE_FORMATS, PredictConfig
+from fercli.config.repeats import RepeatConfig
 from fercli.config.serve import ServeConfig
 from fercli.config.train import (
     DEFAULTS,
@@ -50,6 +51,7 @@ __all__ = [
     "OptimizerConfig",
     "Option",
     "PredictConfig",
+    "RepeatConfig",
     "ServeConfig",
     "TrainConfig",
     "TransferConfig",

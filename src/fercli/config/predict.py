@@ -60,6 +60,12 @@ class PredictConfig:
         flag="--max-pixels",
         help="Largest image to decode, in pixels.",
     )
+    image_column: str | None = option(
+        None,
+        flag="--image-column",
+        metavar="NAME",
+        help="Parquet files: which column holds the images. Default: the only one of bytes.",
+    )
 
     every_s: float = option(
         0.2,

@@ -61,6 +61,17 @@ class TrainConfig:
         help="Images per step.",
         details="Of all processes together; batch norm needs two.",
     )
+    accumulate: int = option(
+        1,
+        low=1,
+        high=1_000_000,
+        flag="--accumulate",
+        metavar="N",
+        help="Compute each step in N parts and add up their gradients, for less memory.",
+        details="`batch_size` stays what a step's gradient is made of: the images, rates and steps "
+        "are the same. Batch norms see one part at a time, and dropout draws for each, so weights "
+        "are not the same as with 1.",
+    )
     sizes_px: tuple[int, ...] = option(
         (48,),
         low=16,
@@ -92,6 +103,21 @@ class TrainConfig:
         details="It is apart from `seed`, so that trainings with other seeds, members of an "
         "ensemble too, are validated on the same images.",
     )
+    cv_folds: int = option(
+        0,
+        low=2,
+        high=100,
+        off=0,
+        internal=True,
+        help="Folds of a cross-validation; copies of an image share one.",
+    )
+    cv_fold: int = option(
+        0,
+        low=0,
+        high=100,
+        internal=True,
+        help="The fold that is left out and scored, from 1; 0 leaves none out.",
+    )
     seed: int = option(
         0,
         low=0,
@@ -121,7 +147,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check every field; see `ConfigError.problems`."""
-        problems = check_fields(self)
+        problems = [*check_fields(self), *self._find_fold_misfit()]
         if self.seed <= MAX_SEED < self.seed + self.distillation.members:
             problems.append(
                 f"seed must be at most {MAX_SEED - self.distillation.members} with "
@@ -143,6 +169,11 @@ class TrainConfig:
             known = ", ".join(name for name, module in NETWORKS.items() if module == TORCHVISION)
             problems.append(f"{self.model.network} has no pretrained weights: choose from {known}")
         raise_on(problems)
+
+    def _find_fold_misfit(self) -> list[str]:
+        if not (self.cv_folds or self.cv_fold) or 1 <= self.cv_fold <= self.cv_folds:
+            return []
+        return [f"cv_fold must be one of at least two folds, not {self.cv_fold} of {self.cv_folds}"]
 
 
 def is_device_name(name: str) -> bool:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import os
 import stat
 import struct
+import sys
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Final, cast
 
@@ -26,7 +29,9 @@ __all__ = [
     "MAX_FILE_BYTES",
     "Budget",
     "Metered",
+    "TarMember",
     "ZipTree",
+    "begins_as_tar",
     "check_length",
     "is_tar",
     "is_wanted",
@@ -56,16 +61,42 @@ MAX_FILE_BYTES: Final = 64 << 20
 _CHUNK: Final = 1 << 20
 _TAIL_BYTES: Final = 2 * tarfile.BLOCKSIZE
 """Of zeros at the end of a tar; one that was cut between two members has none."""
+_MOST_HEADER_BYTES: Final = 1 << 20
+"""Of what a tar says of one member, its name and attributes, which is held whole."""
 _SHOWN: Final = 200
+
+
+@dataclass(frozen=True)
+class TarMember:
+    """A member of a tar that is no folder."""
+
+    name: str
+    """As the tar has it."""
+    n_bytes: int
+    """Its size, as the tar claims it."""
+    stream: IO[bytes]
+    """Its content; what is not read before the next member comes is passed over."""
+    refusal: str = ""
+    """Why it is not to be read, as the end of a sentence that begins with its name."""
 
 
 def is_tar(path: Path) -> bool:
     """Return whether a file begins as a tar does, plain or within gzip."""
     try:
-        with _open_plain(path) as stream:
-            return stream.read(tarfile.BLOCKSIZE)[257:262] == b"ustar"
+        with path.open("rb") as stream:
+            return begins_as_tar(stream)
     except DAMAGE:
         return False
+
+
+def begins_as_tar(stream: IO[bytes]) -> bool:
+    """Return whether a file that is open at its beginning begins as a tar does; so it is again."""
+    try:
+        return _open_plain(stream).read(tarfile.BLOCKSIZE)[257:262] == b"ustar"
+    except DAMAGE:
+        return False
+    finally:
+        stream.seek(0)
 
 
 class Budget:
@@ -78,6 +109,8 @@ class Budget:
     """
 
     def __init__(self, name: str, n_bytes: int, *, is_kept: bool = True) -> None:
+        self.is_kept = is_kept
+        """As above."""
         self._name = name
         self._n_members = 0
         self._left = max(_FREE_BYTES, _MOST_EXPANSION * n_bytes)
@@ -121,7 +154,15 @@ class Metered(io.RawIOBase):
     def __init__(self, stream: IO[bytes], budget: Budget) -> None:
         self._stream = stream
         self._budget = budget
+        self._left: int | None = None
         self.tail = b""
+
+    def limit(self, n_bytes: int) -> None:
+        """Let so many bytes be read from here on, and no more until the next call.
+
+        What is read ahead counts.
+        """
+        self._left = n_bytes
 
     def readable(self) -> bool:
         """Return True."""
@@ -135,9 +176,14 @@ class Metered(io.RawIOBase):
         """Read into a buffer and return how many bytes.
 
         Raises:
-            DatasetLayoutError: They are more than the budget has.
+            DatasetLayoutError: They are more than the budget has, or than `limit` allows.
         """
         content = self._stream.read(len(buffer))
+        if self._left is not None:
+            self._left -= len(content)
+            if self._left < 0:
+                message = "it has a header of more than a mebibyte"
+                raise DatasetLayoutError(message)
         buffer[: len(content)] = content
         self.tail = (self.tail + content[-_TAIL_BYTES:])[-_TAIL_BYTES:]
         self._budget.take_bytes(len(content))
@@ -163,7 +209,8 @@ class ZipTree:
         self._members: dict[PurePosixPath, zipfile.ZipInfo] = {}
         for info in archive.infolist():
             budget.take_member()
-            if info.is_dir():
+            # As `is_dir`, which an empty name ends in an IndexError.
+            if info.filename.endswith("/"):
                 continue
             member = _check_name(name, info.orig_filename)
             _check_kind(name, info)
@@ -227,12 +274,18 @@ def is_wanted(name: str) -> bool:
 
 def _check_name(archive: str, raw: str) -> PurePosixPath:
     """Return a member's name; one that leads elsewhere, on any system, is refused."""
-    name = PurePosixPath(raw)
-    escapes = name.is_absolute() or ".." in name.parts or "\\" in raw or ":" in raw or "\0" in raw
-    if escapes or not name.parts:
+    if _leads_elsewhere(raw) or ":" in raw:
         message = f"{archive}: the member name {_shorten(raw)} is refused"
         raise DatasetLayoutError(message)
-    return name
+    return PurePosixPath(raw)
+
+
+def _leads_elsewhere(raw: str) -> bool:
+    """Return whether a member's name is none of a file below a folder of this system."""
+    parts = raw.split("/")
+    escapes = raw.startswith("/") or ".." in parts or "\\" in raw or "\0" in raw
+    is_nothing = all(part in {"", "."} for part in parts)
+    return escapes or is_nothing or (":" in raw and os.name == "nt")
 
 
 def _check_kind(archive: str, info: zipfile.ZipInfo) -> None:
@@ -250,66 +303,131 @@ def _check_kind(archive: str, info: zipfile.ZipInfo) -> None:
         raise DatasetLayoutError(message, hint="unpack it with its password first")
 
 
-@contextlib.contextmanager
-def _open_plain(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, or what is within it when it begins as gzip does."""
-    with path.open("rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        if not packed:
-            yield raw
-            return
-        with gzip.GzipFile(fileobj=raw) as plain:
-            yield cast("IO[bytes]", plain)
+def _open_plain(raw: IO[bytes]) -> IO[bytes]:
+    """Return what a file holds that is open at its beginning: its bytes, or what gzip packed."""
+    packed = raw.read(2) == b"\x1f\x8b"
+    raw.seek(0)
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if packed else raw
 
 
 def unpack_tar(path: Path, folder: Path, budget: Budget) -> None:
-    """Copy the regular files of a tar into an empty folder; anything else is refused."""
-    for name, _size, content in read_tar(path, budget):
-        _copy(content, path.name, folder / name)
-
-
-def read_tar(path: Path, budget: Budget) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
-    """Yield the regular files of a tar, in its order: name, size, and a stream of the content.
-
-    What is not read of a stream before the next one is passed over.
+    """Copy the regular files of a tar into an empty folder; anything else is refused.
 
     Raises:
         DatasetLayoutError: A member leaves the archive or is anything but a file or folder, or
             more comes out than may.
         OSError: As the others of `DAMAGE` and `tarfile.TarError`: it is damaged.
     """
-    with _open_plain(path) as plain:
-        # All bytes count, those of headers too, which can be as long as they like.
-        metered = Metered(plain, budget)
-        stream = io.BufferedReader(metered, _CHUNK)
+    with path.open("rb") as raw:
+        for member in read_tar(raw, budget):
+            name = _check_name(path.name, member.name)
+            if member.refusal:
+                message = f"{path.name}: {_shorten(member.name)} {member.refusal}"
+                raise DatasetLayoutError(message)
+            _copy(member.stream, path.name, folder / name)
+
+
+def read_tar(raw: IO[bytes], budget: Budget) -> Iterator[TarMember]:
+    """Yield the members of a tar but for its folders, in its order, in one pass.
+
+    Memory does not grow with their number, nor with what the tar says of one of them.
+
+    Args:
+        raw: The file, open at its beginning.
+        budget: What may come out of it; where nothing is kept, members are not counted.
+
+    Raises:
+        DatasetLayoutError: More comes out than may.
+        OSError: As the others of `DAMAGE` and `tarfile.TarError`: it is damaged, or breaks off.
+    """
+    plain = _Readable(_open_plain(raw))
+    # All bytes count, those of headers too, which can be as long as they like.
+    metered = Metered(cast("IO[bytes]", plain), budget)
+    stream = io.BufferedReader(metered, _CHUNK)
+    metered.limit(_CHUNK + _MOST_HEADER_BYTES)
+    try:
         # As a stream: a member is read where it comes, and never sought for.
         with tarfile.open(fileobj=stream, mode="r|") as archive:
-            for info in archive:
-                budget.take_member()
-                if info.isdir():
-                    continue
-                name = _check_name(path.name, info.name)
-                # Holes take no bytes of the archive, and all of the folder's.
-                if info.issparse():
-                    message = (
-                        f"{path.name}: {_shorten(info.name)} is a sparse file, which is refused"
-                    )
-                    hint = "pack it again without --sparse"
-                    raise DatasetLayoutError(message, hint=hint)
-                if info.type not in {tarfile.REGTYPE, tarfile.AREGTYPE}:
-                    what = "a link" if info.issym() or info.islnk() else "no regular file"
-                    message = f"{path.name}: {_shorten(info.name)} is {what}, which is refused"
-                    raise DatasetLayoutError(message)
-                content = archive.extractfile(info)
-                if content is not None:
-                    yield name, info.size, content
-        # gzip checks its sum only at its end, which a tar's own end does not reach.
-        while stream.read(_CHUNK):
-            pass
-        if metered.tail.strip(b"\0"):
-            message = "it breaks off"
-            raise tarfile.ReadError(message)
+            while (info := archive.next()) is not None:
+                # It remembers each one otherwise.
+                archive.members.clear()  # type: ignore[attr-defined]  # of no stub
+                if budget.is_kept:
+                    budget.take_member()
+                metered.limit(info.size + _CHUNK)
+                if not info.isdir():
+                    yield _describe_member(archive, info)
+                # What is left of it, what is read ahead, and what is said of the next one.
+                metered.limit(info.size + _CHUNK + _MOST_HEADER_BYTES)
+            metered.limit(sys.maxsize)
+            _check_end(cast("IO[bytes]", archive.fileobj), metered)
+    except tarfile.TarError as reason:
+        # What the damage led to says less.
+        raise plain.damage or reason from None
+    if plain.damage is not None:
+        raise plain.damage
+
+
+class _Readable(io.RawIOBase):
+    """What can be read of a stream that may be damaged: it ends where it cannot be read.
+
+    A gzip that was cut off raises instead of giving what came before, which may be whole members.
+
+    Args:
+        stream: Stays open.
+
+    Attributes:
+        damage: Why it ended, where it did so early.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._read = getattr(stream, "read1", stream.read)
+        self.damage: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # any buffer
+        try:
+            content = self._read(len(buffer)) if self.damage is None else b""
+        except DAMAGE as reason:
+            self.damage, content = reason, b""
+        buffer[: len(content)] = content
+        return len(content)
+
+
+def _check_end(rest: IO[bytes], metered: Metered) -> None:
+    """Refuse a tar whose end is none: Python takes a damaged header for one.
+
+    gzip checks its sum only at its end, too, which a tar's own end does not reach.
+    """
+    is_damaged = False
+    while chunk := rest.read(_CHUNK):
+        is_damaged |= bool(chunk.strip(b"\0"))
+    if is_damaged:
+        message = "a header in it is damaged, or something follows its end"
+        raise tarfile.ReadError(message)
+    if metered.tail.strip(b"\0"):
+        message = "it breaks off"
+        raise tarfile.ReadError(message)
+
+
+def _describe_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> TarMember:
+    nothing = io.BytesIO()
+    if _leads_elsewhere(info.name):
+        return TarMember(info.name, info.size, nothing, "has a name that is refused")
+    if info.issparse():
+        # Holes take no bytes of the archive, and all of the folder's or of the memory.
+        refusal = "is a sparse file, which is refused; pack it again without --sparse"
+        return TarMember(info.name, info.size, nothing, refusal)
+    if info.islnk() or info.issym():
+        kind = "a hard link" if info.islnk() else "a link"
+        refusal = f"is {kind} to {_shorten(info.linkname)}, which is refused"
+        return TarMember(info.name, info.size, nothing, refusal)
+    content = archive.extractfile(info) if info.isreg() else None
+    if content is None:
+        refusal = "is no regular file, which is refused"
+        return TarMember(info.name, info.size, nothing, refusal)
+    return TarMember(info.name, info.size, content)
 
 
 def _copy(content: IO[bytes], archive: str, target: Path) -> None:

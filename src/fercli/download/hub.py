@@ -23,6 +23,7 @@ from fercli.errors import (
     ModelNotFoundError,
     SetupError,
 )
+from fercli.names import hide_secrets
 from fercli.paths import find_data_home
 
 __all__ = ["HubModel", "fetch_dataset", "fetch_model"]
@@ -160,7 +161,7 @@ def _explain(what: str, not_there: type[FercliError]) -> Iterator[None]:
         message = f"{what} is not there, or not public"
         raise not_there(message, hint="check the name; HF_TOKEN holds a token") from reason
     except (HfHubHTTPError, OSError, ValueError) as reason:
-        message = f"{what} cannot be had ({' '.join(str(reason).split())[:200]})"
+        message = f"{what} cannot be had ({hide_secrets(' '.join(str(reason).split()))[:200]})"
         raise DownloadError(message, hint=_GOES_ON) from reason
 
 

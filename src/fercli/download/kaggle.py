@@ -16,6 +16,7 @@ import requests
 
 from fercli.download.responses import TIMEOUTS_S, RemoteFile, check_status, classify_error
 from fercli.errors import CredentialsError, DownloadError
+from fercli.names import hide_secrets
 
 __all__ = ["CHALLENGE", "find_challenge", "find_dataset"]
 
@@ -100,7 +101,7 @@ def _ask(what: str) -> Iterator[Any]:
             if reason.response is None:
                 raise classify_error(reason) from reason
             check_status(reason.response, what)
-            message = f"{what}: {' '.join(str(reason).split())[:200]}"
+            message = f"{what}: {hide_secrets(' '.join(str(reason).split()))[:200]}"
             raise DownloadError(message) from reason
         except requests.RequestException as reason:
             raise classify_error(reason) from reason

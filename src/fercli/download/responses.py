@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import requests
 
 from fercli.errors import CredentialsError, DownloadError
+from fercli.names import hide_secrets
 
 __all__ = [
     "TIMEOUTS_S",
@@ -130,4 +131,4 @@ def _find_host(reason: requests.RequestException) -> str:
 
 
 def _shorten(reason: Exception) -> str:
-    return " ".join(str(reason).split())[:200]
+    return hide_secrets(" ".join(str(reason).split()))[:200]

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from fercli.download.fetch import Downloaded, Progress, fetch
 from fercli.download.responses import RemoteFile
 from fercli.errors import ConfigError
+from fercli.names import hide_secrets
 
 __all__ = ["SOURCES", "check_source_name", "download"]
 
@@ -35,7 +36,7 @@ def check_source_name(source: str, sha256: str | None) -> None:
     if _is_url(source):
         problems += _find_url_problems(source, sha256)
     elif not (source == "kaggle-challenge" or _KAGGLE.fullmatch(source) or _HUB.fullmatch(source)):
-        problems.append(f"unknown source {source!r}: {', '.join(SOURCES)}")
+        problems.append(f"unknown source {hide_secrets(source)!r}: {', '.join(SOURCES)}")
     if problems:
         raise ConfigError(*problems)
 
@@ -73,7 +74,12 @@ def download(
         return fetch_dataset(hub[1], folder / hub[1].replace("/", "--"))
     find, name = _choose(source)
     return fetch(
-        find, folder / name, origin=source, sha256=sha256, on_progress=on_progress, note=note
+        find,
+        folder / name,
+        origin=hide_secrets(source),
+        sha256=sha256,
+        on_progress=on_progress,
+        note=note,
     )
 
 
@@ -81,10 +87,10 @@ def _find_url_problems(url: str, sha256: str | None) -> list[str]:
     try:
         parts = urlsplit(url)
     except ValueError as reason:
-        return [f"{url} is no URL ({reason})"]
+        return [f"{hide_secrets(url)} is no URL ({reason})"]
     problems = []
     if parts.scheme != "https" and parts.hostname not in _OWN_HOSTS:
-        problems.append(f"{url} is not https: what comes could be anybody's")
+        problems.append(f"{hide_secrets(url)} is not https: what comes could be anybody's")
     if sha256 is None:
         problems.append("a URL can hold anything: give the file's digest, --sha256")
     return problems
@@ -95,7 +101,7 @@ def _choose(source: str) -> tuple[Callable[[], RemoteFile], str]:
     if _is_url(source):
         last = PurePosixPath(unquote(urlsplit(source).path)).name
         name = re.sub(r"[^\w.-]", "_", last).lstrip(".") or "download"
-        return lambda: RemoteFile(url=source, identity=source, headers={}), name
+        return lambda: RemoteFile(url=source, identity=hide_secrets(source), headers={}), name
     from fercli.download.kaggle import CHALLENGE, find_challenge, find_dataset
 
     kaggle = _KAGGLE.fullmatch(source)

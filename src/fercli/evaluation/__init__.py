@@ -16,7 +16,14 @@ from fercli.evaluation.evaluate import Evaluation, describe_scores, evaluate, re
 from fercli.evaluation.explain import Explanation, explain
 from fercli.evaluation.files import FILES, write_files
 from fercli.evaluation.model_card import build_card, describe_training
-from fercli.evaluation.protocol import HELD_OUT, SELECTION, TRAINING, UNKNOWN, choose_split
+from fercli.evaluation.protocol import (
+    HELD_OUT,
+    SELECTION,
+    TRAINING,
+    UNKNOWN,
+    choose_split,
+    find_own_data,
+)
 from fercli.evaluation.robustness import CORRUPTIONS, corrupt, measure_robustness
 
 __all__ = [
@@ -40,6 +47,7 @@ __all__ = [
     "describe_training",
     "evaluate",
     "explain",
+    "find_own_data",
     "measure_robustness",
     "open_candidate",
     "plot_network",

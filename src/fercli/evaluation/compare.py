@@ -29,7 +29,10 @@ from fercli.inference.runtime import LabelSubsetRuntime
 from fercli.metrics import adjust_holm, bootstrap_difference, compute_mcnemar
 from fercli.model_files import open_runtime
 from fercli.plots import (
+    check_format,
     letter_of,
+    list_figure_names,
+    name_figures,
     name_in_picture,
     plot_cost,
     plot_faces,
@@ -43,6 +46,7 @@ from fercli.settings import build_config, flatten_config
 from fercli.storage import check_apart, check_outputs, remove_others, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
 
     from matplotlib.figure import Figure
@@ -148,19 +152,28 @@ class Comparison:
         Raises:
             DependencyMissingError: matplotlib cannot be imported.
         """
-        title = f"{self.result.split}, n = {self.result.n_images:,}"
+        title = f"accuracy against cost: {self.result.split}, n = {self.result.n_images:,}"
         return plot_cost(self.result.models, title)
 
-    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> ComparisonResult:
+    def save(
+        self, folder: str | PathLike[str], *, overwrite: bool = False, figures: str = "png"
+    ) -> ComparisonResult:
         """Write `comparison.json` and the pictures; return the result that names the files.
 
+        Args:
+            folder: Where to; made when missing.
+            overwrite: Replace files that are there.
+            figures: `png`, `pdf` or `svg`.
+
         Raises:
+            ConfigError: `figures` is none of the formats.
             OutputExistsError: One of the files is there, and `overwrite` is not set.
             DependencyMissingError: matplotlib cannot be imported.
         """
         target = Path(folder)
-        check_outputs(target, COMPARISON_FILES.values(), force=overwrite)
-        return write_comparison(self, target)
+        check_format(figures)
+        check_outputs(target, list_figure_names(COMPARISON_FILES), force=overwrite)
+        return write_comparison(self, target, figures)
 
 
 def open_candidate(
@@ -208,18 +221,31 @@ def open_candidate(
     return Candidate(name, model, LabelSubsetRuntime(runtime, kept), extra)
 
 
-def compare(candidates: Sequence[Candidate], dataset: Dataset, split: str) -> Comparison:
+def compare(
+    candidates: Sequence[Candidate],
+    dataset: Dataset,
+    split: str,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
     """Compare models.
 
     Args:
         candidates: At least two, with different names.
         dataset: Has the split, and the models' labels in any order.
         split: What to score on.
+        on_progress: Called with the images that the models have answered, and with all they are
+            asked.
 
     Raises:
         ModelFileError: A model's labels are not the dataset's, or are another task's.
     """
-    evaluations = [evaluate(one.runtime, one.model, dataset, split) for one in candidates]
+    evaluations = [
+        evaluate(
+            one.runtime, one.model, dataset, split, on_progress=_share(on_progress, at, candidates)
+        )
+        for at, one in enumerate(candidates)
+    ]
     speeds = _measure_speeds([one.runtime for one in candidates], evaluations[0])
     models = [
         _describe(one, evaluation, speed)
@@ -238,20 +264,33 @@ def compare(candidates: Sequence[Candidate], dataset: Dataset, split: str) -> Co
     return Comparison(result, evaluations, tuple(candidates))
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> ComparisonResult:
+def _share(
+    on_progress: Callable[[int, int], None] | None, at: int, candidates: Sequence[Candidate]
+) -> Callable[[int, int], None] | None:
+    """Return what reports a model's images among those of all models."""
+    if on_progress is None:
+        return None
+    return lambda done, total: on_progress(at * total + done, len(candidates) * total)
+
+
+def write_comparison(
+    comparison: Comparison, folder: Path, figures: str = "png"
+) -> ComparisonResult:
     """Write everything, and return the result that names the files.
 
     Args:
         comparison: What `compare` returned.
         folder: Where to; made when missing.
+        figures: Format of the pictures, of `FIGURE_FORMATS`.
 
     Raises:
         ConfigError: One of the files is a model's or the dataset's.
         DependencyMissingError: matplotlib cannot be imported.
     """
-    paths = {kind: folder / name for kind, name in COMPARISON_FILES.items()}
+    paths = {kind: folder / name for kind, name in name_figures(COMPARISON_FILES, figures).items()}
+    others = {name: folder / name for name in list_figure_names(COMPARISON_FILES)}
     for evaluation in comparison.evaluations:
-        check_apart(paths.values(), evaluation.sources)
+        check_apart(others.values(), evaluation.sources)
     result = comparison.result
     written = ["cost"]
     save_figure(comparison.plot(), paths["cost"])
@@ -264,31 +303,31 @@ def write_comparison(comparison: Comparison, folder: Path) -> ComparisonResult:
         if (history := _find_history(one.model.run))
     }
     if len(histories) > 1:
-        save_figure(plot_histories(histories), paths["curves"])
+        save_figure(plot_histories(histories, "trainings of the runs compared"), paths["curves"])
         written.append("curves")
-    remove_others(paths, [*written, "comparison"])
+    remove_others(others, (paths[kind].name for kind in (*written, "comparison")))
     files = {kind: str(paths[kind]) for kind in (*written, "comparison")}
     named = dataclasses.replace(result, files=files)
     write_json(paths["comparison"], dataclasses.asdict(named))
     return named
 
 
-def _measure_speeds(runtimes: list[Runtime], evaluation: Evaluation) -> list[float]:
-    """Return images per second: the best of several rounds, in turns, so that all share the noise.
+def _measure_speeds(runtimes: list[Runtime], evaluation: Evaluation) -> list[list[float]]:
+    """Return each model's images per second in several rounds, in turns: all share the noise.
 
-    The first round also pays for whatever a runtime prepares on its first call.
+    The evaluation before has paid for whatever a runtime prepares on its first call.
     """
     images = evaluation.images[:_N_TIMED]
-    best = [0.0] * len(runtimes)
+    speeds: list[list[float]] = [[] for _ in runtimes]
     for _ in range(_ROUNDS):
         for index, runtime in enumerate(runtimes):
             started = time.perf_counter()
             predict_in_batches(runtime, images)
-            best[index] = max(best[index], len(images) / (time.perf_counter() - started))
-    return best
+            speeds[index].append(len(images) / (time.perf_counter() - started))
+    return speeds
 
 
-def _describe(candidate: Candidate, evaluation: Evaluation, speed: float) -> ComparedModel:
+def _describe(candidate: Candidate, evaluation: Evaluation, speeds: list[float]) -> ComparedModel:
     result, path = evaluation.result, candidate.model.path
     parameters = evaluation.metadata.parameters
     if parameters is None and candidate.model.is_onnx:
@@ -301,7 +340,8 @@ def _describe(candidate: Candidate, evaluation: Evaluation, speed: float) -> Com
         scores=result.scores,
         parameters=parameters,
         size_bytes=path.stat().st_size,
-        images_per_s=speed,
+        images_per_s=max(speeds),
+        images_per_s_range=(min(speeds), max(speeds)),
         device=candidate.runtime.device,
         labels=result.labels,
         ignored_labels=list(candidate.ignored_labels),

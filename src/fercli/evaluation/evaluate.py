@@ -29,12 +29,14 @@ from fercli.metrics import (
     compute_nll,
     compute_scores,
 )
+from fercli.names import safe_name
 from fercli.results import Calibration, Confusion, EvaluationResult, to_json
 from fercli.results.html import format_html
 from fercli.runs import utc_now
-from fercli.storage import check_outputs
+from fercli.storage import check_outputs, seal_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
 
     from matplotlib.figure import Figure
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 __all__ = ["Evaluation", "describe_scores", "evaluate", "record_scores"]
 
 _N_CONFUSIONS: Final = 5
+_LONGEST: Final = 40
+"""Characters of a model's name in a title."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,13 @@ class Evaluation:
         }
         table: str = self.per_class.to_html()
         return format_html(self.result.model, pairs) + table
+
+    @property
+    def title(self) -> str:
+        """What pictures are of: the model, the split, and what a score on it is worth."""
+        name = safe_name(str(self.run or self.result.model))
+        short = name if len(name) <= _LONGEST else f"...{name[-_LONGEST:]}"
+        return f"{short} on {self.split} ({self.result.protocol})"
 
     @property
     def split(self) -> str:
@@ -153,29 +164,45 @@ class Evaluation:
         """
         from fercli.plots import plot_confusion_matrix
 
-        title = f"{self.split} ({self.result.protocol}): accuracy {self.accuracy:.2%}"
+        title = f"{self.title}: accuracy {self.accuracy:.2%}, n = {self.n_images:,}"
         matrix = self.result.scores.confusion_matrix
         return plot_confusion_matrix(matrix, self.result.labels, title)
 
-    def save(self, folder: str | PathLike[str], *, overwrite: bool = False) -> EvaluationResult:
+    def save(
+        self, folder: str | PathLike[str], *, overwrite: bool = False, figures: str = "png"
+    ) -> EvaluationResult:
         """Write the report, the metrics, the predictions and the pictures into a folder.
+
+        Args:
+            folder: Where to; made when missing.
+            overwrite: Replace files that are there.
+            figures: `png`, `pdf` or `svg`.
 
         Returns:
             The result that names the files.
 
         Raises:
             OutputExistsError: One of the files is there, and `overwrite` is not set.
+            ConfigError: `figures` is none of the formats.
             DependencyMissingError: matplotlib or jinja2 cannot be imported.
         """
         from fercli.evaluation.files import FILES, write_files
+        from fercli.plots import check_format, list_figure_names
 
+        check_format(figures)
         target = Path(folder)
-        check_outputs(target, FILES.values(), force=overwrite)
-        return write_files(self, target)
+        check_outputs(target, list_figure_names(FILES), force=overwrite)
+        return write_files(self, target, figures)
 
 
 def evaluate(
-    runtime: Runtime, model: ModelFile, dataset: Dataset, split: str, *, tta: bool = False
+    runtime: Runtime,
+    model: ModelFile,
+    dataset: Dataset,
+    split: str,
+    *,
+    tta: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score a model.
 
@@ -185,6 +212,7 @@ def evaluate(
         dataset: Has the split, and the model's labels in any order.
         split: What to score on.
         tta: Also score the mean of image and mirror image; the plain scores stay as they are.
+        on_progress: Called with the images that the model has answered, and with all it is asked.
 
     Raises:
         ModelFileError: The model's labels are not the dataset's, or are another task's.
@@ -192,10 +220,13 @@ def evaluate(
     check_labeling(runtime, dataset)
     subset = dataset.select(split)
     labels = map_labels(subset.labels, dataset.label_names, runtime.labels)
+    report = _count_up(on_progress, len(labels) * (2 if tta else 1))
     started = time.perf_counter()
-    plain = predict_in_batches(runtime, subset.images)
+    plain = predict_in_batches(runtime, subset.images, on_progress=report)
     duration_s = time.perf_counter() - started
-    mirrored = predict_mirrored(runtime, subset.images, plain) if tta else None
+    mirrored = None
+    if tta:
+        mirrored = predict_mirrored(runtime, subset.images, plain, on_progress=report)
     seen = find_train_duplicates(model, runtime.metadata, dataset, split)
     scores = compute_scores(plain, labels, runtime.labels)
     result = EvaluationResult(
@@ -232,6 +263,22 @@ def evaluate(
     )
 
 
+def _count_up(
+    on_progress: Callable[[int, int], None] | None, total: int
+) -> Callable[[int], None] | None:
+    """Return what counts batches for a caller who wants to know how many images are done."""
+    if on_progress is None:
+        return None
+    done = 0
+
+    def report(n_images: int) -> None:
+        nonlocal done
+        done += n_images
+        on_progress(done, total)
+
+    return report
+
+
 def record_scores(run: RunFolder, result: EvaluationResult) -> None:
     """Append a result to a run's `scores.jsonl`; others may do so at once.
 
@@ -240,7 +287,8 @@ def record_scores(run: RunFolder, result: EvaluationResult) -> None:
         OutputBusyError: Others held it for too long.
         OSError: It cannot be written.
     """
-    append_line(run.scores, json.dumps(describe_scores(result).to_json(), allow_nan=False))
+    line = seal_json(describe_scores(result).to_json())
+    append_line(run.scores, json.dumps(line, allow_nan=False))
 
 
 def describe_scores(result: EvaluationResult) -> ScoreRecord:

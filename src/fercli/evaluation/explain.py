@@ -48,8 +48,11 @@ class Explanation:
     grad_cam: dict[str, NDArray[np.float32]]
     """For each label asked: [48, 48] in [0, 1]; empty for a model without gradients."""
 
-    def plot(self) -> Figure:
+    def plot(self, title: str = "") -> Figure:
         """Return the face and its maps as a matplotlib figure: a row per label asked.
+
+        Args:
+            title: One line above them.
 
         Raises:
             DependencyMissingError: matplotlib cannot be imported.
@@ -60,7 +63,7 @@ class Explanation:
             if label in self.grad_cam:
                 maps[_GRAD_CAM] = self.grad_cam[label]
             rows[f"{label} {self.probabilities[label]:.0%}"] = maps
-        return plot_maps(self.face, rows, heat=(_GRAD_CAM,))
+        return plot_maps(self.face, rows, heat=(_GRAD_CAM,), title=title)
 
 
 def explain(runtime: Runtime, face: NDArray[np.uint8], labels: tuple[str, ...] = ()) -> Explanation:

@@ -14,12 +14,16 @@ from fercli.evaluation.report import build_report, import_jinja2
 from fercli.metrics import change_temperature
 from fercli.names import disarm_cell
 from fercli.plots import (
+    PALETTE,
+    list_figure_names,
+    name_figures,
     plot_confusion_matrix,
     plot_coverage,
     plot_faces,
     plot_per_class,
     plot_reliability,
     plot_robustness,
+    render_png,
     save_figure,
 )
 from fercli.runs import RunFolder
@@ -49,11 +53,11 @@ FILES: Final = {
 """What each file is, and its name."""
 _N_MISTAKES: Final = 32
 _COLUMNS: Final = 8
-_RIGHT: Final = "#1b6e3c"
-_WRONG: Final = "#b3261e"
+_RIGHT: Final = PALETTE[0]
+_WRONG: Final = PALETTE[4]
 
 
-def write_files(evaluation: Evaluation, folder: Path) -> EvaluationResult:
+def write_files(evaluation: Evaluation, folder: Path, figures: str = "png") -> EvaluationResult:
     """Write everything, and return the result that names the files.
 
     Without a mistake there is no `mistakes.png`, without corrupted images no `robustness.png`.
@@ -61,13 +65,15 @@ def write_files(evaluation: Evaluation, folder: Path) -> EvaluationResult:
     Args:
         evaluation: What `evaluate` returned.
         folder: Where to; made when missing.
+        figures: Format of the pictures, of `FIGURE_FORMATS`; the report keeps its own as PNG.
 
     Raises:
         ConfigError: One of the files is the model's or the dataset's.
         DependencyMissingError: matplotlib or jinja2 cannot be imported.
     """
-    files = {kind: folder / name for kind, name in FILES.items()}
-    check_apart(files.values(), evaluation.sources)
+    files = {kind: folder / name for kind, name in name_figures(FILES, figures).items()}
+    others = {name: folder / name for name in list_figure_names(FILES)}
+    check_apart(others.values(), evaluation.sources)
     # Before the first file: a page of older numbers must not stay beside new ones.
     import_jinja2()
     drawn = _plot_all(evaluation)
@@ -79,11 +85,14 @@ def write_files(evaluation: Evaluation, folder: Path) -> EvaluationResult:
     result = dataclasses.replace(evaluation.result, files=named)
     write_text(files["predictions"], format_predictions(evaluation))
     write_json(files["metrics"], result.to_json())
-    pictures = {kind: files[kind] for kind in drawn}
+    pictures = {
+        kind: files[kind].read_bytes() if figures == "png" else render_png(figure)
+        for kind, figure in drawn.items()
+    }
     if evaluation.run is not None and RunFolder(evaluation.run).curves.exists():
-        pictures["curves"] = RunFolder(evaluation.run).curves
+        pictures["curves"] = RunFolder(evaluation.run).curves.read_bytes()
     page = build_report(evaluation, pictures, find_mistakes(evaluation))
-    remove_others(files, named)
+    remove_others(others, (files[kind].name for kind in named))
     write_text(files["report"], page)
     return result
 
@@ -122,7 +131,7 @@ def _plot_all(evaluation: Evaluation) -> dict[str, Figure]:
     """Return the figures that there are, by kind."""
     result, labels, plain = evaluation.result, evaluation.labels, evaluation.plain
     scores = result.scores
-    split = f"{result.split} ({result.protocol})"
+    split = evaluation.title
     title = f"{split}: accuracy {scores.accuracy:.2%}, n = {scores.n_images:,}"
     figures = {
         "confusion_matrix": plot_confusion_matrix(scores.confusion_matrix, result.labels, title),
@@ -173,7 +182,8 @@ def _plot_answers(evaluation: Evaluation, chosen: NDArray[np.intp], title: str) 
     for position in chosen:
         answer, label = evaluation.plain[position], evaluation.labels[position]
         said = int(answer.argmax())
-        captions.append(f"{names[label]}\n> {names[said]} {answer[said]:.0%}")
+        verdict = "right" if said == label else f"said {names[said]}"
+        captions.append(f"{names[label]}\n{verdict}, {answer[said]:.0%}")
         colors.append(_RIGHT if said == label else _WRONG)
     return plot_faces(
         evaluation.images[chosen],

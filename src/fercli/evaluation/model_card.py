@@ -10,6 +10,7 @@ from fercli.data.dataset import FERPLUS, is_synthetic_source
 from fercli.errors import FercliError, ModelFileError
 from fercli.evaluation.report import render
 from fercli.model_files import read_metadata
+from fercli.names import name_split
 from fercli.recipes import write_command
 from fercli.runs import RunFolder, read_run_record, read_scores
 from fercli.storage import digest_file
@@ -127,7 +128,7 @@ def describe_training(run: Path) -> str:
     if record.result is None:
         message = f"the run {run} is not finished"
         raise ModelFileError(message)
-    best, split = record.result.validation_accuracy, record.result.validation_split
+    best, split = record.result.validation_accuracy, name_split(record.result.validation_split)
     minutes = sum_durations(run) / 60
     return f"`{write_command(record, public=True)}`, {minutes:.0f} minutes, {best:.2%} on {split}"
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from fercli.data.dataset import FERPLUS, FROM_SOURCE, is_synthetic_source
 from fercli.data.duplicates import digest_images
+from fercli.data.synthetic import parse_synthetic
 from fercli.errors import DatasetNotFoundError, ModelFileError
 from fercli.model_files import list_selection_splits, load_train_digests
 from fercli.results import Deduplicated
+from fercli.runs import read_run_record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from fercli.data import Dataset
@@ -27,6 +32,7 @@ __all__ = [
     "UNKNOWN",
     "check_labeling",
     "choose_split",
+    "find_own_data",
     "find_train_duplicates",
     "judge_split",
     "score_deduplicated",
@@ -55,6 +61,23 @@ def choose_split(dataset: Dataset, split: str | None) -> str:
     wanted = f"no complete {split} split" if split else "no split to score on"
     message = f"the dataset {dataset.source} has {wanted}; it has {', '.join(has) or 'no images'}"
     raise DatasetNotFoundError(message, hint="choose one of these with --split")
+
+
+def find_own_data(models: Iterable[ModelFile]) -> str | None:
+    """Return the data that the runs among some models learned from, as it was named.
+
+    None stands for the prepared default: where no run says otherwise, where two runs say different
+    things, and where the data is no longer there.
+
+    Raises:
+        ModelFileError: A run's record is damaged.
+    """
+    runs = [one.run for one in models if one.run is not None]
+    named = {read_run_record(run).dataset.data for run in runs}
+    data = named.pop() if len(named) == 1 else None
+    if data is None or not (parse_synthetic(data) or Path(data).exists()):
+        return None
+    return data
 
 
 def judge_split(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import fercli
 from fercli.dependencies import explain_missing
+from fercli.names import name_split
 from fercli.runs import utc_now
 
 if TYPE_CHECKING:
@@ -39,21 +41,21 @@ _CAPTIONS: Final = {
 
 
 def build_report(
-    evaluation: Evaluation, pictures: Mapping[str, Path], mistakes: NDArray[np.intp]
+    evaluation: Evaluation, pictures: Mapping[str, bytes], mistakes: NDArray[np.intp]
 ) -> str:
     """Return an evaluation as one HTML page.
 
     Args:
         evaluation: What `evaluate` returned.
-        pictures: PNG files by kind, built into the page.
+        pictures: The bytes of PNGs by kind, built into the page.
         mistakes: Positions of the mistakes that are listed.
 
     Raises:
         DependencyMissingError: jinja2 cannot be imported.
     """
     figures = {
-        kind: {"data": base64.b64encode(path.read_bytes()).decode(), "caption": _CAPTIONS[kind]}
-        for kind, path in pictures.items()
+        kind: {"data": base64.b64encode(content).decode(), "caption": _CAPTIONS[kind]}
+        for kind, content in pictures.items()
     }
     return render(
         _TEMPLATE,
@@ -62,6 +64,7 @@ def build_report(
         trained=evaluation.metadata,
         mistakes=_list_mistakes(evaluation, mistakes),
         figures=figures,
+        chance_nll=math.log(len(evaluation.result.labels)),
         version=fercli.__version__,
         written=utc_now(),
     )
@@ -115,6 +118,7 @@ def render(path: Path, *, escape: bool, **values: Any) -> str:  # noqa: ANN401  
         keep_trailing_newline=True,
     )
     environment.filters["percent"] = lambda share: f"{share:.2%}"
+    environment.filters["split_name"] = name_split
     environment.filters["thousands"] = lambda count: f"{count:,}"
     page: str = environment.from_string(path.read_text(encoding="utf-8")).render(values)
     return page

@@ -32,15 +32,16 @@ from fercli.config import MAX_PIXELS
 from fercli.errors import FercliError, ImageDecodeError, ImageRefusedError
 from fercli.images.limits import refuse_pixels
 from fercli.images.memory import MEMORY, Share
+from fercli.images.png import cut_png
 from fercli.images.structure import check_frames, check_scans, check_structure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
     from PIL import Image
 
-__all__ = ["MAX_FILE_BYTES", "SUFFIXES", "DecodedImage", "convert_image", "load_image"]
+__all__ = ["MAX_FILE_BYTES", "SUFFIXES", "DecodedImage", "convert_image", "cut_rows", "load_image"]
 
 FORMATS: Final = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 SUFFIXES: Final = frozenset(
@@ -292,6 +293,10 @@ def _decode(content: bytes, wanted: _Wanted, share: Share) -> DecodedImage:
         check_scans(structure.scans, n_pixels)
         size = image.size
         reduction = _prepare_jpeg(image, wanted)
+        striped = cut_png(content, _open_png) if image.format == "PNG" else None
+        if striped is not None:
+            share.resize(len(content) + n_pixels * (4 if wanted.color else 1))
+            return _paint(striped.shell, size, striped.cut(), frames=1, color=wanted.color)
         n_bytes = _estimate_bytes(image, color=wanted.color)
         n_bytes += n_pixels * _COEFFICIENT_BYTES if structure.scans > 1 else 0
         share.resize(len(content) + n_bytes + structure.tile_pixels * 4)
@@ -346,13 +351,39 @@ def _open(content: bytes, kind: str | None) -> Image.Image:
     return Image.open(_Stream(content), formats=FORMATS if kind is None else (kind,))
 
 
+def _open_png(content: bytes) -> Image.Image:
+    image = _open(content, "PNG")
+    image.load()
+    return image
+
+
 def _convert(image: Image.Image, *, frames: int, color: bool) -> DecodedImage:
     """Return an opened image, upright, as pixels."""
     image.load()
+    return _paint(image, image.size, _cut_strips(image), frames=frames, color=color)
+
+
+def _paint(
+    image: Image.Image,
+    size: tuple[int, int],
+    strips: Iterable[tuple[slice, Image.Image]],
+    *,
+    frames: int,
+    color: bool,
+) -> DecodedImage:
+    """Return an image, upright, as pixels.
+
+    Args:
+        image: What tells its orientation, and the meaning of its numbers.
+        size: Its width and height.
+        strips: Its rows.
+        frames: Of its file.
+        color: Keep the colors, too.
+    """
     scale = _choose_scale(image)
-    gray = np.empty((image.height, image.width), dtype=np.uint8)
+    gray = np.empty((size[1], size[0]), dtype=np.uint8)
     rgb = np.empty((*gray.shape, 3), dtype=np.uint8) if color and scale is None else None
-    for rows, strip in _cut_strips(image):
+    for rows, strip in strips:
         if scale is not None:
             gray[rows] = scale(np.asarray(strip))
             continue
@@ -371,13 +402,19 @@ def _convert(image: Image.Image, *, frames: int, color: bool) -> DecodedImage:
 
 def _cut_strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
     """Yield a loaded image in pieces of whole rows, so that copies of a piece are small."""
-    n_rows = max(1, _STRIP_PIXELS // image.width)
-    if n_rows >= image.height:
-        yield slice(None), image
+    parts = list(cut_rows(*image.size))
+    if len(parts) == 1:
+        yield parts[0], image
         return
-    for top in range(0, image.height, n_rows):
-        bottom = min(top + n_rows, image.height)
-        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+    for rows in parts:
+        yield rows, image.crop((0, rows.start, image.width, rows.stop))
+
+
+def cut_rows(width: int, height: int) -> Iterator[slice]:
+    """Yield the rows of an image in pieces of about a megapixel."""
+    n_rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, n_rows):
+        yield slice(top, min(top + n_rows, height))
 
 
 def _choose_orientation(image: Image.Image) -> int:

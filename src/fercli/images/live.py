@@ -25,12 +25,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from fercli.errors import ConfigError, DataError, ImageDecodeError, InputNotFoundError
 from fercli.images.decode import SUFFIXES
 from fercli.images.detection import import_cv2
 from fercli.images.video import VideoFrame, check_size, find_next_due, read_length, sample_capture
+from fercli.names import hide_secrets
 
 __all__ = ["LiveFeed", "LiveSource", "find_live_source", "open_capture", "parse_live_source"]
 
@@ -48,11 +49,6 @@ _POLL_S: Final = 0.1
 _CAMERA: Final = re.compile(r"[0-9]{1,2}")
 """Higher numbers choose OpenCV's drivers, and are more likely a file that is missing."""
 _SAME_TIME: Final = 1e-6
-_SECRET: Final = re.compile(
-    r"([^?&;=]*(?:us(?:e)?r|login|pass|pwd|psw|token|secret|key|auth|sig)[^?&;=]*=)[^&;]*",
-    re.IGNORECASE,
-)
-"""A value of an address's query that may be a password, as cameras take them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -447,21 +443,11 @@ def _parse_address(text: str) -> LiveSource:
         message = f"the {scheme}:// address has no host, or a port that is no number"
         hint = "in a name or password write %40 for @, %3A for :, %2F for /, %23 for #"
         raise ConfigError(message, hint=hint)
-    shown = _hide_secrets(parts)
     name = re.sub(r"[^\w.-]+", "-", f"{parts.hostname}{parts.path}", flags=re.ASCII).strip("-.")
+    title = hide_secrets(parts.geturl().replace(" ", "%20"))
     # FFmpeg knows its protocols in small letters alone.
     address = scheme + text[len(scheme) :]
-    return LiveSource(address=address, title=shown.geturl(), name=name[:80])
-
-
-def _hide_secrets(parts: SplitResult) -> SplitResult:
-    """Return an address without its name and password, and without values that may be one."""
-    place = parts.netloc.rpartition("@")[2]
-    return parts._replace(
-        netloc=place,
-        query=_SECRET.sub(r"\1***", parts.query),
-        fragment=_SECRET.sub(r"\1***", parts.fragment),
-    )
+    return LiveSource(address=address, title=title, name=name[:80])
 
 
 def _explain_closed(source: LiveSource) -> tuple[str, str]:

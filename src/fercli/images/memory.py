@@ -20,8 +20,8 @@ __all__ = ["MEMORY", "ByteBudget", "Share", "ask_malloc", "return_large_blocks"]
 
 _DECODING_BYTES: Final = 1 << 28
 """Of all images under way: two photos of 24 megapixels, or one image of whatever size. With 0.2 GB
-of Python and libraries the process keeps to 500 MiB, but for images beyond 70 megapixels
-that cannot be decoded smaller."""
+of Python and libraries the process keeps to 500 MiB, but for large images that their codecs
+decode as a whole alone."""
 _UNCOUNTED_BYTES: Final = 1 << 20
 """Up to this an image is not counted: of a face crop the counting would be felt."""
 

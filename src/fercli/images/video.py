@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fercli.errors import ImageDecodeError
-from fercli.images.decode import SUFFIXES, DecodedImage, convert_image
+from fercli.images.decode import SUFFIXES, DecodedImage, cut_rows
 from fercli.images.detection import import_cv2
 from fercli.images.limits import refuse_pixels
 
@@ -95,11 +95,18 @@ class VideoFrame:
         Args:
             color: Keep the colors beside the grey.
         """
+        import numpy as np
         from PIL import Image
 
         cv2 = import_cv2()
-        rgb = Image.fromarray(cv2.cvtColor(self.bgr, cv2.COLOR_BGR2RGB))
-        return convert_image(rgb, max_pixels=rgb.width * rgb.height, color=color)
+        height, width = self.bgr.shape[:2]
+        gray = np.empty((height, width), dtype=np.uint8)
+        # In pieces: whole copies of frames would be most of the memory that a video takes.
+        for rows in cut_rows(width, height):
+            rgb = Image.fromarray(cv2.cvtColor(self.bgr[rows], cv2.COLOR_BGR2RGB))
+            gray[rows] = np.asarray(rgb.convert("L"))
+        colors = cv2.cvtColor(self.bgr, cv2.COLOR_BGR2RGB) if color else None
+        return DecodedImage(gray, frames=1, rgb=colors)
 
 
 def is_video(path: Path) -> bool:

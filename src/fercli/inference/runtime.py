@@ -13,6 +13,8 @@ from fercli.emotions import LABELS
 from fercli.errors import ModelFileError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from fercli.metadata import ModelMetadata
@@ -56,17 +58,30 @@ class Runtime(Protocol):
 
 
 def predict_in_batches(
-    runtime: Runtime, images: NDArray[np.uint8], *, batch_size: int = 256
+    runtime: Runtime,
+    images: NDArray[np.uint8],
+    *,
+    batch_size: int = 256,
+    on_progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
     """Return probabilities `[N, K]` for any number of images `[N, 48, 48]`, N >= 1.
+
+    Args:
+        runtime: The model.
+        images: What to ask it of.
+        batch_size: Images a call.
+        on_progress: Called after every batch with the images in it.
 
     Raises:
         ModelFileError: As in `predict_checked`.
     """
-    batches = range(0, len(images), batch_size)
-    return np.concatenate(
-        [predict_checked(runtime, images[at : at + batch_size]) for at in batches]
-    )
+    found = []
+    for at in range(0, len(images), batch_size):
+        batch = images[at : at + batch_size]
+        found.append(predict_checked(runtime, batch))
+        if on_progress:
+            on_progress(len(batch))
+    return np.concatenate(found)
 
 
 def predict_checked(runtime: Runtime, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -108,7 +123,11 @@ def _find_fault(answer: object, shape: tuple[int, int]) -> str | None:
 
 
 def predict_mirrored(
-    runtime: Runtime, images: NDArray[np.uint8], plain: NDArray[np.float32]
+    runtime: Runtime,
+    images: NDArray[np.uint8],
+    plain: NDArray[np.float32],
+    *,
+    on_progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
     """Return the mean of the plain probabilities and those of the mirror images, `[N, K]`.
 
@@ -116,9 +135,11 @@ def predict_mirrored(
         runtime: The model.
         images: `[N, 48, 48]`.
         plain: What the model says of `images`, `[N, K]`.
+        on_progress: As `predict_in_batches`.
     """
     mirrored = np.ascontiguousarray(images[:, :, ::-1])
-    mean: NDArray[np.float32] = (plain + predict_in_batches(runtime, mirrored)) / np.float32(2)
+    other = predict_in_batches(runtime, mirrored, on_progress=on_progress)
+    mean: NDArray[np.float32] = (plain + other) / np.float32(2)
     return mean
 
 

@@ -11,7 +11,7 @@ from fercli.metrics.calibration import (
     compute_nll,
     fit_temperature,
 )
-from fercli.metrics.intervals import compute_wilson_interval
+from fercli.metrics.intervals import compute_mean_interval, compute_wilson_interval
 from fercli.metrics.scores import compute_scores
 from fercli.metrics.significance import adjust_holm, bootstrap_difference, compute_mcnemar
 
@@ -24,6 +24,7 @@ __all__ = [
     "compute_coverage",
     "compute_ece",
     "compute_mcnemar",
+    "compute_mean_interval",
     "compute_nll",
     "compute_scores",
     "compute_wilson_interval",

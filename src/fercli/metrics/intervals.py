@@ -1,8 +1,15 @@
-"""Confidence intervals of a fraction."""
+"""Confidence intervals: of a fraction, of a mean."""
 
 from __future__ import annotations
 
-__all__ = ["compute_wilson_interval"]
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["compute_mean_interval", "compute_wilson_interval"]
 
 
 def compute_wilson_interval(n_correct: int, n_images: int) -> tuple[float, float]:
@@ -19,3 +26,19 @@ def compute_wilson_interval(n_correct: int, n_images: int) -> tuple[float, float
 
     low, high = binomtest(n_correct, n_images).proportion_ci(0.95, method="wilson")
     return float(low), float(high)
+
+
+def compute_mean_interval(values: Sequence[float]) -> tuple[float, float, tuple[float, float]]:
+    """Return mean, standard deviation (N - 1) and the 95 % interval of the mean.
+
+    Args:
+        values: At least two, drawn independently.
+
+    Source:
+        Student, "The Probable Error of a Mean", 1908.
+    """
+    from scipy.stats import t
+
+    mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = float(t.ppf(0.975, len(values) - 1)) * deviation / len(values) ** 0.5
+    return mean, deviation, (mean - half, mean + half)

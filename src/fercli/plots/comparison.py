@@ -6,7 +6,7 @@ import string
 from typing import TYPE_CHECKING, Any, Final
 
 from fercli.names import safe_name
-from fercli.plots.figures import build_figure
+from fercli.plots.figures import build_figure, style_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +19,8 @@ __all__ = ["letter_of", "name_in_picture", "plot_cost", "plot_histories", "plot_
 
 _MEGABYTE: Final = 1e6
 _LONGEST: Final = 60
+_SPEED: Final = "images/s; bars: all rounds"
+_DASHES: Final = ("-", "--", "-.", ":")
 _WIDE: Final = 10.0
 """Costs that differ by more than this are drawn on a logarithmic scale."""
 
@@ -37,7 +39,7 @@ def name_in_picture(index: int, model: ComparedModel) -> str:
 
 
 def plot_cost(models: Sequence[ComparedModel], title: str) -> Figure:
-    """Plot accuracy over parameters, file size and speed; bars are 95 % intervals.
+    """Plot accuracy over parameters, file size and speed, with 95 % intervals.
 
     Args:
         models: At least one.
@@ -51,7 +53,7 @@ def plot_cost(models: Sequence[ComparedModel], title: str) -> Figure:
     costs: dict[str, list[Any]] = {
         "parameters": [model.parameters for model in models],
         "file, MB": [model.size_bytes / _MEGABYTE for model in models],
-        "images/s": [model.images_per_s for model in models],
+        _SPEED: [model.images_per_s for model in models],
     }
     places = figure.subplots(1, 3, sharey=True)
     for axes, (name, values) in zip(places, costs.items(), strict=True):
@@ -60,9 +62,11 @@ def plot_cost(models: Sequence[ComparedModel], title: str) -> Figure:
                 continue
             accuracy = 100 * model.scores.accuracy
             low, high = (100 * end for end in model.scores.accuracy_ci95)
+            spread = model.images_per_s_range if name == _SPEED else (value, value)
             axes.errorbar(
-                value, accuracy, yerr=[[accuracy - low], [high - accuracy]], fmt="o",
-                color=f"C{index % 10}", capsize=3, label=name_in_picture(index, model),
+                value, accuracy, yerr=[[accuracy - low], [high - accuracy]],
+                xerr=[[value - spread[0]], [spread[1] - value]], linestyle="none", capsize=3,
+                label=name_in_picture(index, model), **style_of(index),
             )  # fmt: skip
         known = [value for value in values if value is not None]
         if known and max(known) > _WIDE * min(known):
@@ -70,6 +74,9 @@ def plot_cost(models: Sequence[ComparedModel], title: str) -> Figure:
             # Powers of ten would be set as formulas, and names must not be read as such.
             axes.xaxis.set_major_formatter("{x:,.10g}")
             axes.xaxis.set_minor_formatter("")
+        else:
+            # Half of a small difference would look like half of the cost.
+            axes.set_xlim(left=0)
         axes.set_xlabel(name)
         axes.grid(visible=True, alpha=0.3)
     figure.axes[0].set_ylabel("accuracy, %")
@@ -79,24 +86,29 @@ def plot_cost(models: Sequence[ComparedModel], title: str) -> Figure:
     return figure
 
 
-def plot_histories(histories: Mapping[str, Sequence[EpochReport]]) -> Figure:
-    """Plot validation loss and accuracy of several trainings over the epochs.
+def plot_histories(histories: Mapping[str, Sequence[EpochReport]], title: str) -> Figure:
+    """Plot loss and accuracy of several trainings over the epochs.
 
     Args:
         histories: Epochs by name of the run.
+        title: One line above both.
 
     Raises:
         DependencyMissingError: matplotlib cannot be imported.
     """
-    figure = build_figure(11, 4.4)
+    figure = build_figure(11, 4.6)
+    figure.suptitle(title, fontsize=11)
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for index, (name, history) in enumerate(histories.items()):
             epochs = [report.epoch for report in history]
             for split, style in (("train", ":"), ("validation", "-")):
                 values = [getattr(report, f"{split}_{quantity}") for report in history]
-                label = f"{letter_of(index)}: {safe_name(name)}" if split == "validation" else None
-                axes.plot(epochs, values, style, color=f"C{index % 10}", label=label, linewidth=1.5)
-        axes.set(xlabel="epoch", ylabel=f"{quantity}; dotted: train")
+                label = f"{letter_of(index)}: {safe_name(name)}, {split}"
+                axes.plot(
+                    epochs, values, linestyle=style, label=label, linewidth=1.5, markersize=4,
+                    markevery=max(1, len(epochs) // 12), **style_of(index),
+                )  # fmt: skip
+        axes.set(xlabel="epoch", ylabel=quantity)
         axes.locator_params(axis="x", integer=True)
         axes.grid(visible=True, alpha=0.3)
         axes.legend(fontsize=8)
@@ -121,7 +133,11 @@ def plot_robustness(rows: Sequence[RobustnessRow], clean: float, title: str) -> 
         of_kind = [row for row in rows if row.corruption == kind]
         strengths = [0, *(row.strength for row in of_kind)]
         accuracies = [clean, *(row.accuracy for row in of_kind)]
-        axes.plot(strengths, accuracies, marker="o", color=f"C{index % 10}", label=kind)
+        # Shapes and dashes tell lines apart where colors do not.
+        axes.plot(
+            strengths, accuracies, linestyle=_DASHES[index % len(_DASHES)], label=kind,
+            **style_of(index),
+        )  # fmt: skip
     axes.set(xlabel="strength; 0: as they are", ylabel="accuracy", ylim=(0, 1))
     axes.locator_params(axis="x", integer=True)
     axes.set_title(title, fontsize=11)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fercli.results import CoveragePoint
 
 __all__ = ["plot_coverage", "plot_reliability"]
+
+_FEW: Final = 10
 
 
 def plot_reliability(
@@ -43,7 +45,14 @@ def plot_reliability(
         centers = (np.arange(n_bins) + 0.5)[used] / n_bins
         sure, accurate = confidence[used] / counts[used], right[used] / counts[used]
         wide = 0.92 / n_bins
-        above.bar(centers, accurate, wide, color="#1f5a96", label="accuracy")
+        # The accuracy of a handful of images says little.
+        few = counts[used] < _FEW
+        above.bar(centers[~few], accurate[~few], wide, color="#1f5a96", label="accuracy")
+        if few.any():
+            above.bar(
+                centers[few], accurate[few], wide, color="#b9c3cf",
+                label=f"accuracy, fewer than {_FEW} images",
+            )  # fmt: skip
         above.bar(
             centers, sure - accurate, wide, bottom=accurate, color="none", edgecolor="#c4472b",
             hatch="//", linewidth=0.8, label="gap to the confidence",

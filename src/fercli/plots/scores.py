@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.plots.figures import build_figure
+from fercli.plots.figures import build_figure, style_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,25 +54,29 @@ def plot_confusion_matrix(
     return figure
 
 
-def plot_curves(history: Sequence[EpochReport], best_epoch: int, title: str) -> Figure:
+def plot_curves(
+    history: Sequence[EpochReport], best_epoch: int, title: str, *, harder: str = ""
+) -> Figure:
     """Plot loss and accuracy over the epochs, train and validation.
 
     Args:
         history: The epochs.
         best_epoch: Marked by a line, 1-based.
         title: One line above both.
+        harder: What makes the training images harder than those that validate, for the legend.
 
     Raises:
         DependencyMissingError: matplotlib cannot be imported.
     """
     epochs = [report.epoch for report in history]
+    names = {"train": f"train ({harder})" if harder else "train", "validation": "validation"}
     figure = build_figure(10, 4.2)
     figure.suptitle(title, fontsize=11)
     for position, quantity in enumerate(("loss", "accuracy"), start=1):
         axes = figure.add_subplot(1, 2, position)
-        for split, color in (("train", "tab:blue"), ("validation", "tab:orange")):
+        for index, split in enumerate(("train", "validation")):
             values = [getattr(report, f"{split}_{quantity}") for report in history]
-            axes.plot(epochs, values, color=color, label=split, marker=".")
+            axes.plot(epochs, values, label=names[split], markersize=4, **style_of(index))
         axes.axvline(best_epoch, color="gray", linestyle=":", label=f"best: epoch {best_epoch}")
         axes.set_xlabel("epoch")
         axes.set_ylabel(quantity)

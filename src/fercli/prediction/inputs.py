@@ -5,18 +5,25 @@ from __future__ import annotations
 import glob
 import itertools
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Final
 
 from fercli.errors import ConfigError, InputNotFoundError
-from fercli.images import may_hold_pictures
+from fercli.images import find_kind, may_hold_pictures
 from fercli.prediction.annotate import is_montage
-from fercli.prediction.members import Others, has_ending, is_archive
+from fercli.prediction.members import has_ending, is_archive_name
+from fercli.prediction.sources import Others
+from fercli.prediction.stores import StoredObject, Stores, is_stored
 from fercli.prediction.writers import are_rows
 from fercli.storage import check_apart, identify_file
 
-__all__ = ["find_images", "name_within"]
+__all__ = ["find_files", "find_images", "name_within"]
+
+_RANGE: Final = re.compile(r"\{([0-9]{1,9})\.\.([0-9]{1,9})\}", re.ASCII)
+_MOST_IN_RANGE: Final = 100_000
 
 
 def find_images(
@@ -27,15 +34,16 @@ def find_images(
     keep: bool = False,
     endings: Collection[str] = (),
     others: Others | None = None,
-) -> Iterator[Path]:
+) -> Iterator[Path | StoredObject]:
     """Return the files to look at, in the order asked for, each folder's sorted.
 
     They are found as they are asked for; what is held are the names of one folder or pattern.
 
     Args:
         paths: Files, folders (the images, videos and archives in them and below, by name or
-            content, but for dot files and linked folders), patterns with `*`, `?` or `[`, or `-`.
-            What is named is taken whatever it is: what is no image becomes a row that says so.
+            content, but for dot files and linked folders), patterns with `*`, `?` or `[`, ranges
+            such as `{000..099}`, addresses of object stores, or `-`. What is named is taken
+            whatever it is: what is no image becomes a row that says so.
         stdin: Lines of paths, used for `-`; a path that is not there comes all the same.
         outputs: Files and folders that are being written; a search leaves them out.
         keep: They are gone on with; else what is there is written over.
@@ -47,21 +55,42 @@ def find_images(
         InputNotFoundError: A path is missing, or nothing was found at all.
         ConfigError: An output is an input, by whatever name. Those alone that an earlier command
             wrote are left out of folders, patterns and stdin without a word.
+        FercliError: As `Stores.check`.
     """
     if not keep:
         check_apart(outputs, (Path(text) for text in paths if text and text != "-"))
-    for text in paths:
-        if text != "-":
+    words = list(itertools.chain.from_iterable(map(_expand_ranges, paths)))
+    stores = Stores()
+    for text in words:
+        if is_stored(text):
+            stores.check(text)
+        elif text != "-":
             _check_there(text)
     others = others or Others()
-    search = _Search(_Outputs(outputs, keep=keep), endings, others)
-    found = itertools.chain.from_iterable(_expand(text, stdin, search) for text in paths)
+    search = _Search(_Outputs(outputs, keep=keep), endings, others, stores)
+    found = itertools.chain.from_iterable(_expand(text, stdin, search) for text in words)
     first = next(found, None)
     if first is None:
         beside = f"; files passed over: {others.n_files:,}" if others.n_files else ""
         message = f"no images found in {', '.join(map(repr, paths))}{beside}"
         raise InputNotFoundError(message)
     return itertools.chain([first], found)
+
+
+def find_files(
+    paths: Sequence[str], outputs: Sequence[Path] = (), *, keep: bool = False
+) -> Iterator[Path]:
+    """Return the files on disk to look at, for one who reads no store; as `find_images`.
+
+    Raises:
+        ConfigError: An address of a store is among them.
+        InputNotFoundError: As `find_images`.
+    """
+    if stored := [text for text in paths if is_stored(text)]:
+        message = f"{stored[0]!r} is in a store, and files on disk are read here"
+        raise ConfigError(message)
+    found = find_images(paths, outputs=outputs, keep=keep)
+    return (path for path in found if isinstance(path, Path))
 
 
 def name_within(path: Path, roots: Iterable[PurePath]) -> PurePath:
@@ -140,26 +169,76 @@ class _Search:
     left_out: _Outputs
     endings: Collection[str]
     others: Others
+    stores: Stores
 
     def take(self, path: Path) -> bool:
         """Return whether a file of a folder is taken; one that is not is counted."""
         if self.endings:
             is_taken = has_ending(path.name, self.endings)
         else:
-            is_taken = may_hold_pictures(path) or is_archive(path)
+            is_archive = is_archive_name(path.name) and path.is_file()
+            is_taken = may_hold_pictures(path) or is_archive
         if not is_taken:
             self.others.add()
         return is_taken
 
+    def take_object(self, found: StoredObject) -> bool:
+        """Return whether an object is taken; one that nobody named and that is not is counted.
 
-def _expand(text: str, stdin: Iterable[str], search: _Search) -> Iterator[Path]:
+        Looking into one is a request: a name with an unknown ending is taken at its word, and one
+        without any is read to see what it is.
+        """
+        if found.is_named:
+            return True
+        kind = find_kind(found.name)
+        if self.endings:
+            is_taken = has_ending(found.name, self.endings)
+        else:
+            is_nameless = "." not in found.name and bool(found.n_bytes)
+            is_taken = kind == "image" or is_archive_name(found.name) or is_nameless
+        if not is_taken or kind == "video":
+            self.others.add(packed_video=kind == "video")
+            return False
+        return True
+
+
+def _expand_ranges(text: str) -> Iterator[str]:
+    """Yield the words that `{000..099}` stands for, as in shells; a path that is there is one."""
+    found = _RANGE.search(text)
+    if found is None or os.path.lexists(text):  # noqa: TID251  # as below
+        yield text
+        return
+    first, last = int(found[1]), int(found[2])
+    if abs(last - first) >= _MOST_IN_RANGE:
+        message = f"{found[0]} stands for more than {_MOST_IN_RANGE:,} names"
+        raise ConfigError(message)
+    # A leading zero asks for numbers of one width.
+    padded = any(len(end) > 1 and end.startswith("0") for end in found.groups())
+    width = max(map(len, found.groups())) if padded else 0
+    step = 1 if last >= first else -1
+    for number in range(first, last + step, step):
+        yield from _expand_ranges(
+            text[: found.start()] + f"{number:0{width}}" + text[found.end() :]
+        )
+
+
+def _expand(text: str, stdin: Iterable[str], search: _Search) -> Iterator[Path | StoredObject]:
     """Yield the files of one word; a blank line of stdin has none."""
-    if text == "-":
+    if is_stored(text):
+        yield from filter(search.take_object, search.stores.find(text))
+    elif text == "-":
         for line in stdin:
-            yield from _expand_path(line.rstrip("\r\n"), search)
+            yield from _expand_line(line.rstrip("\r\n"), search)
     elif glob.has_magic(text) and not os.path.lexists(text):  # noqa: TID251  # as above
         for match in _drop_inner(sorted(glob.glob(text, recursive=True))):  # noqa: PTH207  # as typed
             yield from _expand_path(match, search)
+    else:
+        yield from _expand_path(text, search)
+
+
+def _expand_line(text: str, search: _Search) -> Iterator[Path | StoredObject]:
+    if is_stored(text):
+        yield from filter(search.take_object, search.stores.name(text))
     else:
         yield from _expand_path(text, search)
 

@@ -357,17 +357,25 @@ class _TableCopier:
         self._writer.close()
 
     def _read_schema(self, path: Path) -> Any:  # noqa: ANN401  # untyped library
-        try:
+        with self._explain(path):
             return self._arrow.parquet.read_schema(path)
-        except self._arrow.ArrowException as reason:
-            message = f"{path} is no Parquet file"
+
+    @contextlib.contextmanager
+    def _explain(self, path: Path) -> Iterator[None]:
+        """Turn what pyarrow says of a damaged file into our error; the system's errors pass."""
+        try:
+            yield
+        except (self._arrow.ArrowException, OSError) as reason:
+            if getattr(reason, "errno", None) is not None:
+                raise
+            message = f"{path} is no Parquet file that can be read"
             raise DataError(message, hint=_AGAIN) from reason
 
     def _read_groups(self, path: Path) -> Iterator[Any]:
         """Yield a file's row groups; it is open only while one is read."""
         index, count = 0, 1
         while index < count:
-            with self._arrow.parquet.ParquetFile(path) as file:
+            with self._explain(path), self._arrow.parquet.ParquetFile(path) as file:
                 count = file.num_row_groups
                 table = file.read_row_group(index) if count else None
             if table is not None:

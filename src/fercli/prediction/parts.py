@@ -24,12 +24,13 @@ from fercli.errors import DataError, OutputExistsError
 from fercli.fields import JsonObject, parse_json
 from fercli.prediction.row_files import RowFile
 from fercli.prediction.shards import Shard, ShardInputs
-from fercli.storage import digest_file, open_atomically
+from fercli.storage import digest_file, is_sealed, open_atomically, seal_json
 
 if TYPE_CHECKING:
     from fercli.config import PredictConfig
     from fercli.inference import Runtime
     from fercli.prediction.predict import FilePrediction
+    from fercli.prediction.stores import StoredObject
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout
 
@@ -150,13 +151,14 @@ class PartRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as the file has it."""
-        return {
+        record = {
             "kind": _KIND, "schema": _SCHEMA, "shard": self.shard.index, "shards": self.shard.count,
             "format": self.kind, "n_bytes": self.n_bytes, "sha256": self.sha256,
             "list": {"n_inputs": self.n_listed, "sha256": self.list_sha256},
             "inputs": {"n_inputs": self.n_own, "sha256": self.own_sha256},
             "order_sha256": self.order_sha256, **asdict(self.origin), "counts": dict(self.counts),
         }  # fmt: skip
+        return seal_json(record)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +209,7 @@ class Part:
             raise OutputExistsError(message, hint=hint)
 
     def find_finished(
-        self, origin: Origin, list_files: Callable[[], Iterable[Path]]
+        self, origin: Origin, list_files: Callable[[], Iterable[Path | StoredObject]]
     ) -> PartRecord | None:
         """Return the record of a part that is there already, and is of the same things.
 
@@ -227,7 +229,7 @@ class Part:
             return None
         record = read_record(self.side)
         inputs = ShardInputs(self.shard)
-        inputs.list_only(list_files())
+        inputs.list_only(list_files(), origin.options.get("image_column"))
         differences = record.origin.list_differences(origin)
         if record.own_sha256 != inputs.own_sha256:
             now = len(inputs.positions)
@@ -320,6 +322,8 @@ def read_record(side: Path) -> PartRecord:
         raise DataError(message, hint="predict that shard again, with --force") from reason
     record = JsonObject(value, side, DataError)
     record.check_head(_KIND, _SCHEMA)
+    if not is_sealed(record.raw):
+        raise _refuse_order(side)
     listed, own = record.child("list"), record.child("inputs")
     if not 0 <= record.count("shard") < record.count("shards"):
         record.complain("there is no such shard")
@@ -353,6 +357,8 @@ def read_order(side: Path, record: PartRecord) -> Iterator[tuple[int, int]]:
         for line in lines:
             digest.update(line)
             numbers = json.loads(line)
+            if any(type(number) is not int or number < 0 for number in numbers):
+                raise _refuse_order(side)
             for gap, n_rows in zip(numbers[::2], numbers[1::2], strict=True):
                 position += gap
                 n_inputs += 1

@@ -22,7 +22,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
 
@@ -42,7 +42,8 @@ from fercli.images import (
     sample_frames,
 )
 from fercli.inference.runtime import predict_checked
-from fercli.prediction.members import Member
+from fercli.prediction.sources import Member, hold_error
+from fercli.prediction.stores import StoredObject
 from fercli.prediction.tracking import Tracker
 from fercli.prediction.writers import key_path
 from fercli.results import PredictionRow
@@ -50,6 +51,7 @@ from fercli.results import PredictionRow
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fercli.errors import FercliError
     from fercli.images.memory import Share
     from fercli.inference.runtime import Runtime
     from fercli.prediction.clip_rows import ClipSoFar
@@ -62,18 +64,21 @@ __all__ = [
     "count_processors",
     "describe_faces",
     "load_faces",
+    "pack_images",
     "predict_files",
     "predict_live",
     "predict_loaded",
     "search_image",
 ]
 
+T = TypeVar("T", Path | Member, Path | Member | StoredObject)
+
 UNCERTAIN: Final = "uncertain"
 """Label of a face whose best probability is below the threshold."""
 _CHUNK_BYTES: Final = 1 << 20
 """A chunk ends with the file that fills it: about 500 face crops, or one photo."""
-_AHEAD_BYTES: Final = 1 << 29
-"""Of decoded frames under way: 80 of 1080p, 20 of 4K."""
+_AHEAD_BYTES: Final = 3 << 25
+"""Of decoded frames under way: 16 of 1080p, 4 of 4K."""
 _SAMPLED: Final = 8
 """Of so many files of a chunk the size of the first is looked up, and counts for each."""
 
@@ -93,7 +98,7 @@ class FilePrediction:
     is_first: bool = True
     """Whether it is the first of its file."""
     content: bytes | None = None
-    """The file, where it came from within an archive, and `path` is no place on the disk."""
+    """The file, where it came from an archive, a table or a store: `path` is no place on disk."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,8 @@ class LoadedImage:
     """The frame, of a video."""
     content: bytes | None = None
     """The file, where it came from within an archive."""
+    title: str | None = None
+    """What its rows call it, where that is not its path."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,7 @@ Work = Callable[[list[Any]], list[Any]]
 """What is done to a chunk, in a thread."""
 
 
-def predict_files(
+def predict_files(  # noqa: PLR0913  # how, and of what
     runtime: Runtime,
     paths: Iterable[Path | Member],
     config: PredictConfig | None = None,
@@ -145,6 +152,7 @@ def predict_files(
     parallel: bool = False,
     title: str | None = None,
     so_far: ClipSoFar | None = None,
+    n_threads: int | None = None,
 ) -> Generator[FilePrediction, None, None]:
     """Yield what is said of each image and of each sampled frame of a video, in order.
 
@@ -157,6 +165,7 @@ def predict_files(
             computes each on one core, which keeps all cores busier than one call on all of them.
         title: What rows call the model.
         so_far: A video among them that is gone on with.
+        n_threads: That read and search; None for one per processor.
 
     Raises:
         ModelFileError: The weights of the detector, or the model, are damaged.
@@ -176,13 +185,13 @@ def predict_files(
             return answer(loaded) if parallel else loaded
 
         # Closed in step with this generator: nothing is read for somebody who has gone.
-        with contextlib.closing(_work_ahead(chunks, work)) as done:
+        with contextlib.closing(_work_ahead(chunks, work, n_threads)) as done:
             for chunk in done:
                 yield from chunk if parallel else answer(chunk)
 
     for of_videos, group in itertools.groupby(paths, _is_video):
         if not of_videos:
-            images = _pack(group, config.batch_size)
+            images = pack_images(group, config.batch_size)
             yield from process(images, lambda source: load_faces(source, finder, config))
             continue
         for source in group:
@@ -340,14 +349,17 @@ def describe_faces(
     return described
 
 
-def _work_ahead(chunks: Iterable[list[Any]], work: Work) -> Generator[list[Any], None, None]:
+def _work_ahead(
+    chunks: Iterable[list[Any]], work: Work, n_threads: int | None = None
+) -> Generator[list[Any], None, None]:
     """Yield what becomes of chunks, in order; the next ones are worked on meanwhile."""
-    n_threads = count_processors()
+    n_threads = n_threads or count_processors()
     with ThreadPoolExecutor(n_threads, thread_name_prefix="fer-load") as pool:
         under_way: deque[tuple[int, Future[list[Any]]]] = deque()
         n_bytes = 0
+        held: list[FercliError] = []
         try:
-            for chunk in chunks:
+            for chunk in hold_error(chunks, held):
                 size = sum(getattr(one, "n_bytes", 0) for one in chunk)
                 under_way.append((size, pool.submit(work, chunk)))
                 n_bytes += size
@@ -357,6 +369,8 @@ def _work_ahead(chunks: Iterable[list[Any]], work: Work) -> Generator[list[Any],
                     yield done.result()
             while under_way:
                 yield under_way.popleft()[1].result()
+            if held:
+                raise held[0]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -368,13 +382,18 @@ def count_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _pack(paths: Iterable[Path | Member], most: int) -> Iterator[list[Path | Member]]:
-    """Yield files in chunks: at most so many, and of so many bytes."""
-    chunk: list[Path | Member] = []
+def pack_images(paths: Iterable[T], most: int) -> Iterator[list[T]]:
+    """Yield files in chunks: at most so many, and of so many bytes.
+
+    Where a chunk ends depends on its own files alone, so that work which is cut up at the ends of
+    chunks has the same chunks everywhere.
+    """
+    chunk: list[T] = []
     n_bytes = 0
-    for path in paths:
-        if isinstance(path, Member):
-            n_bytes += path.n_bytes
+    held: list[FercliError] = []
+    for path in hold_error(paths, held):
+        if not isinstance(path, Path):
+            n_bytes += path.n_bytes or 0
         elif len(chunk) % _SAMPLED == 0:
             n_bytes += _SAMPLED * _measure(path)
         chunk.append(path)
@@ -383,6 +402,8 @@ def _pack(paths: Iterable[Path | Member], most: int) -> Iterator[list[Path | Mem
             chunk, n_bytes = [], 0
     if chunk:
         yield chunk
+    if held:
+        raise held[0]
 
 
 def _measure(path: Path) -> int:
@@ -405,11 +426,11 @@ def load_faces(source: Path | Member, finder: FaceFinder, config: PredictConfig)
         DependencyMissingError: OpenCV is needed and cannot be imported.
     """
     if isinstance(source, Member):
-        path, content = source.path, source.content
+        path, content, title = source.path, source.content, source.title or None
         if source.reason is not None:
-            return LoadedImage(path, reason=source.reason, refused=source.refused)
+            return LoadedImage(path, reason=source.reason, refused=source.refused, title=title)
     else:
-        path, content = source, None
+        path, content, title = source, None, None
     try:
         # The image's bytes count until its faces are cut out.
         with MEMORY.open_share() as share:
@@ -420,10 +441,12 @@ def load_faces(source: Path | Member, finder: FaceFinder, config: PredictConfig)
                 enough_px=finder.enough_px,
                 share=share,
             )
-            return replace(search_image(path, image, finder, config, share), content=content)
+            loaded = search_image(path, image, finder, config, share)
+            return replace(loaded, content=content, title=title)
     except ImageDecodeError as reason:
         refused = isinstance(reason, ImageRefusedError)
-        return LoadedImage(path, reason=_describe_failure(reason), refused=refused)
+        said = _describe_failure(reason)
+        return LoadedImage(path, reason=said, refused=refused, title=title)
 
 
 def _describe_failure(reason: ImageDecodeError) -> str:
@@ -512,7 +535,7 @@ def build_rows(
         title: What rows call the model.
     """
     shared = {
-        "path": str(loaded.path),
+        "path": loaded.title or str(loaded.path),
         "frame": loaded.frame.index if loaded.frame else None,
         "time_s": loaded.frame.time_s if loaded.frame else None,
         "model": title,

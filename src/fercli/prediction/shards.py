@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fercli.errors import ConfigError
-from fercli.prediction.members import Member, Others, open_archives
+from fercli.prediction.members import open_archives
+from fercli.prediction.stores import StoredObject, is_stored
 from fercli.prediction.writers import key_path
 
 if TYPE_CHECKING:
     from fercli.prediction.predict import FilePrediction
+    from fercli.prediction.sources import Member, Others
 
 __all__ = ["MOST_SHARDS", "Shard", "ShardInputs", "parse_shard"]
 
@@ -116,9 +118,10 @@ class ShardInputs:
 
     def select(
         self,
-        files: Iterable[Path],
+        files: Iterable[Path | StoredObject],
         endings: Collection[str] = (),
         others: Others | None = None,
+        column: str | None = None,
     ) -> Iterator[Path | Member]:
         """Yield the inputs of this shard, those within archives among them.
 
@@ -126,6 +129,7 @@ class ShardInputs:
             files: All files, as `find_images` gives them.
             endings: Of the files that are taken from archives; all images where there are none.
             others: Counts what is passed over there.
+            column: Of tables, the one that holds images; see `open_archives`.
         """
 
         def pass_over(path: str, n_bytes: int | None) -> bool:
@@ -134,22 +138,24 @@ class ShardInputs:
                 self._waiting.append(path)
             return not is_own
 
-        return open_archives(files, endings=endings, others=others, is_done=pass_over)
+        return open_archives(
+            files, endings=endings, others=others, is_done=pass_over, column=column
+        )
 
-    def list_only(self, files: Iterable[Path]) -> None:
+    def list_only(self, files: Iterable[Path | StoredObject], column: str | None = None) -> None:
         """See the whole list, and read no image."""
 
         def pass_over(path: str, n_bytes: int | None) -> bool:
             self._see(path, n_bytes)
             return True
 
-        for _ in open_archives(files, is_done=pass_over):
+        for _ in open_archives(files, is_done=pass_over, column=column):
             pass
 
     def add(self, prediction: FilePrediction) -> None:
         """Count the rows of an image or a frame of what `select` yielded, in its order."""
         if prediction.is_first:
-            path = str(prediction.path)
+            path = prediction.rows[0].path
             # What turned out to be no image, a text in an archive, has no row.
             while self._waiting and self._waiting.popleft() != path:
                 self.n_rows.append(0)
@@ -179,7 +185,9 @@ def _digest(path: str) -> bytes:
 
 
 def _measure(path: str) -> int:
-    """Return a file's size, -1 where there is no file."""
+    """Return a file's size, -1 where there is no file, or an object whose size was not listed."""
+    if is_stored(path):
+        return -1
     try:
         return Path(path).stat().st_size
     except (OSError, ValueError):

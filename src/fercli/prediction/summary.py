@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fercli.prediction.members import Member, Others, open_archives
+from fercli.prediction.members import open_archives
+from fercli.prediction.sources import Member, Others
 from fercli.prediction.writers import key_path
 from fercli.results import PredictionRow, PredictResult, TrackTime
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fercli.prediction.predict import FilePrediction
     from fercli.prediction.row_files import Rows
     from fercli.prediction.sinks import Sink
+    from fercli.prediction.stores import StoredObject
 
 __all__ = ["PredictionSummary"]
 
@@ -57,7 +59,11 @@ class PredictionSummary:
         return self.n_inputs + self.n_resumed
 
     def pass_over(
-        self, files: Iterable[Path], done: set[str], endings: Collection[str] = ()
+        self,
+        files: Iterable[Path | StoredObject],
+        done: set[str],
+        endings: Collection[str] = (),
+        column: str | None = None,
     ) -> Iterator[Path | Member]:
         """Yield the files that have no rows yet, those within archives among them.
 
@@ -65,6 +71,7 @@ class PredictionSummary:
             files: All of them.
             done: Those that have, as `key_path` gives them.
             endings: Of the files that are taken from archives; all images where there are none.
+            column: Of tables, the one that holds images; see `open_archives`.
         """
 
         def is_done(path: str, _n_bytes: int | None) -> bool:
@@ -72,7 +79,9 @@ class PredictionSummary:
             self.n_resumed += is_there
             return is_there
 
-        return open_archives(files, endings=endings, others=self.others, is_done=is_done)
+        return open_archives(
+            files, endings=endings, others=self.others, is_done=is_done, column=column
+        )
 
     def add(self, prediction: FilePrediction, rows: Rows | None = None) -> None:
         """Count one image or frame and write its rows, where they are to be written."""

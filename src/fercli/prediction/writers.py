@@ -231,7 +231,7 @@ def import_pyarrow() -> ModuleType:
         import pyarrow  # noqa: ICN001  # under its own name, here alone
         import pyarrow.parquet
     except ImportError as reason:
-        title = "pyarrow, which writes Parquet,"
+        title = "pyarrow, which reads and writes Parquet,"
         missing = explain_missing("pyarrow", reason, title=title)
         raise missing from reason
     module: ModuleType = pyarrow

@@ -28,6 +28,7 @@ from fercli.results.evaluation import (
 from fercli.results.models import ExportResult
 from fercli.results.plain import to_json
 from fercli.results.prediction import MergeResult, PredictionRow, PredictResult, TrackTime
+from fercli.results.repeats import RepeatedRun, RepeatsResult
 from fercli.results.training import EpochReport, TrainResult
 
 __all__ = [
@@ -50,6 +51,8 @@ __all__ = [
     "PredictResult",
     "PredictionRow",
     "PrepareResult",
+    "RepeatedRun",
+    "RepeatsResult",
     "RobustnessRow",
     "Scores",
     "TrackTime",

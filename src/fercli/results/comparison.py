@@ -31,6 +31,8 @@ class ComparedModel:
     """Size of the file."""
     images_per_s: float
     """Best of several rounds, taken in turns with the other models."""
+    images_per_s_range: tuple[float, float]
+    """Slowest and fastest of those rounds."""
     device: str
     """Where it ran."""
     labels: list[str]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fercli.errors import ConfigError, FercliError
-from fercli.names import shorten
+from fercli.names import hide_secrets, shorten
 
 __all__ = ["SCHEMA", "build_envelope", "list_errors"]
 
@@ -35,5 +35,8 @@ def build_envelope(
 def list_errors(error: FercliError) -> list[dict[str, str]]:
     """Return an error as the envelope has it: an entry for each problem."""
     messages = error.problems if isinstance(error, ConfigError) else (error.message,)
-    hint = shorten(error.hint)
-    return [{"code": error.code, "message": shorten(text), "hint": hint} for text in messages]
+    hint = shorten(hide_secrets(error.hint))
+    return [
+        {"code": error.code, "message": shorten(hide_secrets(text)), "hint": hint}
+        for text in messages
+    ]

@@ -8,9 +8,11 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fercli.dependencies import is_there
 from fercli.results import EpochReport, to_json
 from fercli.runs import RunFolder, utc_now
 from fercli.storage import write_text
+from fercli.training.events import EventFile
 
 __all__ = ["Callbacks", "RunLog", "StepReport"]
 
@@ -43,10 +45,12 @@ class Callbacks:
     """Called with a sentence for the user."""
     should_stop: Callable[[], int] = lambda: 0
     """Asked after every step; a signal's number stops the run, its state saved."""
+    tensorboard: bool = False
+    """Whether curves are logged for TensorBoard; a run that has such a log goes on with it."""
 
 
 class RunLog:
-    """Tells the callbacks, and writes `log.txt` and `metrics.csv`.
+    """Tells the callbacks, and writes `log.txt`, `metrics.csv` and TensorBoard's events.
 
     Args:
         run: Where the files go.
@@ -58,6 +62,8 @@ class RunLog:
         self.callbacks = callbacks
         self._run = run
         self._writes = writes
+        logs = callbacks.tensorboard or (run.events.exists() and is_there("tensorboard"))
+        self._events = EventFile(run.events) if logs else None
 
     def note(self, text: str) -> None:
         """Say and log a sentence."""
@@ -81,3 +87,10 @@ class RunLog:
         writer.writeheader()
         writer.writerows(to_json(report) for report in history)
         write_text(self._run.metrics, text.getvalue())
+        if self._events is not None:
+            self._events.write(history)
+
+    def close(self) -> None:
+        """End what is kept open between epochs."""
+        if self._events is not None:
+            self._events.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fercli.errors import ModelFileError
+from fercli.fields import JsonObject
 from fercli.storage import load_tensors, save_tensors
 from fercli.training.state import Progress, TrainingState
 
@@ -65,27 +66,38 @@ def restore_newest(
 
     Returns:
         The checkpoint, or None when the folder has no valid one and `state` is as it was.
+
+    Raises:
+        ModelFileError: It is valid, and does not fit `state`, which is of no use then.
     """
     group = state.group
     found = group.broadcast(_load_newest(folder, on_note) if group.is_main else None)
     if found is None:
         return None
-    path, arrays, metadata = found
-    state.restore(arrays, Progress.from_json(metadata["progress"]))
+    path, arrays, progress = found
+    try:
+        state.restore(arrays, progress)
+    except (KeyError, RuntimeError, TypeError, ValueError) as reason:
+        text = " ".join(str(reason).split())[:200]
+        message = f"{path} is whole, but of another training than run.json describes ({text})"
+        hint = "put the run.json back that it was made with"
+        raise ModelFileError(message, hint=hint) from reason
     return Path(path)
 
 
 def _load_newest(
     folder: Path, on_note: Callable[[str], None]
-) -> tuple[Path, dict[str, Any], dict[str, Any]] | None:
+) -> tuple[Path, dict[str, Any], Progress] | None:
     for path in find_checkpoints(folder):
         try:
             arrays, metadata = load_tensors(path, ModelFileError)
             _check_kind(path, metadata)
+            header = JsonObject(metadata, path, ModelFileError)
+            progress = Progress.from_json(header.child("progress"))
         except ModelFileError as reason:
             on_note(f"skipped a checkpoint: {reason.message}")
             continue
-        return path, arrays, metadata
+        return path, arrays, progress
     return None
 
 

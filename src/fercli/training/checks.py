@@ -75,7 +75,7 @@ def check_training(dataset: Dataset, config: TrainConfig) -> int:
 
 
 def check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
-    """Refuse a batch size that the training images or the processes cannot fill.
+    """Refuse a batch size that the training images, the processes or the parts cannot fill.
 
     Raises:
         ConfigError: It cannot be filled.
@@ -91,5 +91,14 @@ def check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
     smallest = n_images // count_steps(n_images, config.batch_size)
     if smallest < n_processes:
         problems.append(f"batches of {smallest} images are too few for {n_processes} processes")
+    elif config.accumulate > 1 and smallest < max(2, n_processes) * config.accumulate:
+        message = f"batches of {smallest} images are too few for {config.accumulate} parts"
+        problems.append(message if n_processes == 1 else f"{message} in {n_processes} processes")
     if problems:
-        raise ConfigError(*problems, hint=f"give --batch-size {n_images} or less")
+        raise ConfigError(*problems, hint=_advise(config, n_images))
+
+
+def _advise(config: TrainConfig, n_images: int) -> str:
+    if config.batch_size <= n_images and config.accumulate > 1:
+        return "give a larger --batch-size or a smaller --accumulate"
+    return f"give --batch-size {n_images} or less"

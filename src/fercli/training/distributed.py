@@ -12,17 +12,22 @@ checkpoints and models stay what they are.
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
+import itertools
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn import functional
 
-from fercli.errors import PeerLostError, RunFailedError
+from fercli.errors import ConfigError, PeerLostError, RunFailedError
 from fercli.launch import check_group_device, read_launch
 
 __all__ = [
@@ -60,6 +65,19 @@ class Group:
     def shard(self, n_images: int) -> slice:
         """Return which images of a batch are this process's; parts differ by at most one."""
         return slice(self.rank * n_images // self.size, (self.rank + 1) * n_images // self.size)
+
+    def shard_parts(self, n_images: int, n_parts: int) -> list[slice]:
+        """Return which images of each part of a batch are this process's.
+
+        The batch is parted before it is shared out, so that batch norms see the same images
+        together in any number of processes.
+        """
+        ends = [number * n_images // n_parts for number in range(n_parts + 1)]
+        return [
+            slice(start + own.start, start + own.stop)
+            for start, end in itertools.pairwise(ends)
+            for own in [self.shard(end - start)]
+        ]
 
     def all_reduce_sum(self, values: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""
@@ -113,24 +131,36 @@ _SIGNS_OF_LOSS: Final = (
 
 
 @contextmanager
-def join_group(device: torch.device, advice: str) -> Iterator[Group]:
+def join_group(
+    device: torch.device, advice: str, terms: Mapping[str, object] | None = None
+) -> Iterator[Group]:
     """Meet the other processes that torch's launcher has started; alone, do nothing.
 
     Args:
         device: Of this process; decides what they talk through.
         advice: What to do when one of the others is gone.
+        terms: What all of them must have been given alike, by name; plain JSON values.
 
     Raises:
-        ConfigError: There are others, and the device is one that they cannot share out.
+        ConfigError: There are others, and they were given something else, or the device is one
+            that they cannot share out.
         PeerLostError: Within the block, another process went away.
         RunFailedError: Within the block, NCCL failed for another reason.
     """
-    _, size = read_launch()
+    rank, size = read_launch()
     if size == 1 or distributed.is_initialized():
         yield ALONE if size == 1 else _describe()
         return
     check_group_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    with explain_silence(advice):
+        store, _, _ = next(rendezvous("env://", rank, size))
+        _agree_on_terms(store, rank, size, terms or {})
+        distributed.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=store,
+            rank=rank,
+            world_size=size,
+        )
     try:
         group = _describe()
         if device.type == "cuda":
@@ -139,6 +169,34 @@ def join_group(device: torch.device, advice: str) -> Iterator[Group]:
             yield group
     finally:
         distributed.destroy_process_group()
+
+
+def _agree_on_terms(
+    store: Any,  # noqa: ANN401  # torch's own, without a public name
+    rank: int,
+    size: int,
+    terms: Mapping[str, object],
+) -> None:
+    """Compare what every process was given; through the store, for they may lack a common backend.
+
+    Raises:
+        ConfigError: Some were given something else than the first.
+    """
+    store.set(f"terms/{rank}", json.dumps(terms, sort_keys=True))
+    first, *others = [json.loads(store.get(f"terms/{number}")) for number in range(size)]
+    problems = [
+        f"process {number} was given {name} {other.get(name)}, and process 0 {first.get(name)}"
+        for number, other in enumerate(others, start=1)
+        for name in sorted({*first, *other})
+        if other.get(name) != first.get(name)
+    ]
+    # The store may end with the first process, and everybody is to read before that.
+    store.set(f"read/{rank}", "")
+    if problems and rank == 0:
+        with contextlib.suppress(distributed.DistError):
+            store.wait([f"read/{number}" for number in range(size)], dt.timedelta(seconds=10))
+    if problems:
+        raise ConfigError(*problems, hint="give every machine the same command, data and fercli")
 
 
 @contextmanager

@@ -21,9 +21,11 @@ from fercli.metrics import (
     fit_temperature,
 )
 from fercli.model_files import ModelFile, save_model
+from fercli.names import name_split
 from fercli.networks import count_parameters
 from fercli.networks.runtime import TorchRuntime
 from fercli.plots import plot_curves, save_figure
+from fercli.recipes import describe_difficulty
 from fercli.results import TrainResult
 from fercli.runs import read_run_record, utc_now
 from fercli.storage import load_tensors
@@ -173,8 +175,10 @@ def _write_extras(
         # The exporter fails in many ways; none of them may cost a trained model.
         warnings.append(f"model.onnx was not written: {' '.join(str(reason).split())[:300]}")
     try:
-        title = f"{config.recipe} ({config.model.network}), validation on {splits.validation_name}"
-        save_figure(plot_curves(history, best_epoch, title), run.curves)
+        validation = name_split(splits.validation_name)
+        title = f"{config.recipe} ({config.model.network}), validation on {validation}"
+        harder = describe_difficulty(config)
+        save_figure(plot_curves(history, best_epoch, title, harder=harder), run.curves)
     except DependencyMissingError as reason:
         warnings.append(f"curves.png was not written: {reason.message}")
     return warnings

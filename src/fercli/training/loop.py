@@ -194,12 +194,16 @@ def _step(state: TrainingState, loop: _Loop, batch: Tensor) -> Tensor:
         lam = sample_lambda(config.augment.mixup, config.seed, progress.epoch, progress.step)
         pixels, labels = blend(pixels, lam), blend(one_hot(labels, train.n_labels), lam)
         targets = None if targets is None else blend(targets, lam)
-    loss_sum, logits = take_step(state, pixels, labels, config.precision, loop.criterion, targets)
-    part = state.group.shard(len(batch))
-    right = (logits.argmax(1) == train.labels[batch[part]]).sum()
+    loss_sum, logits = take_step(state, pixels, labels, config, loop.criterion, targets)
+    parts = state.group.shard_parts(len(batch), config.accumulate)
+    own = batch[parts[0]] if len(parts) == 1 else torch.cat([batch[part] for part in parts])
+    right = (logits.argmax(1) == train.labels[own]).sum()
     if state.memory is not None:
         answers = logits.new_zeros(len(batch), train.n_labels)
-        answers[part] = torch.softmax(logits, dim=1)
+        lengths = [part.stop - part.start for part in parts]
+        rows_of = torch.split(torch.softmax(logits, dim=1), lengths)
+        for part, rows in zip(parts, rows_of, strict=True):
+            answers[part] = rows
         update_self_targets(state.memory, batch, state.group.all_reduce_sum(answers), config)
     progress.step += 1
     progress.n_seen += len(batch)

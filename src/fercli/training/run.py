@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 
+import fercli
 from fercli.errors import (
     ConfigError,
-    FercliError,
     ModelFileError,
     OutputBusyError,
     RunInterruptedError,
 )
 from fercli.launch import read_launch
-from fercli.locks import lock_folder
 from fercli.networks.devices import find_passed_over, full_fp32, name_device
 from fercli.runs import RunFolder, is_finished, read_run_record
-from fercli.settings import build_config
+from fercli.settings import build_config, flatten_config
 from fercli.storage import check_apart
 from fercli.training.callbacks import Callbacks, RunLog
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
@@ -35,7 +33,10 @@ from fercli.training.distillation.targets import find_targets
 from fercli.training.distillation.teacher import list_config_files, open_named
 from fercli.training.distributed import join_group
 from fercli.training.errors import explain_failures
+from fercli.training.events import check_tensorboard
+from fercli.training.extend import begin_extension, plan_extension
 from fercli.training.finalize import finish_run
+from fercli.training.holding import check_shared, hold_folder
 from fercli.training.loop import run_epochs
 from fercli.training.process import keep_generators
 from fercli.training.setup import open_init, put_on_device, start
@@ -49,15 +50,14 @@ if TYPE_CHECKING:
 
     from fercli.config import TrainConfig
     from fercli.data import Dataset
-    from fercli.metadata import TeacherRecord
+    from fercli.metadata import RunRecord, TeacherRecord
     from fercli.results import EpochReport, TrainResult
-    from fercli.training.distributed import Group
     from fercli.training.state import TrainingState
 
-__all__ = ["resume", "train"]
+__all__ = ["extend", "resume", "train"]
 
 
-def train(
+def train(  # noqa: PLR0913  # by name
     dataset: Dataset,
     config: TrainConfig,
     run: RunFolder,
@@ -65,8 +65,9 @@ def train(
     data: str | None = None,
     callbacks: Callbacks | None = None,
     overwrite: bool = False,
+    go_on: bool = False,
 ) -> TrainResult:
-    """Train a network anew.
+    """Train a network anew, or go on with the same training where the folder holds it.
 
     Args:
         dataset: What to learn from; the private split is never opened.
@@ -75,15 +76,18 @@ def train(
         data: How `dataset` was named, noted for a later resume.
         callbacks: Told what happens.
         overwrite: Replace the run that the folder holds.
+        go_on: Go on with the run that the folder holds, exactly; a finished one stays as it is.
 
     Returns:
         What was reached; the same stands in `run.json`.
 
     Raises:
-        RunExistsError: The folder holds something, and `overwrite` is not set.
+        RunExistsError: The folder holds something, and neither `overwrite` nor `go_on` is set, or
+            there is no run to go on with.
         OutputBusyError: Another training writes into the folder.
-        ConfigError: The configuration does not fit the data, or a file of the run is one that it
-            learns from.
+        ConfigError: The configuration does not fit the data, a file of the run is one that it
+            learns from, the run in the folder is another training, or the processes of a group were
+            given different configurations or do not see the same folder.
         DatasetNotFoundError: The dataset has no train split, or not the validation split.
         DeviceUnavailableError: The device is not there.
         ModelFileError: The teacher, or the model to begin with, is missing, damaged or does not
@@ -94,12 +98,15 @@ def train(
         RunInterruptedError: `callbacks.should_stop` said so; the state is saved.
     """
 
-    def prepare() -> None:
+    def prepare() -> TrainResult | None:
+        if go_on and run.record.exists():
+            return _find_result(run, dataset, resolve_config(config))
         run.check_new(overwrite=overwrite)
         if overwrite:
             own = [dataset.path] if dataset.path else []
             check_apart(run.list_files(), [*list_config_files(config), *own])
             run.clear()
+        return None
 
     return _train(dataset, config, run, prepare, data=data, callbacks=callbacks)
 
@@ -136,35 +143,114 @@ def resume(
     record = read_run_record(run.path)
     if is_finished(run) and record.result is not None:
         return record.result
+    _check_data(run, record, dataset)
+    _check_processes(run, record)
+
+    def prepare() -> TrainResult | None:
+        # The folder was free to others until now: who replaced the run trained another one.
+        if read_run_record(run.path) != record:
+            message = f"{run.path} was written by another process meanwhile"
+            raise OutputBusyError(message, hint="look at it with fer info, then resume it again")
+        return None
+
+    config = resolve_config(build_config(record.config), resumed=run.record)
+    return _train(dataset, config, run, prepare, data=data, callbacks=callbacks)
+
+
+def extend(
+    dataset: Dataset,
+    run: RunFolder,
+    longer: RunFolder,
+    epochs: int,
+    *,
+    callbacks: Callbacks | None = None,
+    overwrite: bool = False,
+) -> TrainResult:
+    """Go on with a finished run for more epochs, in a folder of its own.
+
+    The schedule is that of all epochs, which the first ones did not follow: see
+    `fercli.training.extend`. The finished run stays as it is.
+
+    Args:
+        dataset: What the run was trained on.
+        run: The finished run.
+        longer: Where the longer one goes.
+        epochs: In all, those of the finished run counted.
+        callbacks: Told what happens.
+        overwrite: Replace the run that `longer` holds.
+
+    Raises:
+        ConfigError: The run is not finished, has as many epochs, or was trained in another number
+            of processes.
+        ModelFileError: It was trained on other data, or the state that it ended with is gone.
+        RunExistsError: `longer` holds something, and `overwrite` is not set.
+        FercliError: As `train`.
+    """
+    record = read_run_record(run.path)
+    config = resolve_config(plan_extension(run, record, epochs), resumed=run.record)
+    _check_data(run, record, dataset)
+    _check_processes(run, record)
+
+    def prepare() -> None:
+        longer.check_new(overwrite=overwrite)
+        if overwrite:
+            check_apart(longer.list_files(), run.list_files())
+            longer.clear()
+        begin_extension(run, record, longer, epochs)
+
+    return _train(dataset, config, longer, prepare, data=record.dataset.data, callbacks=callbacks)
+
+
+def _check_data(run: RunFolder, record: RunRecord, dataset: Dataset) -> None:
+    """Refuse to go on with other data than a run was begun with."""
     if dataset.sha256 != record.dataset.sha256:
         message = f"the run {run.path} was trained on other data (sha256 {record.dataset.sha256})"
         raise ModelFileError(message, hint="name the dataset it began with by --data")
+
+
+def _check_processes(run: RunFolder, record: RunRecord) -> None:
+    """Refuse to go on in another number of processes than a run was begun in."""
     processes, (_, n_launched) = record.processes, read_launch()
     if processes != n_launched:
         message = f"{run.path} was begun in {processes} processes, and here are {n_launched}"
         raise ConfigError(message, hint="another number would change the result")
 
-    def prepare() -> None:
-        # The folder was free to others until now: who replaced the run trained another one.
-        if read_run_record(run.path) != record:
-            message = f"{run.path} was written by another process meanwhile"
-            raise OutputBusyError(message, hint="look at it with fer info, then resume it again")
 
-    config = resolve_config(build_config(record.config), resumed=run.record)
-    return _train(dataset, config, run, prepare, data=data, callbacks=callbacks)
+def _find_result(run: RunFolder, dataset: Dataset, config: TrainConfig) -> TrainResult | None:
+    """Return what a run reached, None where it is to be gone on with; refuse another training."""
+    record = read_run_record(run.path)
+    begun, asked = flatten_config(build_config(record.config)), flatten_config(config)
+    problems = [
+        f"{name} {asked[name]} is asked for, and {run.path} was begun with {begun[name]}"
+        for name in asked
+        if asked[name] != begun[name]
+    ]
+    if dataset.sha256 != record.dataset.sha256:
+        problems.append(f"{run.path} was begun with other data")
+    if problems:
+        raise ConfigError(*problems, hint="name another --output, or ask for the same")
+    if is_finished(run) and record.result is not None:
+        return record.result
+    _check_processes(run, record)
+    return None
 
 
 def _train(
     dataset: Dataset,
     config: TrainConfig,
     run: RunFolder,
-    prepare: Callable[[], None],
+    prepare: Callable[[], TrainResult | None],
     *,
     data: str | None,
     callbacks: Callbacks | None,
 ) -> TrainResult:
-    """Hold the run folder and train; `prepare` looks at the folder while it is held."""
+    """Hold the run folder and train; `prepare` looks at the folder while it is held.
+
+    What `prepare` returns is the result of a training that is finished already.
+    """
     callbacks = callbacks or Callbacks()
+    if callbacks.tensorboard:
+        check_tensorboard()
     passed_over = find_passed_over(config.device)
     config = resolve_config(config)
     if passed_over:
@@ -172,33 +258,23 @@ def _train(
     splits = choose_splits(dataset, config)
     check_fit(config, splits)
     advice = f"go on from the last state: fer train --resume {run.path}"
+    terms = {**flatten_config(config), "data": dataset.sha256, "fercli": fercli.__version__}
     with (
-        join_group(torch.device(config.device), advice) as group,
-        _hold(run, group, prepare),
+        join_group(torch.device(config.device), advice, terms) as group,
+        hold_folder(run.path, group, prepare) as finished,
     ):
+        if finished is not None:
+            callbacks.on_note(f"{run.path} is finished already")
+            return finished
+        # One name for all: without --output each process looked for a free one by itself.
+        run = RunFolder(group.broadcast(run.path))
+        check_shared(run.path, group)
         run_log = RunLog(run, callbacks, writes=group.is_main)
         context = TrainingContext(
             dataset=dataset, config=config, splits=splits, run=run, run_log=run_log, data=data,
             group=group,
         )  # fmt: skip
         return _begin_or_go_on(context)
-
-
-@contextmanager
-def _hold(run: RunFolder, group: Group, prepare: Callable[[], None]) -> Iterator[None]:
-    """Let the leading process hold the run folder; what it refuses, all refuse."""
-    with ExitStack() as stack:
-        refusal = None
-        if group.is_main:
-            try:
-                stack.enter_context(lock_folder(run.path))
-                prepare()
-            except FercliError as reason:
-                refusal = reason
-        refusal = group.broadcast(refusal)
-        if refusal is not None:
-            raise refusal
-        yield
 
 
 def _begin_or_go_on(context: TrainingContext) -> TrainResult:
@@ -247,6 +323,7 @@ def _train_one(
     with keep_generators(device), full_fp32(device):
         state = start(context, device, transfer=not resumed)
         if resumed and not _restore(state, context.run, run_log):
+            _check_can_begin(context)
             state = start(context, device, transfer=True)
         if not resumed:
             if context.dataset.find_split(splits.validation_name) is None:
@@ -285,6 +362,14 @@ def _train_members(context: TrainingContext) -> list[str]:
     return folders
 
 
+def _check_can_begin(context: TrainingContext) -> None:
+    """Refuse to begin anew what began with the state of another run."""
+    run, group = context.run, context.group
+    if group.broadcast(group.is_main and read_run_record(run.path).extends is not None):
+        message = f"{run.path} has no valid checkpoint, and began with one of another run"
+        raise ModelFileError(message, hint="make it once more: fer train --resume RUN --epochs N")
+
+
 def _restore(state: TrainingState, run: RunFolder, run_log: RunLog) -> bool:
     """Take over the newest valid checkpoint; return whether there is one."""
     checkpoint = restore_newest(run.checkpoints, state, run_log.note)
@@ -320,7 +405,10 @@ def _run(
     n_labels = len(context.dataset.label_names)
     train_images = put_on_device(splits.train, n_labels, state.device, targets, temperature)
     validation = put_on_device(splits.validation, n_labels, state.device)
-    stopped_by = run_epochs(state, train_images, validation, config, callbacks, save)
+    try:
+        stopped_by = run_epochs(state, train_images, validation, config, callbacks, save)
+    finally:
+        run_log.close()
     if stopped_by:
         epoch = state.progress.epoch + 1
         message = f"interrupted in epoch {epoch} of {config.epochs}; the state is saved"

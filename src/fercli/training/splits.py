@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fercli.data.duplicates import digest_images
+from fercli.data.splitting import sample_folds
 from fercli.errors import ConfigError, DatasetNotFoundError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.data import Dataset, Subset
 
-__all__ = ["TrainingSplits", "assign_folds", "choose_splits"]
+__all__ = ["TrainingSplits", "assign_folds", "choose_splits", "hold_fold_out"]
 
 _HELD_OUT: Final = ("private", "test")
 _LARGEST_FRACTION: Final = 0.5
@@ -45,14 +46,17 @@ def choose_splits(dataset: Dataset, config: TrainConfig) -> TrainingSplits:
 
     Args:
         dataset: Has a train split.
-        config: `validation`, `split_seed`, `folds` and `fold` are used.
+        config: `validation`, `split_seed`, and what it says of folds.
 
     Raises:
         DatasetNotFoundError: The dataset has no such split.
         ConfigError: The split is held out, the fraction is not one, or nothing is left to learn
             from.
     """
-    splits = _split(dataset, config.validation, config.split_seed)
+    train = dataset.select("train")
+    if config.cv_fold:
+        train, _ = hold_fold_out(train, config)
+    splits = _split(dataset, train, config.validation, config.split_seed)
     fold = config.distillation.fold
     if not fold:
         return splits
@@ -61,6 +65,24 @@ def choose_splits(dataset: Dataset, config: TrainConfig) -> TrainingSplits:
         message = "without its fold there is nothing to learn from: there are too few images"
         raise ConfigError(message, hint="take fewer members, or more images")
     return dataclasses.replace(splits, train=splits.train.take(learned))
+
+
+def hold_fold_out(train: Subset, config: TrainConfig) -> tuple[Subset, Subset]:
+    """Return the train split of a dataset without the fold of a cross-validation, and that fold.
+
+    Args:
+        train: The whole split.
+        config: `cv_folds`, `cv_fold` and `split_seed` are used.
+
+    Raises:
+        ConfigError: One of the two is empty.
+    """
+    folds = sample_folds(train.images, train.labels, config.cv_folds, config.split_seed)
+    held = folds == config.cv_fold
+    if held.all() or not held.any():
+        message = f"{len(held)} training images are too few for {config.cv_folds} folds"
+        raise ConfigError(message)
+    return train.take(~held), train.take(held)
 
 
 def assign_folds(images: NDArray[np.uint8], folds: int) -> NDArray[np.int64]:
@@ -77,11 +99,12 @@ def assign_folds(images: NDArray[np.uint8], folds: int) -> NDArray[np.int64]:
     return parts
 
 
-def _split(dataset: Dataset, validation: str, split_seed: int) -> TrainingSplits:
-    """Return the images of a training, nothing left out.
+def _split(dataset: Dataset, train: Subset, validation: str, split_seed: int) -> TrainingSplits:
+    """Return the images of a training.
 
     Args:
-        dataset: Has a train split.
+        dataset: Has the other splits.
+        train: What may be learned from.
         validation: A split's name, a fraction of train in (0, 0.5], or `auto`: `public`, else
             `validation`, else a tenth of train.
         split_seed: Chooses the images of a fraction.
@@ -96,7 +119,6 @@ def _split(dataset: Dataset, validation: str, split_seed: int) -> TrainingSplits
     if validation in _HELD_OUT:
         message = f"the {validation} split is for the final score, training must not look at it"
         raise ConfigError(message, hint="leave --validation out, or give public or a fraction")
-    train = dataset.select("train")
     if validation == "train":
         message = "the train split cannot choose its own best epoch"
         raise ConfigError(message, hint="leave --validation out, or give a fraction like 0.1")

@@ -7,6 +7,7 @@ the weights, the optimizer, the random generators, the best weights so far and t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fercli.config import TrainConfig
+    from fercli.fields import JsonObject
     from fercli.networks import FaceNetwork
 
 __all__ = ["Progress", "TrainingState", "build_state"]
@@ -66,12 +68,24 @@ class Progress:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Progress:
-        """Return what `to_json` gave."""
-        history = [EpochReport(**row) for row in values["history"]]
+    def from_json(cls, values: JsonObject) -> Progress:
+        """Return what `to_json` gave; what an older fercli did not keep is as it begins.
+
+        Raises:
+            FercliError: As the object says: a field is of another type.
+        """
+        begun = dataclasses.asdict(cls())
         # Checkpoints of 2026-11-23 and before call it so.
-        renamed = {"n_correct" if key == "n_right" else key: value for key, value in values.items()}
-        return cls(**{**renamed, "history": history})
+        found: dict[str, Any] = {
+            "n_correct" if key == "n_right" else key: values.value_like(key, begun.get(key, 0))
+            for key in values.raw.keys() & {*begun, "n_right"} - {"history"}
+        }
+        names = [field.name for field in dataclasses.fields(EpochReport)][1:]
+        history = [
+            EpochReport(epoch=row.count("epoch"), **{name: row.number(name) for name in names})
+            for row in values.children("history")
+        ]
+        return cls(**found, history=history)
 
 
 @dataclass(kw_only=True)
@@ -109,6 +123,12 @@ class TrainingState:
             return
         ids = [self.device] if self.device.type == "cuda" else None
         self._wrapped = DistributedDataParallel(self.network, device_ids=ids)
+
+    def hold_back(self) -> contextlib.AbstractContextManager[None]:
+        """Keep the gradients of a block in this process; those after it are shared with them."""
+        if isinstance(self._wrapped, DistributedDataParallel):
+            return self._wrapped.no_sync()
+        return contextlib.nullcontext()
 
     @property
     def device(self) -> torch.device:

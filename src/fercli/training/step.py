@@ -5,6 +5,7 @@ Shape legend: images uint8 [N, 48, 48], labels int64 [N], on the training device
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -69,7 +70,7 @@ def take_step(
     state: TrainingState,
     pixels: Tensor,
     labels: Tensor,
-    precision: str,
+    config: TrainConfig,
     criterion: Criterion,
     targets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -79,31 +80,60 @@ def take_step(
         state: Changed in place.
         pixels: `[N, 1, H, W]` float32 in [0, 1].
         labels: `[N]` int64, or `[N, K]` float32, a probability for each label.
-        precision: `fp32`, `bf16` or `fp16`.
+        config: Precision, and the number of parts that the batch is computed in.
         criterion: What to minimize.
         targets: `[N, K]` float32, a teacher's softened probabilities.
 
     Of a group, every process is given the whole batch and steps through its part of it.
 
     Returns:
-        The sum of the losses and the logits `[N, K]`, of this process, on the device.
+        The sum of the losses and the logits `[N, K]`, of this process, on the device; the logits
+        part by part, as `Group.shard_parts` has them.
     """
-    part = state.group.shard(len(pixels))
-    n_images, labels = part.stop - part.start, labels[part]
-    targets = None if targets is None else targets[part]
-    dtype = _DTYPES.get(precision, torch.bfloat16)
-    with torch.autocast(state.device.type, dtype=dtype, enabled=precision in _DTYPES):
-        logits = state.wrapped(pixels[part])
-    logits = logits.float()
-    loss = compute_loss(logits, labels, criterion, targets)
+    parts = state.group.shard_parts(len(pixels), config.accumulate)
     state.optimizer.zero_grad(set_to_none=True)
-    # The gradients are averaged over the processes, whose parts may differ by an image.
-    share = n_images * state.group.size / len(pixels)
-    scaled: Tensor = state.scaler.scale(loss if state.group.size == 1 else loss * share)
-    scaled.backward()  # type: ignore[no-untyped-call]  # torch's backward has no annotations
+    results = []
+    for number, part in enumerate(parts, start=1):
+        # Gradients are averaged over the processes once, with the last part.
+        with state.hold_back() if number < len(parts) else contextlib.nullcontext():
+            taught = None if targets is None else targets[part]
+            share = (part.stop - part.start) * state.group.size / len(pixels)
+            batch = (pixels[part], labels[part], taught)
+            results.append(_add_gradients(state, batch, config.precision, criterion, share))
     state.scaler.step(state.optimizer)
     state.scaler.update()
-    return loss.detach() * n_images, logits.detach()
+    if len(results) == 1:
+        return results[0]
+    losses, logits = zip(*results, strict=True)
+    return torch.stack(losses).sum(), torch.cat(logits)
+
+
+def _add_gradients(
+    state: TrainingState,
+    batch: tuple[Tensor, Tensor, Tensor | None],
+    precision: str,
+    criterion: Criterion,
+    share: float,
+) -> tuple[Tensor, Tensor]:
+    """Add a part's gradients to those that the weights have; return as `take_step`.
+
+    Args:
+        state: Its weights' gradients are changed in place.
+        batch: Pixels, labels and targets of the part.
+        precision: `fp32`, `bf16` or `fp16`.
+        criterion: What to minimize.
+        share: What the part's mean loss counts; gradients are averaged over the processes, whose
+            parts may differ by an image.
+    """
+    pixels, labels, targets = batch
+    dtype = _DTYPES.get(precision, torch.bfloat16)
+    with torch.autocast(state.device.type, dtype=dtype, enabled=precision in _DTYPES):
+        logits = state.wrapped(pixels)
+    logits = logits.float()
+    loss = compute_loss(logits, labels, criterion, targets)
+    scaled: Tensor = state.scaler.scale(loss if share == 1 else loss * share)
+    scaled.backward()  # type: ignore[no-untyped-call]  # torch's backward has no annotations
+    return loss.detach() * len(pixels), logits.detach()
 
 
 def build_sums(loss: float, n_correct: int, device: torch.device) -> Tensor:

@@ -1,0 +1,87 @@
+"""What of an installation works: the models, the detectors, the extras, the disk."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from fercli.dependencies import EXTRAS, is_there, name_distribution
+from fercli.detectors import DETECTORS, find_weights
+from fercli.environment import describe_environment
+from fercli.errors import FercliError
+from fercli.model_files import find_model, list_bundled, read_metadata
+from fercli.paths import find_data_home
+
+__all__ = ["examine"]
+
+_LEAST_FREE_BYTES: Final = 2**30
+"""Below it a training with its checkpoints, or a download, may not fit."""
+
+
+def examine() -> dict[str, Any]:
+    """Return what `describe_environment` does, and what of fercli's own works, as JSON values.
+
+    `problems` are sentences that end in the command that mends them, where there is one.
+    """
+    found = describe_environment()
+    problems: list[str] = found.pop("problems")
+    return {
+        **found,
+        "models": _examine_models(problems),
+        "detectors": _examine_detectors(problems),
+        "extras": {name: all(map(is_there, modules)) for name, modules in EXTRAS.items()},
+        "free_bytes": _examine_disks(problems),
+        "problems": problems,
+    }
+
+
+def _examine_models(problems: list[str]) -> dict[str, bool]:
+    """Return of each bundled model whether it is the one that came with this fercli."""
+    whole = {}
+    for name in list_bundled():
+        try:
+            read_metadata(find_model(name))
+            whole[name] = True
+        except FercliError as reason:
+            problems.append(f"{reason.message}: {reason.hint}")
+            whole[name] = False
+    if not whole:
+        again = f"pip install --force-reinstall {name_distribution()}"
+        problems.append(f"no bundled model is there: {again}")
+    return whole
+
+
+def _examine_detectors(problems: list[str]) -> dict[str, bool]:
+    """Return of each face detector whether it can be used now."""
+    usable = {"haar": is_there("cv2")}
+    for name, weights in DETECTORS.items():
+        try:
+            usable[name] = weights.path.is_file() and bool(find_weights(name))
+        except FercliError as reason:
+            problems.append(f"{reason.message}: {reason.hint}")
+            usable[name] = False
+    return usable
+
+
+def _examine_disks(problems: list[str]) -> dict[str, int]:
+    """Return the free bytes where datasets and where runs are written."""
+    places = {"runs": Path.cwd()}
+    try:
+        home = find_data_home()
+    except FercliError as reason:
+        problems.append(reason.message)
+    else:
+        there = (folder for folder in (home, *home.absolute().parents) if folder.is_dir())
+        places["data_home"] = next(there, places["runs"])
+    free = {}
+    for name, folder in places.items():
+        try:
+            free[name] = shutil.disk_usage(folder).free
+        except OSError as reason:
+            problems.append(f"{folder} cannot be looked at ({reason.strerror})")
+            continue
+        if free[name] < _LEAST_FREE_BYTES:
+            place = "set FERCLI_HOME to another disk" if name == "data_home" else "use --output"
+            problems.append(f"{free[name] / 2**20:.0f} MiB are free at {folder}: {place}")
+    return free
