@@ -110,17 +110,22 @@ def spread(arguments: argparse.Namespace, words: list[str]) -> None:
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # as Ray reads it
     size = Path(f"one.{arguments.format}").stat().st_size
     partial = Path(f"{target}.partial")
-    with measure() as first, subprocess.Popen([*FER, *words]) as driver:
+    with measure() as first, start(*words) as driver:
         kill_actor(driver, partial, size // 10)
         wait_for(partial, size * 4 // 10, driver)
         driver.kill()
     kept = partial.stat().st_size
     print(f"the command killed with SIGKILL after {first.wall_s:.1f} s, {kept:,} bytes kept")
-    with measure() as second, subprocess.Popen([*FER, *words, "--resume"]) as driver:
+    with measure() as second, start(*words, "--resume") as driver:
         kill_actor(driver, partial, size * 7 // 10)
     if driver.returncode:
         sys.exit(f"it ended with {driver.returncode}")
     print(f"resumed: {second.wall_s:.1f} s")
+
+
+def start(*words: str) -> subprocess.Popen[bytes]:
+    """Start a command; what it shows is not wanted."""
+    return subprocess.Popen([*FER, *words], stdout=subprocess.DEVNULL)
 
 
 def kill_actor(driver: subprocess.Popen[bytes], partial: Path, size: int) -> None:

@@ -145,8 +145,7 @@ def main() -> int:
             tests = put_first(options.tests, mutant.path.stem)
             end = try_tests(package, tests, options.limit)
             ends[end] += 1
-            if end != "noticed":
-                print(f"{end}: src/{place}:{mutant.line}: {mutant.change}", flush=True)
+            print(f"{end}: src/{place}:{mutant.line}: {mutant.change}", flush=True)
             shutil.copyfile(mutant.path, package / place)
     survivors = ends["survived"]
     score = 1 - survivors / max(1, len(drawn))

@@ -34,7 +34,7 @@ _COMMANDS: Final = {
         "EvaluationResult", "Scores", "ClassScores", "Calibration", "CoveragePoint", "Confusion",
         "Deduplicated", "RobustnessRow",
     ),
-    "compare": ("ComparisonResult", "ComparedModel", "PairedDifference"),
+    "compare": ("ComparisonResult", "ComparedModel", "PairedDifference", "RepeatedScores"),
     "export": ("ExportResult",),
     "predict": ("PredictResult", "PredictionRow"),
     "merge": ("MergeResult",),

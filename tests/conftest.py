@@ -640,6 +640,17 @@ def open_service(
         yield start
 
 
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ctrl-C be typed as soon as a service answers."""
+
+    @contextlib.contextmanager
+    def catch() -> Iterator[Callable[[], int]]:
+        yield lambda: 2
+
+    monkeypatch.setattr("fercli.serve.server.catch_signals", catch)
+
+
 @pytest.fixture(scope="session")
 def crop(faces: Dataset) -> bytes:
     """A face crop as a PNG."""

@@ -866,7 +866,8 @@ def compare(
     """Return how models compare on the same images: scores, whether a difference is chance, cost.
 
     Args:
-        models: Two or more: models, runs, paths or bundled names.
+        models: Two or more: models, runs, paths or bundled names; a folder of repeated trainings
+            stands for its runs.
         data: As `Model.evaluate`.
         split: As `Model.evaluate`.
         device: Where models that are not opened yet run.
@@ -883,9 +884,20 @@ def compare(
         DependencyMissingError: scikit-learn or scipy is not installed.
     """
     check_installed("sklearn", "scipy")
-    from fercli.evaluation import check_names, choose_split, find_own_data, open_candidate
+    from fercli.evaluation import (
+        check_names,
+        choose_split,
+        find_own_data,
+        list_runs,
+        open_candidate,
+    )
     from fercli.evaluation import compare as compare_candidates
 
+    models = [
+        one
+        for given in models
+        for one in ([given] if isinstance(given, Model) else list_runs([os.fspath(given)]))
+    ]
     specs = [one.name if isinstance(one, Model) else os.fspath(one) for one in models]
     names = check_names(specs)
     files = [

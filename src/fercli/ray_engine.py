@@ -92,6 +92,9 @@ _LATEST: Final = "ray_current_cluster"
 _QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 """No telemetry, as everywhere in fercli; and Ray's processes write into their log files alone.
 What a user has set stays."""
+_SILENT: Final = {"RAY_DEDUP_LOGS": "1", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+"""What Ray says of processes that died would go to stdout, where rows and JSON are alone: its
+filter of repeated lines is told to skip every line."""
 _PATIENCE_S: Final = 5.0
 """For an address to answer."""
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -325,7 +328,7 @@ def open_cluster(
         job: What actors need to know.
         address: `HOST:PORT`, or `auto` for the cluster that this machine is part of; None for what
             `RAY_ADDRESS` says, and where it says nothing, for a cluster of its own.
-        on_note: Takes a sentence about what is waited for.
+        on_note: Takes a sentence on what is waited for.
 
     Raises:
         DependencyMissingError: There is no Ray.
@@ -337,8 +340,12 @@ def open_cluster(
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     is_ours = not ray.is_initialized()
+    address = address or os.environ.get(_WHERE)
+    if is_ours and address is None:
+        # It takes seconds, on a busy machine a minute.
+        on_note("starting a Ray cluster of this machine's processors")
     if is_ours:
-        _connect(ray, address or os.environ.get(_WHERE))
+        _connect(ray, address)
     try:
         n_actors, resources = plan_actors(ray.nodes(), job.device)
         wanted = "CPU" if job.device == "cpu" else "GPU"
@@ -586,6 +593,7 @@ def _import_ray() -> ModuleType:
     check_installed("ray")
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    os.environ.update(_SILENT)
     try:
         import ray
         import ray.data

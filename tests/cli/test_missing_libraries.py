@@ -90,6 +90,26 @@ def test_parquet_without_pyarrow(
     assert list(Path().glob("rows*")) == []
 
 
+def test_stores_and_tables_without_their_libraries(
+    run: Run, trained: RunFolder, hide: Hide
+) -> None:
+    hide("obstore")
+    hide("pyarrow")
+    Path("a.parquet").write_bytes(b"PAR1")
+    words = ["--model", trained.onnx, "--output", "rows.jsonl"]
+
+    store = run("predict", "s3://bucket/a/", *words)
+    table = run("predict", "a.parquet", *words)
+
+    assert store.exit_code == table.exit_code == 5
+    assert store.stderr.splitlines()[-2:] == [
+        "error: obstore, which reads stores, cannot be imported (No module named 'obstore')",
+        "hint: pip install 'fercli[cloud]'",
+    ]
+    assert table.stderr.splitlines()[-1] == "hint: pip install 'fercli[parquet]'"
+    assert list(Path().glob("rows*")) == []
+
+
 @pytest.mark.parametrize(
     ("library", "consequence", "hint"),
     [

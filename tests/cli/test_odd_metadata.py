@@ -38,6 +38,7 @@ def write_onnx(trained: RunFolder, target: Path, changes: dict[str, Any] | str) 
     onnx.save(model, target)
 
 
+@pytest.mark.usefixtures("stopped")
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -68,7 +69,11 @@ def test_odd_metadata_is_refused_by_every_command(
         ("info", "odd.onnx"),
         ("evaluate", "odd.onnx", "--data", dataset_path),
         ("export", "odd.onnx", "--output", "copy.onnx"),
+        ("export", "odd.onnx", "--int8", "--data", dataset_path, "--output", "copy.onnx"),
         ("compare", "odd.onnx", trained.onnx, "--data", dataset_path),
+        ("explain", face_files / "face-0.png", "--model", "odd.onnx", "--output", "why"),
+        ("serve", "--model", "odd.onnx", "--port", 0),
+        ("info", "odd.onnx", "--card", "CARD.md"),
     ):
         result = run(*words)
 
@@ -133,7 +138,9 @@ def test_odd_values_of_the_right_types_are_used(
         ("info", "odd.onnx", "--card", "CARD.md"),
         ("evaluate", "odd.onnx", "--data", dataset_path, "--output", "scores"),
         ("export", "odd.onnx", "--output", "copy.onnx"),
+        ("export", "odd.onnx", "--int8", "--data", dataset_path, "--output", "int8.onnx"),
         ("compare", "odd.onnx", trained.onnx, "--data", dataset_path),
+        ("explain", face_files / "face-0.png", "--model", "odd.onnx", "--output", "why"),
     ):
         result = run(*words)
 

@@ -360,6 +360,20 @@ def test_an_object_that_is_not_what_was_listed_is_a_row(
     assert len(rows) == 7
 
 
+def test_a_key_may_look_like_an_error(run: Run, trained: RunFolder, store: Store) -> None:
+    names = ["timed out.png", "<Code>ExpiredToken</Code>.png", "error sending request.png"]
+    for name in names:
+        store.objects[f"a/{name}"] = b"x"
+        store.odd[f"a/{name}"] = lambda one: refuse(one, 404, "NoSuchKey")
+
+    result = run("predict", "s3://faces/a/", "--model", trained.onnx, "--format", "jsonl")
+
+    assert result.exit_code == 7, result.stderr
+    reasons = {row["path"].rpartition("a/")[2]: row["reason"] for row in list_rows(result)}
+    assert [reasons[name] for name in names[::2]] == ["it is not there"] * 2
+    assert list(reasons.values()).count("it is not there") == 3
+
+
 def test_a_server_of_something_else_is_no_rows(run: Run, trained: RunFolder, store: Store) -> None:
     def send_other(handler: Any) -> bool:
         send(handler, 200, b"hello", Last_Modified="today")

@@ -29,17 +29,6 @@ TOKEN = 4 * "0123"
 
 
 @pytest.fixture
-def stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Ctrl-C be typed as soon as a service answers."""
-
-    @contextlib.contextmanager
-    def catch() -> Iterator[Callable[[], int]]:
-        yield lambda: 2
-
-    monkeypatch.setattr("fercli.serve.server.catch_signals", catch)
-
-
-@pytest.fixture
 def open_process(start: Start, trained: RunFolder) -> Iterator[Callable[..., Any]]:
     """Start the command in a process of its own; return it and its port."""
     started = []

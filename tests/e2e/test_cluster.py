@@ -171,7 +171,9 @@ def test_rows_are_those_of_one_process(
     for envelope in (said, wanted):
         del envelope["data"]["images_per_s"], envelope["data"]["output"]
     assert said == wanted
-    assert [line for line in read_said().splitlines() if "ray" in line.lower()] == []
+    assert [line for line in read_said().splitlines() if "ray" in line.lower()] == [
+        "starting a Ray cluster of this machine's processors"
+    ]
 
 
 def test_rows_on_stdout_are_those_of_one_process(
@@ -211,8 +213,8 @@ def test_a_shard_may_be_spread(
 def test_actors_are_killed(
     drive: Callable[..., subprocess.Popen[bytes]], crops: Path, alone: bytes
 ) -> None:
-    """One that predicts, and the one that counts."""
-    process = drive(crops, *TINY, "--output", "ray.jsonl")
+    """One that predicts, and the one that counts; what Ray says of them is not in the JSON."""
+    process = drive(crops, *TINY, "--output", "ray.jsonl", "--json")
     wait_until(has_rows("ray.jsonl.partial"), process)
 
     for name in (b"ray::MapWorker", b"ray::Tries"):
@@ -220,6 +222,8 @@ def test_actors_are_killed(
 
     assert process.wait(PATIENCE_S) == 7, read_said()
     assert Path("ray.jsonl").read_bytes() == alone
+    assert json.loads(Path("shown").read_text())["data"]["n_inputs"] == 6000
+    assert len([line for line in read_said().splitlines() if "ray" in line.lower()]) == 1
 
 
 def test_the_driver_is_killed_and_resumed(

@@ -103,8 +103,24 @@ def test_two_processes_train_one_network(
 
 
 @pytest.mark.slow
-def test_two_processes_follow_the_curve_of_one(tmp_path: Path, finish: Finish) -> None:
+@pytest.mark.parametrize(
+    ("setting", "tolerances"),
+    [
+        ("channels_last=false", (1e-6, 1e-5, 1e-4)),
+        ("channels_last=true", (2e-5, 1e-3, 5e-3)),
+        ("accumulate=3", (2e-5, 1e-3, 5e-3)),
+    ],
+)
+def test_two_processes_follow_the_curve_of_one(
+    tmp_path: Path, finish: Finish, setting: str, tolerances: tuple[float, ...]
+) -> None:
+    """Muon's orthogonal steps make what rounding leaves of small singular values larger.
+
+    In NHWC order there is more of it: torch's batch norm on a CPU, which one process takes, is then
+    wrong by 1e-5, and by 4e-7 in NCHW order, as ours over processes is in both.
+    """
     words = [*TRAIN, "--epochs", "3", "--dropout", "0", "--learning-rate", "0.02"]
+    words += ["--set", setting]
     finish(*words, "--output", "one")
 
     output = finish(*words, "--output", "two", "--processes", "2", "--json")
@@ -113,8 +129,7 @@ def test_two_processes_follow_the_curve_of_one(tmp_path: Path, finish: Finish) -
     assert data["run_directory"] == "two"
     ones, twos = read_curves(tmp_path / "one"), read_curves(tmp_path / "two")
     assert len(ones) == len(twos) == 3
-    # Sums in another order differ in their last bits, which a few dozen steps make larger.
-    for one, two, tolerance in zip(ones, twos, (1e-6, 1e-5, 1e-4), strict=True):
+    for one, two, tolerance in zip(ones, twos, tolerances, strict=True):
         for name in ("train_loss", "validation_loss"):
             assert float(one[name]) == pytest.approx(float(two[name]), rel=tolerance), name
     record = json.loads((tmp_path / "two" / "run.json").read_text())

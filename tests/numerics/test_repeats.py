@@ -59,6 +59,13 @@ def test_seeds_are_whole_runs_and_their_mean_has_an_interval(
     kept = json.loads((tmp_path / "many" / "repeats.json").read_text())
     assert (kept["seeds"], kept["folds"], kept["result"]["mean"]) == (3, 0, result.mean)
     assert [run.name for run in find_repeats(tmp_path / "many")] == ["seed-0", "seed-1", "seed-2"]
+    compared = fercli.compare([tmp_path / "many", tmp_path / "alone"], few_faces, split="private")
+    (sums,) = compared.result.repeats
+    accuracies = list(compared.table["accuracy"])
+    assert (sums.name, len(sums.models)) == (str(tmp_path / "many"), 3)
+    assert sums.mean == pytest.approx(np.mean(accuracies[:3]))
+    assert sums.standard_deviation == pytest.approx(np.std(accuracies[:3], ddof=1))
+    assert accuracies[3] == accuracies[1]
 
 
 def test_interrupted_repeats_go_on_and_keep_what_is_finished(

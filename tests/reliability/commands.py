@@ -104,7 +104,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         older=f"{_OLDER} --output {{work}}/all.csv",
     ),
     "download": Command(
-        "data download --source {url} --sha256 {digest} --output {work}/downloads",
+        "data download --source {url} --sha256 {digest} --output {work}/downloads --force",
+        older="data prepare synthetic:100 --output {work}/home/fer2013.safetensors",
     ),
     "evaluate": Command(
         "evaluate {work}/run --data {inputs}/faces.safetensors --split public "
@@ -379,7 +380,6 @@ def _serve(path: Path) -> Iterator[str]:
 def build_stage(folder: Path, names: Iterable[str]) -> Iterator[Callable[[str], Stage]]:
     """Write the inputs of some commands; yield what puts one of them on its stage."""
     has_models = any(name not in _NEEDING_NONE for name in names)
-    os.environ["FERCLI_HOME"] = str(folder / "home")
     os.environ.update({"TERM": "dumb", "NO_COLOR": "1"})
     inputs, kept = folder / "inputs", folder / "graphs"
     kept.mkdir()
@@ -405,6 +405,9 @@ def build_stage(folder: Path, names: Iterable[str]) -> Iterator[Callable[[str], 
 def _set(stage: Stage, specimens: Specimens) -> Stage:
     """Write what lies there before the command, then what two undisturbed runs agree on."""
     stage.before.mkdir(parents=True)
+    # `data download` prepares what it got in the home; no other command writes there.
+    home = stage.work if stage.name == "download" else stage.folder
+    os.environ["FERCLI_HOME"] = str(home / "home")
     stderr = stage.folder / "stderr"
     if stage.name == "evaluate":
         shutil.copytree(specimens.run.path, stage.before / "run")

@@ -63,6 +63,7 @@ class Found:
     name: str
     counts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def judge(self, stage: Stage, what: str, ended: Ended, *, killed: bool) -> None:
@@ -157,25 +158,30 @@ def is_writing(call: str, rest: str, folder: Path) -> bool:
 
 def disturb(stage: Stage, found: Found, points: list[Point], faults: dict[str, str]) -> None:
     """Run the command once for each point and fault."""
-    log = stage.folder / "trace"
     for point in points:
         for fault, injected in faults.items():
-            stage.reset()
-            rule = f"inject={point.call}:{injected}:when={point.number}"
-            words = stage.list_words(stage.command.words)
-            ended = _trace(words, stage.folder / "stderr", log, "-e", rule)
-            lines = log.read_text(errors="replace").splitlines()
-            calls = [line for line in lines if _LINE.match(line)]
-            struck = (
-                [line for line in calls if "(INJECTED)" in line] if fault != "kill" else calls[-1:]
-            )
-            match = _LINE.match(struck[-1]) if struck else None
-            if match is None or not is_writing(point.call, match[3], stage.work):
-                # Another number of calls before it than at the first time: no point of ours.
+            # Some calls before it come once more, or less, than at the first time: imports look.
+            for shift in (0, 0, 1, -1, 2, -2):
+                rule = f"inject={point.call}:{injected}:when={max(1, point.number + shift)}"
+                ended = _strike(stage, point.call, rule, killed=fault == "kill")
+                if ended is not None:
+                    what = f"{found.name}, {fault} at {point.call} ({point.text[:160]})"
+                    found.judge(stage, what, ended, killed=fault == "kill")
+                    break
+            else:
                 found.counts["missed"] += 1
-                continue
-            what = f"{found.name}, {fault} at {point.call} {point.number} ({point.text[:160]})"
-            found.judge(stage, what, ended, killed=fault == "kill")
+                found.notes.append(f"missed: {fault} at {point.call} ({point.text[:100]})")
+
+
+def _strike(stage: Stage, call: str, rule: str, *, killed: bool) -> Ended | None:
+    """Run the command with a fault; return None where it struck no call that writes."""
+    stage.reset()
+    log = stage.folder / "trace"
+    ended = _trace(stage.list_words(stage.command.words), stage.folder / "stderr", log, "-e", rule)
+    calls = filter(_LINE.match, log.read_text(errors="replace").splitlines())
+    struck = list(calls)[-1:] if killed else [line for line in calls if "(INJECTED)" in line]
+    match = _LINE.match(struck[-1]) if struck else None
+    return ended if match and is_writing(call, match[3], stage.work) else None
 
 
 # --- the disk itself ------------------------------------------------------------------------------
@@ -243,6 +249,10 @@ def limit_files(stage: Stage, found: Found) -> None:
 def forbid_home(stage: Stage, found: Found) -> None:
     """Run the command with a home that nothing can be written to: it must need none."""
     home = Path(os.environ["FERCLI_HOME"])
+    if home.is_relative_to(stage.work):
+        # It is what the command is to write to.
+        found.counts["homes skipped"] += 1
+        return
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
     with _mount(home, "ro") as is_mounted:
@@ -316,7 +326,7 @@ def main() -> int:
             row: dict[str, Any] = {column: found.counts[column] for column in COLUMNS}
             print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items() if value),
                   f"{found.seconds:.0f} s", flush=True)  # fmt: skip
-            for problem in found.problems:
+            for problem in (*found.problems, *found.notes):
                 print(f"  {problem}", flush=True)
     return int(bool(problems))
 

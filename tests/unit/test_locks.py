@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -178,3 +179,25 @@ def test_a_line_waits_for_who_holds_the_file_and_not_for_ever(
     append_line(path, "next")
 
     assert path.read_bytes() == b"next\n"
+
+
+def test_a_folder_below_missing_ones_is_made_and_removed_again(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+
+    with lock_folder(folder):
+        assert folder.is_dir()
+    assert list((tmp_path / "a").iterdir()) == []
+    with lock_folder(folder):
+        (folder / "kept").touch()
+    assert [path.name for path in folder.iterdir()] == ["kept"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_a_file_that_is_made_may_be_used_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        append_line(tmp_path / "lines", "one")
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "lines").stat().st_mode) == 0o664

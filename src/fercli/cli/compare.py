@@ -55,7 +55,8 @@ def compare_command(
         list[str],
         typer.Argument(
             metavar="MODEL...",
-            help="Two or more: run folders, .safetensors, .onnx or bundled models.",
+            help="Two or more: run folders, .safetensors, .onnx or bundled models; of repeated "
+            "trainings (--seeds, --folds) their folder.",
             autocompletion=complete_model,
         ),
     ],
@@ -108,12 +109,14 @@ def compare_command(
         choose_split,
         compare,
         find_own_data,
+        list_runs,
         open_candidate,
         write_comparison,
     )
     from fercli.model_files import find_model
     from fercli.plots import check_format, list_figure_names
 
+    models = list_runs(models)
     names = check_names(models)
     how = _read_how(models, labels or [], scaling or [], choose_device_name(device))
     found = [find_model(spec) for spec in models]
@@ -219,7 +222,16 @@ def _show(console: Console, result: ComparisonResult) -> None:
             model.protocol,
         )
     print_table(console, table)
-    for pair in result.pairs:
+    for one in result.repeats:
+        low, high = one.mean_ci95
+        deviation = 100 * one.standard_deviation
+        print_line(
+            console,
+            f"{one.name}: mean {one.mean:.2%} (95 % interval {low:.2%} to {high:.2%}, "
+            f"n = {len(one.models)} runs), standard deviation {deviation:.2f} points",
+        )
+    # Of repeated runs every pair would be many lines that nobody asks for; the JSON has them.
+    for pair in [] if result.repeats else result.pairs:
         print_line(console, _describe(pair))
     if result.settings:
         print_table(console, _build_settings_table(result))

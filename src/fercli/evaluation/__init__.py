@@ -8,6 +8,7 @@ from fercli.evaluation.compare import (
     Comparison,
     check_names,
     compare,
+    list_runs,
     open_candidate,
     write_comparison,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "evaluate",
     "explain",
     "find_own_data",
+    "list_runs",
     "measure_robustness",
     "open_candidate",
     "plot_network",

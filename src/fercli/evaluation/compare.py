@@ -26,7 +26,12 @@ from fercli.inference.external import (
 )
 from fercli.inference.onnx import is_exported
 from fercli.inference.runtime import LabelSubsetRuntime
-from fercli.metrics import adjust_holm, bootstrap_difference, compute_mcnemar
+from fercli.metrics import (
+    adjust_holm,
+    bootstrap_difference,
+    compute_mcnemar,
+    compute_mean_interval,
+)
 from fercli.model_files import open_runtime
 from fercli.plots import (
     check_format,
@@ -40,8 +45,8 @@ from fercli.plots import (
     save_figure,
 )
 from fercli.ranges import find_unknown_choice
-from fercli.results import ComparedModel, ComparisonResult, PairedDifference
-from fercli.runs import RunFolder, read_history, read_run_record
+from fercli.results import ComparedModel, ComparisonResult, PairedDifference, RepeatedScores
+from fercli.runs import REPEATS, RunFolder, find_repeats, read_history, read_run_record
 from fercli.settings import build_config, flatten_config
 from fercli.storage import check_apart, check_outputs, remove_others, write_json
 
@@ -62,6 +67,7 @@ __all__ = [
     "Comparison",
     "check_names",
     "compare",
+    "list_runs",
     "open_candidate",
     "write_comparison",
 ]
@@ -260,6 +266,7 @@ def compare(
         pairs=_compare_pairs([model.name for model in models], evaluations),
         n_disagreements=int((answers != answers[0]).any(axis=0).sum()),
         settings=_list_differences(candidates),
+        repeats=_sum_up_repeats(candidates, models),
     )
     return Comparison(result, evaluations, tuple(candidates))
 
@@ -377,6 +384,38 @@ def _compare_pairs(names: list[str], evaluations: list[Evaluation]) -> list[Pair
             pairs, only, p_values, adjust_holm(p_values), strict=True
         )
     ]
+
+
+def list_runs(specs: Sequence[str]) -> list[str]:
+    """Return names of models, those of the runs for a folder of repeated trainings."""
+    runs = ((spec, find_repeats(Path(spec))) for spec in specs)
+    return [one for spec, found in runs for one in (map(str, found) if found else [spec])]
+
+
+def _sum_up_repeats(
+    candidates: Sequence[Candidate], models: Sequence[ComparedModel]
+) -> list[RepeatedScores]:
+    """Return mean and interval of the runs that are of one folder of repeated trainings."""
+    folders: dict[Path, list[ComparedModel]] = {}
+    for candidate, model in zip(candidates, models, strict=True):
+        run = candidate.model.run
+        if run is not None and (run.parent / REPEATS).is_file():
+            folders.setdefault(run.parent, []).append(model)
+    sums = []
+    for folder, own in folders.items():
+        if len(own) > 1:
+            values = [one.scores.accuracy for one in own]
+            mean, deviation, interval = compute_mean_interval(values)
+            sums.append(
+                RepeatedScores(
+                    name=str(folder),
+                    models=[one.name for one in own],
+                    mean=mean,
+                    standard_deviation=deviation,
+                    mean_ci95=interval,
+                )
+            )
+    return sums
 
 
 def _list_differences(candidates: Sequence[Candidate]) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import fercli
 from fercli.dependencies import explain_missing
 from fercli.names import name_split
-from fercli.runs import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +65,6 @@ def build_report(
         figures=figures,
         chance_nll=math.log(len(evaluation.result.labels)),
         version=fercli.__version__,
-        written=utc_now(),
     )
 
 

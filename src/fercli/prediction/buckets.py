@@ -55,7 +55,8 @@ _ENDPOINTS: Final = (
 )  # fmt: skip
 """Where the address of a server is said that is none of the clouds' own."""
 _CODE: Final = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
-_STATUS: Final = re.compile(r"status code: ([1-5][0-9]{2})")
+_ANSWERED: Final = "Server returned non-2xx status code: "
+"""In what obstore says: the number and the content of an answer follow."""
 _ASKED_MACHINE: Final = re.compile(r"http://(?:169\.254\.|metadata\.google)|token request")
 """In what obstore says: it found no keys, and asked the machine for some, in vain."""
 _LOST: Final = re.compile(r"error sending request|builder error|timed out")
@@ -248,20 +249,22 @@ class Bucket:
     def _explain(self, reason: Exception) -> ObjectFailedError | FercliError:
         """Return what an error of obstore's means, in words of ours."""
         text = str(reason).partition("\n\nDebug source:")[0]
-        found = _CODE.search(text)
+        # Before this, obstore may name the key, in which anything can stand.
+        text = text[max(0, text.find("Error performing")) :]
+        asked, _, answer = text.partition(_ANSWERED)
+        status = int(answer[:3]) if answer[:3].isdecimal() else 0
+        found = _CODE.search(answer)
         code = found[1] if found else ""
-        answered = _STATUS.search(text)
-        status = int(answered[1]) if answered else 0
         said = ", ".join([f"status {status}"] * bool(status) + [code] * bool(code))
         said = f" ({said})" if said else ""
         if code in _NO_BUCKET:
             return InputNotFoundError(f"there is no bucket {self.address}")
-        if code in _WHO or _ASKED_MACHINE.search(text):
+        if code in _WHO or _ASKED_MACHINE.search(asked):
             return self._refuse_asker(said if code else "")
-        if "incorrectly configured region" in text:
+        if "incorrectly configured region" in asked:
             message = f"{self.address} lies in another region"
             return ConfigError(message, hint="set AWS_REGION to it")
-        if status in _LATER or status >= 500 or _LOST.search(text):
+        if status in _LATER or status >= 500 or (not status and _LOST.search(asked)):
             message = f"{self.address} does not answer any more{said}"
             return RunFailedError(message, hint="the same command with --resume goes on with it")
         return self._explain_object(reason, status, said)

@@ -6,7 +6,12 @@ so `to_json` is the identity on names.
 
 from __future__ import annotations
 
-from fercli.results.comparison import ComparedModel, ComparisonResult, PairedDifference
+from fercli.results.comparison import (
+    ComparedModel,
+    ComparisonResult,
+    PairedDifference,
+    RepeatedScores,
+)
 from fercli.results.data import (
     CheckResult,
     DuplicateCounts,
@@ -52,6 +57,7 @@ __all__ = [
     "PredictionRow",
     "PrepareResult",
     "RepeatedRun",
+    "RepeatedScores",
     "RepeatsResult",
     "RobustnessRow",
     "Scores",

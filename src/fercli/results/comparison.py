@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fercli.results.evaluation import Scores
 
-__all__ = ["ComparedModel", "ComparisonResult", "PairedDifference"]
+__all__ = ["ComparedModel", "ComparisonResult", "PairedDifference", "RepeatedScores"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,22 @@ class PairedDifference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepeatedScores:
+    """Models of the same training, repeated."""
+
+    name: str
+    """The folder of the runs."""
+    models: list[str]
+    """Names of the models."""
+    mean: float
+    """Mean accuracy, in [0, 1]."""
+    standard_deviation: float
+    """Of the accuracies, with N - 1."""
+    mean_ci95: tuple[float, float]
+    """95 % interval of the mean, by Student's t."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComparisonResult:
     """Several models on the same images."""
 
@@ -84,5 +100,7 @@ class ComparisonResult:
     """Images on which not all say the same."""
     settings: dict[str, dict[str, Any]]
     """Settings in which the runs among them differ: value by name of the model."""
+    repeats: list[RepeatedScores] = field(default_factory=list)
+    """Of trainings that were repeated, over two runs or more."""
     files: dict[str, str] = field(default_factory=dict)
     """Pictures and tables that were written."""
