@@ -29,7 +29,7 @@ CONTENTS: Final = {
                      "own-faces", "train", "evaluate", "compare", "explain", "export", "models",
                      "*"),
     "reference/index": ("cli", "configuration", "python", "json", "files", "*"),
-    "explanation/index": ("design", "protocol", "results", "reliability", "*"),
+    "explanation/index": ("design", "protocol", "results", "reliability", "scale", "*"),
 }  # fmt: skip
 """The pages under each page, in their order, where they exist; `*` takes what is left."""
 _OUTSIDE: Final = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+)([A-Za-z_.-]+(?:/[^)\s]*)?)\)")
