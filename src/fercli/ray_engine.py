@@ -293,6 +293,9 @@ class Cluster:
                 for batch in batches:
                     for content in batch["answer"].to_pylist():
                         yield pickle.loads(content)  # noqa: S301  # made by our own actors
+        except ray.exceptions.UserCodeException:
+            # A defect of ours, and to be seen as one.
+            raise
         except ray.exceptions.RayError as reason:
             raise _explain_loss(reason) from reason
 
@@ -741,20 +744,13 @@ def plan_actors(nodes: Sequence[Mapping[str, Any]], device: str) -> tuple[int, d
     return sum(int(one["GPU"]) for one in with_gpus), {"num_cpus": n_cpus, "num_gpus": 1}
 
 
-def _explain_loss(reason: Exception) -> Exception:
+def _explain_loss(reason: Exception) -> FercliError:
     """Return what is to be raised for an error of Ray's."""
     text = str(reason)
     if "No module named 'fercli'" in text:
         message = "fercli is not installed where the actors of the Ray cluster run"
         hint = "pip install fercli, the same version, on every machine of the cluster"
         return DependencyMissingError(message, hint=hint)
-    import ray
-
-    errors = ray.exceptions
-    cause = reason.cause if isinstance(reason, errors.RayTaskError) else None
-    if isinstance(cause, Exception) and not isinstance(cause, errors.RayError):
-        # A defect of ours, and to be seen as one.
-        return cause
     message = f"Ray gave up: {_shorten(reason)}"
     hint = "the rows so far are kept; the same command with --resume goes on with them"
     return RunFailedError(message, hint=hint)
