@@ -169,3 +169,18 @@ def test_a_mapped_tensor_of_another_type_is_refused(tmp_path: Path, dtype: Any, 
         map_tensors(path, ModelFileError)
 
     assert refusal.value.message == f"{path}: tensor 'labels' has the unexpected type {kind}"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16",
+     "float32", "float64"],
+)  # fmt: skip
+def test_arrays_of_every_type_come_back(tmp_path: Path, kind: str) -> None:
+    array = np.arange(6).reshape(2, 3).astype(kind)
+
+    save_tensors(tmp_path / "a.safetensors", {"a": array}, {})
+    loaded, _ = load_tensors(tmp_path / "a.safetensors", ModelFileError)
+
+    assert loaded["a"].dtype == array.dtype
+    assert np.array_equal(loaded["a"], array)
