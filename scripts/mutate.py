@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import copy
 import importlib
 import multiprocessing
 import os
@@ -40,12 +39,22 @@ SWAPS: Final[dict[type[ast.AST], type[ast.AST]]] = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """A module with one point changed."""
+    """A point of a module, and what is changed there."""
 
     path: Path
     line: int
     change: str
-    text: str
+    place: int
+    """Of the node, in the order of `walk`."""
+    number: int
+    """Of the change, among those of the node."""
+
+    def build(self) -> str:
+        """Return the module with it."""
+        tree = ast.parse(self.path.read_text(encoding="utf-8"))
+        node = next(item for index, item in enumerate(walk(tree)) if index == self.place)
+        list(find_changes(node))[self.number][1]()
+        return ast.unparse(ast.fix_missing_locations(tree))
 
 
 def find_changes(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -81,14 +90,9 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
 
 def list_mutants(path: Path) -> Iterator[Mutant]:
     """Yield every mutant of a module."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for place, node in enumerate(walk(tree)):
+    for place, node in enumerate(walk(ast.parse(path.read_text(encoding="utf-8")))):
         for number, (change, _) in enumerate(find_changes(node)):
-            changed = copy.deepcopy(tree)
-            twin = next(item for index, item in enumerate(walk(changed)) if index == place)
-            list(find_changes(twin))[number][1]()
-            text = ast.unparse(ast.fix_missing_locations(changed))
-            yield Mutant(path, getattr(node, "lineno", 0), change, text)
+            yield Mutant(path, getattr(node, "lineno", 0), change, place, number)
 
 
 def run_tests(package: Path, tests: list[str]) -> None:
@@ -141,7 +145,7 @@ def main() -> int:
             return 1
         for mutant in sorted(drawn, key=lambda item: (item.path, item.line)):
             place = mutant.path.relative_to(SOURCE)
-            (package / place).write_text(mutant.text, encoding="utf-8")
+            (package / place).write_text(mutant.build(), encoding="utf-8")
             tests = put_first(options.tests, mutant.path.stem)
             end = try_tests(package, tests, options.limit)
             ends[end] += 1

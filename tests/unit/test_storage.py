@@ -10,10 +10,12 @@ from fercli.errors import ConfigError, ModelFileError, OutputExistsError
 from fercli.storage import (
     check_apart,
     check_output,
+    check_outputs,
     digest_tensors,
     load_tensors,
     map_tensors,
     open_atomically,
+    remove_others,
     save_tensors,
     write_json,
     write_text,
@@ -169,3 +171,55 @@ def test_a_mapped_tensor_of_another_type_is_refused(tmp_path: Path, dtype: Any, 
         map_tensors(path, ModelFileError)
 
     assert refusal.value.message == f"{path}: tensor 'labels' has the unexpected type {kind}"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16",
+     "float32", "float64"],
+)  # fmt: skip
+def test_arrays_of_every_type_come_back(tmp_path: Path, kind: str) -> None:
+    array = np.arange(6).reshape(2, 3).astype(kind)
+
+    save_tensors(tmp_path / "a.safetensors", {"a": array}, {})
+    loaded, _ = load_tensors(tmp_path / "a.safetensors", ModelFileError)
+
+    assert loaded["a"].dtype == array.dtype
+    assert np.array_equal(loaded["a"], array)
+
+
+def test_files_of_a_folder_are_not_written_over(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    check_outputs(None, ["a"], force=False)
+    check_outputs(folder, ["a"], force=False)
+    folder.mkdir()
+    (folder / "b").touch()
+    check_outputs(folder, ["a"], force=False)
+    check_outputs(folder, ["a", "b"], force=True)
+
+    with pytest.raises(OutputExistsError, match="b is already there"):
+        check_outputs(folder, ["a", "b"], force=False)
+    with pytest.raises(OutputExistsError, match="is a file, and a folder is needed"):
+        check_outputs(folder / "b", ["a"], force=True)
+    with pytest.raises(ConfigError, match="written over the input"):
+        check_outputs(folder, ["b"], force=True, inputs=[folder / "b"])
+
+
+def test_files_of_an_older_run_are_removed(tmp_path: Path) -> None:
+    paths = {name: tmp_path / name for name in "abc"}
+    for path in (paths["a"], paths["b"]):
+        path.touch()
+
+    remove_others(paths, ["a"])
+
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_folders_are_made_for_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c.txt"
+
+    for text in ("one", "two"):
+        write_text(path, text)
+
+    assert path.read_text() == "two"
+    assert list(path.parent.iterdir()) == [path]
