@@ -9,7 +9,7 @@ from typing import Any, Final
 from fercli.dependencies import EXTRAS, is_there, name_distribution
 from fercli.detectors import DETECTORS, find_weights
 from fercli.environment import describe_environment
-from fercli.errors import FercliError
+from fercli.errors import DependencyMissingError, FercliError
 from fercli.model_files import find_model, list_bundled, read_metadata
 from fercli.paths import find_data_home
 
@@ -43,6 +43,9 @@ def _examine_models(problems: list[str]) -> dict[str, bool]:
         try:
             read_metadata(find_model(name))
             whole[name] = True
+        except DependencyMissingError:
+            # Told once already, of the environment.
+            whole[name] = False
         except FercliError as reason:
             problems.append(f"{reason.message}: {reason.hint}")
             whole[name] = False

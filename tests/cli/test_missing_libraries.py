@@ -165,6 +165,7 @@ def test_hints_name_packages_that_fercli_asks_for() -> None:
     assert asked - packages == set()
 
 
+@pytest.mark.usefixtures("bundled")
 def test_info_names_what_is_missing(
     run: Run, run_json: RunJson, hide: Hide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +198,7 @@ def test_info_names_what_is_missing(
     assert shown.stderr.splitlines() == [f"warning: {text}" for text in data["problems"]]
 
 
+@pytest.mark.usefixtures("bundled")
 def test_info_names_a_torchvision_that_is_missing(run_json: RunJson, hide: Hide) -> None:
     hide("torchvision")
 
@@ -262,7 +264,7 @@ def test_the_help_of_fercli_says_nothing_of_lite(run: Run) -> None:
     assert "fercli-lite" not in run("--help").stdout
 
 
-@pytest.mark.usefixtures("lite")
+@pytest.mark.usefixtures("lite", "bundled")
 def test_info_of_lite_misses_nothing_of_the_rest(run_json: RunJson) -> None:
     data = run_json("info")["data"]
 
@@ -281,6 +283,7 @@ def test_lite_names_its_own_extras(hide: Hide, run: Run, trained: RunFolder, pho
     assert result.stderr.splitlines()[-1] == "hint: pip install 'fercli-lite[parquet]'"
 
 
+@pytest.mark.usefixtures("bundled")
 def test_info_notices_both_packages(run_json: RunJson, monkeypatch: pytest.MonkeyPatch) -> None:
     both = {"fercli": "0.1.0", "fercli-lite": "0.1.0"}
     monkeypatch.setattr("fercli.environment.find_distributions", lambda: both)

@@ -297,12 +297,12 @@ def slow_down() -> Callable[..., Any]:
         (("0",), 3, "camera 0 cannot be opened, and no file is named '0'"),
         (("http://127.0.0.1:1/x",), 3, "http://127.0.0.1:1/x cannot be opened: "),
         (("rtsp://127.0.0.1:1/x",), 3, "rtsp://127.0.0.1:1/x cannot be opened: "),
-        (("s3://bucket/x",), 2, "s3:// is none of what is read"),
+        (("ftp://bucket/x",), 2, "ftp:// is none of what is read"),
         (("0", "1"), 2, "camera 0 is live: give it alone, without other paths"),
         (
             ("0", "--resume", "--output", "r.csv", "--sort-into", "sorted"),
             2,
-            "--resume goes on with files: what a live source showed is gone; --sort-into ",
+            "--resume goes on with files: what a live source showed is gone\nerror: --sort-into ",
         ),
     ],
 )

@@ -35,6 +35,7 @@ from fercli.cli import (
     serve,
     train,
 )
+from fercli.dependencies import is_there
 from fercli.download import Downloaded
 from fercli.emotions import LABELS
 from fercli.images import live
@@ -335,7 +336,9 @@ def test_scripts_of_schedulers_run(workplace: Path, monkeypatch: pytest.MonkeyPa
     shutil.copytree("faces", "photos")
 
     for script in scripts:
-        subprocess.run(["bash", "-ec", script], check=True, capture_output=True)
+        # `nox -s cluster` has Ray.
+        if "--engine ray" not in script or is_there("ray"):
+            subprocess.run(["bash", "-ec", script], check=True, capture_output=True)
     for number, job in enumerate(jobs):
         job = job.replace("--output parts", f"--output job-{number}")  # noqa: PLW2901  # its own folder
         subprocess.run(["sh", "-c", job], check=True, capture_output=True)

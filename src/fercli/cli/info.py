@@ -183,8 +183,8 @@ def _describe_environment(output: Output) -> Outcome:
         )
         pairs["models"] = _join(data["models"], "damaged")
         pairs["face detectors"] = _join(data["detectors"], "fer models fetch {} fetches it")
-        package = f"pip install '{name_distribution()}[{{}}]'"
-        pairs["extras"] = _join(data["extras"], package)
+        extra = f"'{name_distribution()}[{{}}]'"
+        pairs["extras"] = _join(data["extras"], f"pip install {extra}")
         n_problems = len(data["problems"])
         pairs["problems"] = f"{n_problems}, see above" if n_problems else "none"
         print_pairs(console, pairs)

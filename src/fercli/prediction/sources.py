@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Never, TypeVar
 
-from fercli.errors import FercliError
+from fercli.errors import ConfigError, FercliError
 
 __all__ = ["Member", "Others", "hold_error", "raise_held"]
 
@@ -56,10 +56,12 @@ def hold_error(items: Iterable[T], held: list[FercliError]) -> Iterator[T]:
     """Yield items, and end where they end in an error, which is kept.
 
     So whoever is ahead of what was handed on can finish that first, and raise then: no row is lost
-    that could have been written.
+    that could have been written. What cannot be run at all is raised at once, before more is done.
     """
     try:
         yield from items
+    except ConfigError:
+        raise
     except FercliError as reason:
         held.append(reason)
 
