@@ -615,7 +615,9 @@ def test_a_terminal_that_is_closed_saves_the_state(dataset_path: Path) -> None:
     words = ["train", "--data", dataset_path, *SMALL, "--epochs", 99, "--output", run_folder.path]
     terminal, end = pty.openpty()
     # The session's terminal, so that its end is a hangup.
-    begin = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    # Under `nohup` the tests' own process ignores it, which a child would inherit.
+    begin = "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    begin += "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
     begin += "os.execv(sys.executable, [sys.executable, '-m', 'fercli', *sys.argv[1:]])"
     process = subprocess.Popen(
         [sys.executable, "-c", begin, *map(str, words)],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,7 +11,16 @@ from fercli.signals import catch_signals, name_signal
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
 
 
+@pytest.fixture
+def no_nohup() -> Iterator[None]:
+    """Act on a hangup, which `nohup` had this process ignore."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("no_nohup")
 def test_a_signal_is_remembered_and_what_was_before_put_back(number: int) -> None:
     before = signal.getsignal(number)
 
