@@ -83,6 +83,14 @@ def two_machines() -> Iterator[dict[str, Any]]:
     process.communicate()
 
 
+@pytest.fixture(autouse=True)
+def interrupts() -> Iterator[None]:
+    """Act on Ctrl-C, which a shell has what runs in its background, and its children, ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def drive() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start commands that predict by Ray; what they say goes to `said` and `shown`."""
