@@ -3,9 +3,10 @@
 The list is cut into blocks where `predict_files` cuts it into chunks. Ray Data's pool of actors
 predicts the blocks, each with that very function, and hands the rows back in order; which faces
 share a call of the model is the same as in one process. Files are opened where they are read: what
-travels are paths and rows, and the bytes of an archive's members alone where a shard was chosen
-among them. Ray decides where an actor runs, starts it again when its process dies, and holds back
-what nobody has taken yet. Nothing is written by an actor, so that one that dies leaves nothing.
+travels are paths, addresses and rows, and bytes of archives and objects alone where a shard was
+chosen among them; an actor asks a store with what its own machine has. Ray decides where
+an actor runs, starts it again when its process dies, and holds back what nobody has taken yet.
+Nothing is written by an actor, so that one that dies leaves nothing.
 
 A file of rows that was interrupted is gone on with as in one process.
 """

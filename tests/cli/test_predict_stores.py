@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import pickle
 import re
 import shlex
 import tarfile
@@ -21,7 +22,10 @@ import pytest
 from typer.testing import Result
 
 from fercli.prediction import buckets, fetch
-from fercli.prediction.stores import match_key
+from fercli.prediction.buckets import Bucket
+from fercli.prediction.stores import StoredObject, match_key
+from fercli.prediction.summary import PredictionSummary
+from fercli.ray_engine import cut_blocks
 
 if TYPE_CHECKING:
     from fercli.runs import RunFolder
@@ -758,3 +762,20 @@ class Spy(list[Any]):
 
     def popleft(self) -> Any:
         return self.pop(0)
+
+
+def test_an_object_travels_without_its_connection() -> None:
+    bucket = Bucket("s3", "faces")
+    bucket._client = object()  # noqa: SLF001  # it could not be pickled
+    objects = [StoredObject(bucket, key, 5) for key in ("a.png", "b.tar")]
+
+    first, second = pickle.loads(pickle.dumps(objects))  # noqa: S301  # made above
+
+    assert [str(first), str(second)] == ["s3://faces/a.png", "s3://faces/b.tar"]
+    assert first.bucket is second.bucket
+    assert first.bucket._client is None  # noqa: SLF001
+    summary = PredictionSummary(("happy",), rows=None)
+    blocks = list(cut_blocks([first, second, first], 64, (), summary))
+    assert [[str(one) for one in block.sources] for block in blocks] == [
+        ["s3://faces/a.png"], ["s3://faces/b.tar"], ["s3://faces/a.png"],
+    ]  # fmt: skip

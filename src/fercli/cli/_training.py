@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from fercli.cli._display import print_pairs, say_value, watch_images, watch_training
+from fercli.cli._display import (
+    describe_dataset,
+    print_pairs,
+    say_value,
+    watch_images,
+    watch_training,
+)
 from fercli.cli._exit import find_status
 from fercli.cli._output import Outcome, Output
 from fercli.config import RepeatConfig, TrainConfig
@@ -287,7 +293,7 @@ def show_plan(config: TrainConfig, folder: RunFolder, dataset: Dataset) -> Outco
     def show(console: Console) -> None:
         pairs = {
             "run": str(folder.path),
-            "dataset": f"{dataset.source}, sha256 {dataset.sha256[:12]}",
+            "dataset": describe_dataset({"source": dataset.source, "sha256": dataset.sha256}),
             "parameters": f"{n_parameters:,}",
             "steps": f"{n_steps:,} an epoch, {n_steps * config.epochs:,} in all",
         }
