@@ -588,9 +588,10 @@ def actors_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_cluster(job: ray_engine.RayJob, *_: object) -> Iterator[ray_engine.Cluster]:
         yield Here(job, None, 1, {})
 
-    monkeypatch.setattr(ray_engine, "open_cluster", open_cluster)
-    for place in ("fercli.cli._predict_engine", "fercli.model"):
-        monkeypatch.setattr(f"{place}.check_installed", lambda *_a, **_b: None)
+    for place in (ray_engine, ray_engine.cluster):
+        monkeypatch.setattr(place, "open_cluster", open_cluster)
+    for module in ("fercli.cli._predict_engine", "fercli.model.models"):
+        monkeypatch.setattr(f"{module}.check_installed", lambda *_a, **_b: None)
 
 
 @pytest.fixture

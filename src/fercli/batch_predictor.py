@@ -20,7 +20,8 @@ from fercli.config import PredictConfig
 from fercli.config.limits import MAX_PIXELS
 from fercli.errors import ImageDecodeError, ImageRefusedError
 from fercli.images import FaceFinder
-from fercli.model import Model, decode_picture
+from fercli.model import Model
+from fercli.model.arguments import decode_picture
 from fercli.model_files import FOR_PHOTOS, choose_bundled, find_model
 from fercli.prediction.members import Member
 from fercli.prediction.predict import LoadedImage, load_faces, predict_loaded, search_image

@@ -12,7 +12,8 @@ from fercli.config import RepeatConfig
 from fercli.data import Dataset, load_data
 from fercli.dependencies import check_installed, import_pandas
 from fercli.errors import ConfigError, DatasetNotFoundError
-from fercli.model import Model, load, to_dataset
+from fercli.model import Model, load
+from fercli.model.arguments import to_dataset
 from fercli.model_files import resolve_model_name
 from fercli.names import name_split
 from fercli.ranges import find_unknown_choice

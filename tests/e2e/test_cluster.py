@@ -284,7 +284,7 @@ class Dying(ray_engine.Actor):
             os._exit(9)
         return super().answer(block)
 
-ray_engine.Actor = Dying
+ray_engine.cluster.Actor = Dying
 main()
 """
 
@@ -313,7 +313,7 @@ class Broken(ray_engine.Actor):
     def answer(self, block):
         raise KeyError("a defect")
 
-ray_engine.Actor = Broken
+ray_engine.cluster.Actor = Broken
 main()
 """
 

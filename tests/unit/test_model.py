@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import fercli
-import fercli.model
+import fercli.model.models
 import fercli.run
 from fercli.errors import ConfigError, ImageDecodeError, ModelNotFoundError
 from fercli.model_files import open_runtime
@@ -38,7 +38,7 @@ def test_the_docstrings_are_true(trained: RunFolder, face_files: Path, tmp_path:
     (tmp_path / "model.onnx").write_bytes(trained.onnx.read_bytes())
     (face_files / "face-0.png").rename(tmp_path / "face.png")
 
-    results = doctest.testmod(fercli.model)
+    results = doctest.testmod(fercli.model.models)
 
     assert results.attempted >= 8
     assert results.failed == 0
@@ -314,7 +314,7 @@ def test_weights_are_opened_once_for_all_explanations(
         opened.append((file.path.name, device))
         return open_runtime(file, device=device, n_threads=n_threads)
 
-    monkeypatch.setattr("fercli.model.open_runtime", open_and_note)
+    monkeypatch.setattr("fercli.model.models.open_runtime", open_and_note)
     model = fercli.load(trained.path, device="cpu")
     for image in faces.images[:2]:
         assert model.explain(image).grad_cam

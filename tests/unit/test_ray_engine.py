@@ -278,7 +278,7 @@ def test_a_server_of_grpc_is_let_through() -> None:
 def test_other_servers_are_refused_in_time(
     answer: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fercli.ray_engine._PATIENCE_S", 0.2)
+    monkeypatch.setattr("fercli.ray_engine.connection._PATIENCE_S", 0.2)
 
     with listening(answer) as address, pytest.raises(SetupError) as caught:
         check_answers(address)

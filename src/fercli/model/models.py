@@ -1,8 +1,8 @@
-"""Models from Python: predict, evaluate, explain, export and compare as on the command line.
+"""`Model`: one file and what runs it, and `load`, which finds and opens it.
 
-A `Model` is a file and what runs it. With an ONNX model, a run that holds one, or a bundled model,
-predicting does not import torch. A model may be used from several threads; it can be pickled, and a
-forked or spawned process opens its file anew.
+With an ONNX model, a run that holds one, or a bundled model, predicting does not import torch. A
+model may be used from several threads; it can be pickled, and a forked or spawned process opens its
+file anew.
 
 Shape legend: N images of H x W pixels, F faces, K labels.
 """
@@ -10,40 +10,36 @@ Shape legend: N images of H x W pixels, F faces, K labels.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
-import io
 import logging
 import os
-import sys
 import threading
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from fercli.config import ROW_FILE_FORMATS, PredictConfig
-from fercli.data import Dataset, load_data
-from fercli.dependencies import check_installed, import_pandas
-from fercli.errors import (
-    ConfigError,
-    DatasetNotFoundError,
-    ImageDecodeError,
-    ImageNotFoundError,
-)
-from fercli.images import (
-    DecodedImage,
-    FaceFinder,
-    LiveFeed,
-    convert_image,
-    cut_faces,
-    load_image,
-    parse_live_source,
-)
+from fercli.config import PredictConfig
+from fercli.dependencies import check_installed
+from fercli.errors import ConfigError, DatasetNotFoundError, ImageDecodeError
+from fercli.images import FaceFinder, LiveFeed, cut_faces, parse_live_source
 from fercli.inference.runtime import LABEL_SETS, choose_labels, predict_in_batches
+from fercli.model.arguments import (
+    check_choice,
+    decode_picture,
+    list_pictures,
+    name_picture,
+    to_dataset,
+)
+from fercli.model.forks import FORK, calm_torch_after_fork, keep_for_ever
+from fercli.model.predictions import (
+    FacePrediction,
+    LiveStream,
+    Predictions,
+    RowStream,
+    ShardWork,
+)
 from fercli.model_files import (
     FOR_PHOTOS,
     ModelFile,
@@ -55,11 +51,9 @@ from fercli.model_files import (
 )
 from fercli.prediction import find_images, predict_files, predict_live
 from fercli.prediction.members import open_archives
-from fercli.prediction.parts import Origin, Part, PartRows, write_part
+from fercli.prediction.parts import Origin, PartRows
 from fercli.prediction.predict import describe_faces
-from fercli.prediction.row_files import RowFile
 from fercli.prediction.shards import Shard, ShardInputs
-from fercli.prediction.summary import PredictionSummary
 from fercli.prediction.weights import provide_weights
 from fercli.prediction.writers import RowLayout
 from fercli.ray_engine import RayJob, predict_on_ray
@@ -70,257 +64,18 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from numpy.typing import NDArray
-    from pandas import DataFrame
-    from PIL.Image import Image
 
-    from fercli.evaluation import Comparison, Evaluation, Explanation
+    from fercli.evaluation import Evaluation, Explanation
     from fercli.inference import Runtime
+    from fercli.model.arguments import Color, Faces, Picture, Source
     from fercli.prediction import FilePrediction
     from fercli.prediction.stores import StoredObject
-    from fercli.results import ExportResult, PredictionRow
+    from fercli.results import ExportResult
 
-    Picture = str | PathLike[str] | bytes | io.BufferedIOBase | NDArray[np.uint8] | Image
-    Source = Dataset | str | PathLike[str] | None
-
-__all__ = [
-    "FacePrediction",
-    "LiveFrame",
-    "LiveStream",
-    "Model",
-    "Predictions",
-    "RowStream",
-    "compare",
-    "decode_picture",
-    "load",
-]
-
-Faces = Literal["auto", "whole", "haar", "yunet"]
-Color = Literal["rgb", "bgr"]
+__all__ = ["Model", "load"]
 
 _FACES_AT_ONCE: Final = 64
-_CHANNELS: Final = frozenset({1, 3, 4})
-"""Of one image: grey, colors, colors and opacity. As the last of three sizes they mean channels."""
 _LOG: Final = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class FacePrediction:
-    """What a model says of one face."""
-
-    image: int
-    """Which of the images it was found in, from 0."""
-    label: str
-    """The most probable label, or `uncertain`."""
-    confidence: float
-    """Its probability."""
-    probabilities: dict[str, float]
-    """Probability of each label."""
-    box: tuple[int, int, int, int]
-    """x, y, width, height in pixels of the upright image."""
-    detector: str
-    """How it was found; `whole` takes the image as one face."""
-
-
-class Predictions(list[FacePrediction]):
-    """What is said of every face: a list, and what was left out of it."""
-
-    def __init__(self, faces: Iterable[FacePrediction] = ()) -> None:
-        super().__init__(faces)
-        self.skipped: dict[int, str] = {}
-        """The reason for each image that could not be used, by its number; with `errors="skip"`."""
-
-    def to_frame(self) -> DataFrame:
-        """Return a row per face: image, label, confidence, box, detector, `p_<label>`.
-
-        Raises:
-            DependencyMissingError: pandas cannot be imported.
-        """
-        rows = [
-            {
-                "image": face.image, "label": face.label, "confidence": face.confidence,
-                **dict(zip(("box_x", "box_y", "box_width", "box_height"), face.box, strict=True)),
-                "detector": face.detector,
-                **{f"p_{label}": value for label, value in face.probabilities.items()},
-            }
-            for face in self
-        ]  # fmt: skip
-        frame: DataFrame = import_pandas().DataFrame(rows)
-        return frame
-
-
-@dataclass(frozen=True)
-class _ShardWork:
-    """What the part of a shard is made of."""
-
-    content: PartRows
-    predictions: Iterator[FilePrediction]
-    list_files: Callable[[], Iterator[Path | StoredObject]]
-
-
-class RowStream(Iterator["PredictionRow"]):
-    """Rows of predictions, made as they are asked for; as `fer predict` streams them.
-
-    Args:
-        rows: Yields them; closed with the stream.
-        layout: Which columns they have.
-        work: What the rows are of, where they are a shard's.
-    """
-
-    def __init__(
-        self, rows: Iterator[PredictionRow], layout: RowLayout, work: _ShardWork | None = None
-    ) -> None:
-        self._rows = rows
-        self._layout = layout
-        self._work = work
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The K labels of the model."""
-        return self._layout.labels
-
-    def __next__(self) -> PredictionRow:
-        """Return the next row."""
-        # A part holds all rows of a shard: from here on there is none to be made.
-        self._work = None
-        return next(self._rows)
-
-    def to_frame(self) -> DataFrame:
-        """Return the rows that are left as a data frame with the columns of the CSV.
-
-        Raises:
-            DependencyMissingError: pandas cannot be imported.
-        """
-        pandas = import_pandas()
-        rows = [self._layout.flatten(row) for row in self]
-        frame: DataFrame = pandas.DataFrame(rows, columns=self._layout.columns)
-        return frame
-
-    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the rows that are left; the ending chooses the format.
-
-        Args:
-            path: A `.jsonl`, `.csv` or `.parquet`.
-            overwrite: Replace a file that is there.
-
-        Raises:
-            OutputExistsError: The file is there, and `overwrite` is not set.
-            OutputBusyError: Another process writes it.
-            ValueError: The name has another ending.
-            DependencyMissingError: Parquet without pyarrow.
-        """
-        target = Path(path)
-        kind = target.suffix.lstrip(".").lower()
-        if kind not in ROW_FILE_FORMATS:
-            message = f"rows are written to .jsonl, .csv or .parquet, not to {target.name}"
-            raise ValueError(message)
-        file = RowFile(path=target, kind=kind, overwrite=overwrite)
-        with file.open(self._layout) as rows:
-            for row in self:
-                rows.write(row)
-
-    def save_part(
-        self,
-        folder: str | PathLike[str],
-        kind: Literal["jsonl", "csv", "parquet"] = "jsonl",
-        *,
-        resume: bool = False,
-        overwrite: bool = False,
-    ) -> Path:
-        """Write the rows of a shard as its part, and return the file; `merge_parts` takes all.
-
-        Args:
-            folder: Of the parts of all shards.
-            kind: The format.
-            resume: Leave a finished part of the same inputs, model, options and versions as it is.
-            overwrite: Write over any other finished part.
-
-        Raises:
-            OutputExistsError: The part is there and may not stay or be written over, or the folder
-                holds parts of another number of shards or format.
-            OutputBusyError: Another process writes it.
-            DataError: The side file of a finished part is damaged.
-            ValueError: The rows are not a shard's, some were taken already, or there is no such
-                format.
-            DependencyMissingError: Parquet without pyarrow.
-        """
-        _check_choice("kind", kind, ROW_FILE_FORMATS)
-        work, self._work = self._work, None
-        if work is None:
-            message = "a part holds all rows of a shard: give shard=(k, n) to predict_files first"
-            raise ValueError(message)
-        part = Part(
-            folder=Path(folder), shard=work.content.inputs.shard, kind=kind, resume=resume,
-            overwrite=overwrite,
-        )  # fmt: skip
-        part.check()
-        if part.find_finished(work.content.origin, work.list_files) is None:
-            summary = PredictionSummary(self._layout.labels, rows=None)
-            write_part(part, work.content, work.predictions, summary)
-        return part.path
-
-
-@dataclass(frozen=True)
-class LiveFrame:
-    """What a model says of one frame of a live source."""
-
-    index: int
-    """Its number among the frames that the source sent, from 0; those passed over count, too."""
-    time_s: float
-    """Seconds since the first frame."""
-    image: NDArray[np.uint8]
-    """`[H, W, 3]` uint8, red, green and blue: the frame."""
-    faces: tuple[PredictionRow, ...]
-    """One per face, largest first: `label`, `confidence`, `probabilities`, `box`, `track`, and the
-    smoothed ones where they were asked for."""
-
-
-class LiveStream(Iterator[LiveFrame]):
-    """Frames of a live source with their faces, each the newest when it is asked for.
-
-    It holds the source until it is closed, at the end of a `with` at the latest, or forgotten.
-
-    Args:
-        predictions: Yields what is said of each frame.
-        feed: The open source.
-    """
-
-    def __init__(self, predictions: Iterator[FilePrediction], feed: LiveFeed) -> None:
-        self._predictions = predictions
-        self._feed = feed
-        self._close = weakref.finalize(self, feed.close)
-
-    def __next__(self) -> LiveFrame:
-        """Return the next frame that is due; waits for it.
-
-        Raises:
-            ImageDecodeError: The source was lost, and cannot be opened again.
-            InputNotFoundError: It gives no frame at all.
-        """
-        prediction = next(self._predictions)
-        if (frame := prediction.frame) is None:
-            message = f"{self._feed.source.noun}: {prediction.rows[0].reason}"
-            raise ImageDecodeError(message)
-        faces = tuple(row for row in prediction.rows if row.status == "ok")
-        rgb = np.ascontiguousarray(frame.bgr[:, :, ::-1])
-        return LiveFrame(frame.index, frame.time_s, rgb, faces)
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the source."""
-        self.close()
-
-    @property
-    def n_dropped(self) -> int:
-        """Frames that were due and passed over so far, since there was no time for them."""
-        return self._feed.n_dropped
-
-    def close(self) -> None:
-        """Let go of the source; there are no more frames then."""
-        self._predictions = iter(())
-        self._close()
 
 
 def load(
@@ -351,7 +106,7 @@ def load(
         ValueError: `labels_of` is none of what it may be.
     """
     if labels_of is not None:
-        _check_choice("labels_of", labels_of, tuple(LABEL_SETS))
+        check_choice("labels_of", labels_of, tuple(LABEL_SETS))
     if isinstance(model, Model):
         return model if labels_of is None else Model(model.file, device=device, labels_of=labels_of)
     name = choose_bundled(for_photos=True) or FOR_PHOTOS if model is None else os.fspath(model)
@@ -421,9 +176,9 @@ class Model:
             with _renewed_after_fork(self):
                 if self._opened is None or self._opened[0] != os.getpid():
                     if self._opened is not None:
-                        _keep_for_ever(self._opened[1])
-                    if _FORK.has_torch and not self.file.is_onnx:
-                        _calm_torch_after_fork()
+                        keep_for_ever(self._opened[1])
+                    if FORK.has_torch and not self.file.is_onnx:
+                        calm_torch_after_fork()
                     runtime = self._open_file(self._n_threads)
                     self._opened = (os.getpid(), runtime)
         return self._opened[1]
@@ -506,20 +261,20 @@ class Model:
             DependencyMissingError: OpenCV is needed and cannot be imported.
             ModelFileError: The weights cannot be used.
         """
-        _check_choice("color", color, ("rgb", "bgr"))
-        _check_choice("errors", errors, ("raise", "skip"))
+        check_choice("color", color, ("rgb", "bgr"))
+        check_choice("errors", errors, ("raise", "skip"))
         weights = None if detector_weights is None else Path(detector_weights)
         config = PredictConfig(faces=faces, min_confidence=min_confidence, detector_weights=weights)
         finder = FaceFinder(faces, provide_weights(faces, weights, note=_LOG.info))
         found = Predictions()
         waiting: list[tuple[NDArray[np.uint8], int, tuple[int, int, int, int], str]] = []
-        for index, picture in enumerate(_list_pictures(images)):
+        for index, picture in enumerate(list_pictures(images)):
             try:
                 image = decode_picture(picture, finder, order=color)
                 detector, boxes = finder.find(image)
                 crops = cut_faces(image, boxes, detector)
             except (ImageDecodeError, TypeError) as reason:
-                message = f"{_name(index, picture)}: {reason}"
+                message = f"{name_picture(index, picture)}: {reason}"
                 if errors == "raise":
                     raise type(reason)(message) from reason
                 found.skipped[index] = message
@@ -595,7 +350,7 @@ class Model:
             DependencyMissingError: There is no Ray.
             SetupError: No cluster answers, at the first row.
         """
-        _check_choice("engine", engine, ("local", "ray"))
+        check_choice("engine", engine, ("local", "ray"))
         if engine == "ray":
             check_installed("ray")
         given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
@@ -644,7 +399,7 @@ class Model:
             labels_of=self._labels_of, excel=False, ext=[],
         )  # fmt: skip
         return RowStream(
-            rows, layout, _ShardWork(PartRows(layout, origin, inputs), predictions, list_files)
+            rows, layout, ShardWork(PartRows(layout, origin, inputs), predictions, list_files)
         )
 
     def watch(  # noqa: PLR0913  # the options of the command
@@ -779,7 +534,7 @@ class Model:
         from fercli.evaluation import explain
 
         for label in labels:
-            _check_choice("label", label, self.labels)
+            check_choice("label", label, self.labels)
         finder = FaceFinder(faces, provide_weights(faces, None, note=_LOG.info))
         decoded = decode_picture(image, finder, order=color)
         detector, boxes = finder.find(decoded)
@@ -854,80 +609,6 @@ class Model:
         ]
 
 
-def compare(
-    models: Sequence[Model | str | PathLike[str]],
-    data: Source = None,
-    *,
-    split: str | None = None,
-    device: str = "auto",
-    labels: Mapping[str, str | Sequence[str]] | None = None,
-    scaling: Mapping[str, str] | None = None,
-) -> Comparison:
-    """Return how models compare on the same images: scores, whether a difference is chance, cost.
-
-    Args:
-        models: Two or more: models, runs, paths or bundled names; a folder of repeated trainings
-            stands for its runs.
-        data: As `Model.evaluate`.
-        split: As `Model.evaluate`.
-        device: Where models that are not opened yet run.
-        labels: For ONNX files that fercli did not export, by path: what their outputs mean, as
-            names in order or as `fer2013`, `ferplus` or `folders`.
-        scaling: How such files want their pixels, by path: `0-1` (the default), `0-255`, `-1-1` or
-            `imagenet`.
-
-    Raises:
-        ConfigError: There are fewer than two models.
-        DatasetNotFoundError: There is no such dataset or split.
-        ModelFileError: A model is damaged, has other labels than the dataset, or is of somebody
-            else and `labels` does not say what its outputs mean.
-        DependencyMissingError: scikit-learn or scipy is not installed.
-    """
-    check_installed("sklearn", "scipy")
-    from fercli.evaluation import (
-        check_names,
-        choose_split,
-        find_own_data,
-        list_runs,
-        open_candidate,
-    )
-    from fercli.evaluation import compare as compare_candidates
-
-    models = [
-        one
-        for given in models
-        for one in ([given] if isinstance(given, Model) else list_runs([os.fspath(given)]))
-    ]
-    specs = [one.name if isinstance(one, Model) else os.fspath(one) for one in models]
-    names = check_names(specs)
-    files = [
-        one.file if isinstance(one, Model) else find_model(spec)
-        for one, spec in zip(models, specs, strict=True)
-    ]
-    dataset = to_dataset(find_own_data(files) if data is None else data)
-    chosen = choose_split(dataset, split)
-    opened = [
-        open_candidate(
-            name, file, dataset, device=device, order=(labels or {}).get(spec),
-            scaling=(scaling or {}).get(spec, "0-1"),
-        )
-        for name, spec, file in zip(names, specs, files, strict=True)
-    ]  # fmt: skip
-    return compare_candidates(opened, dataset, chosen)
-
-
-def to_dataset(data: Source) -> Dataset:
-    """Return a dataset, read where only its name was given; None stands for the prepared default.
-
-    Raises:
-        DatasetNotFoundError: There is none.
-        DatasetLayoutError: It is damaged or not a layout that is read.
-    """
-    if isinstance(data, Dataset):
-        return data
-    return load_data(None if data is None else os.fspath(data), note=_LOG.info)
-
-
 @contextlib.contextmanager
 def _renewed_after_fork(model: Model) -> Iterator[None]:
     """Hold a model's lock; one that a thread of the parent held at the fork is given up."""
@@ -936,122 +617,3 @@ def _renewed_after_fork(model: Model) -> Iterator[None]:
         model._lock = threading.Lock()  # noqa: SLF001  # same module
     with model._lock:  # noqa: SLF001  # same module
         yield
-
-
-class _Fork:
-    """What a forked child has from its parent."""
-
-    has_torch = False
-    """Whether torch was imported before the fork, and may have threads that a child has not."""
-
-    def note(self) -> None:
-        """Look at the parent's imports; runs in the child."""
-        self.has_torch = "torch" in sys.modules
-
-
-_FORK: Final = _Fork()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_FORK.note)
-
-
-def _keep_for_ever(runtime: Runtime) -> None:
-    """Never let what a parent opened go: it would wait for threads that a child does not have."""
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))
-
-
-def _calm_torch_after_fork() -> None:
-    """Let torch compute on one thread: those of the parent's pool are not there in a child."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        message = f"{name} is one of {', '.join(choices)}, not {value!r}"
-        raise ValueError(message)
-
-
-def _list_pictures(images: Picture | Iterable[Picture]) -> Iterator[Picture]:
-    """Yield images, whether one was given or many."""
-    if isinstance(images, np.ndarray):
-        is_one = images.ndim == 2 or (images.ndim == 3 and images.shape[2] in _CHANNELS)
-        if not is_one and images.ndim < 2:
-            message = f"an image has two sides, and this array is {list(images.shape)}"
-            raise TypeError(message)
-        yield from [images] if is_one else images
-    elif isinstance(images, str | bytes | bytearray | os.PathLike) or _is_picture(images):
-        yield images  # type: ignore[misc]  # one picture, as was just asked
-    elif isinstance(images, Iterable):
-        yield from images
-    else:
-        message = f"images are paths, arrays, bytes or Pillow images, not {type(images).__name__}"
-        raise TypeError(message)
-
-
-def _name(index: int, picture: Picture) -> str:
-    """Return what to call an image that cannot be used."""
-    if isinstance(picture, str | os.PathLike):
-        return f"image {index}, {os.fspath(picture)}"
-    return f"image {index}"
-
-
-def decode_picture(picture: Picture, finder: FaceFinder, *, order: str) -> DecodedImage:
-    """Return an image of whatever kind, decoded as far as a search for faces needs it.
-
-    Args:
-        picture: As `Model.predict` takes one.
-        finder: Will look for faces in it.
-        order: Of the channels of arrays, `rgb` or `bgr`.
-
-    Raises:
-        ImageNotFoundError: There is no such file.
-        ImageDecodeError: It is not an image that is accepted.
-        TypeError: It is no image at all, or its numbers are not uint8.
-    """
-    needs_color = finder.needs_color
-    if isinstance(picture, np.ndarray):
-        return _take_array(picture, needs_color=needs_color, order=order)
-    if _is_pillow(picture):
-        return convert_image(picture, color=needs_color)  # type: ignore[arg-type]  # just asked
-    if isinstance(picture, str | os.PathLike):
-        path = Path(picture)
-        if not path.exists() and not path.is_symlink():
-            message = "there is no such file"
-            raise ImageNotFoundError(message)
-        return load_image(path, color=needs_color, enough_px=finder.enough_px)
-    content = picture.read() if isinstance(picture, io.IOBase) else picture
-    if isinstance(content, bytes | bytearray | memoryview):
-        return load_image(bytes(content), color=needs_color, enough_px=finder.enough_px)
-    message = f"no path, array, bytes or Pillow image: {type(picture).__name__}"
-    raise TypeError(message)
-
-
-def _take_array(array: NDArray[np.uint8], *, needs_color: bool, order: str) -> DecodedImage:
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    is_gray = array.ndim == 2
-    if array.dtype != np.uint8 or not (is_gray or (array.ndim == 3 and array.shape[2] in {3, 4})):
-        message = (
-            f"an image is uint8 [H, W] or [H, W, 3], 0-255, not {array.dtype} {list(array.shape)}"
-        )
-        raise TypeError(message)
-    if 0 in array.shape:
-        message = f"an image without pixels: {list(array.shape)}"
-        raise TypeError(message)
-    if not is_gray:
-        from PIL import Image
-
-        if order == "bgr":
-            array = np.ascontiguousarray(array[:, :, [2, 1, 0, *range(3, array.shape[2])]])
-        return convert_image(Image.fromarray(array), color=needs_color)
-    return DecodedImage(array, 1, np.stack([array] * 3, axis=2) if needs_color else None)
-
-
-def _is_picture(value: object) -> bool:
-    return _is_pillow(value) or isinstance(value, io.IOBase | memoryview)
-
-
-def _is_pillow(value: object) -> bool:
-    """Tell whether a value is Pillow's, which need not be imported to know."""
-    return any(kind.__module__ == "PIL.Image" for kind in type(value).__mro__)
