@@ -56,6 +56,9 @@ def test_without_usage_all_is_train() -> None:
         (f"3,{GREY} 7,Training", "2305 pixels instead of 2304"),
         ("3,,Training", "0 pixels instead of 2304"),
         (f"3,256{GREY[1:]},Training", "the pixel value 256 is outside 0-255"),
+        # As 64 bits that wrap it would be 7.
+        (f"3,{2**64 + 7}{GREY[1:]},Training", "the pixel value 1.84467e+19 is outside 0-255"),
+        (f"3,{'9' * 5000}{GREY[1:]},Training", "the pixel value inf is outside 0-255"),
         (f"3,-{GREY},Training", "found '-'"),
         (f"3,1.5{GREY[1:]},Training", "found '.'"),
         (f"3,{GREY}", "it has 2 fields"),
