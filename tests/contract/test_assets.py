@@ -95,7 +95,11 @@ def prepared(real_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    # Of the small one always; the others take as long as two hundred tests.
+    [name if name == "tiny" else pytest.param(name, marks=pytest.mark.slow) for name in NAMES],
+)
 def test_the_cards_figure_comes_out(
     name: str,
     prepared: Callable[[str], Path],
