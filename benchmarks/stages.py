@@ -34,15 +34,10 @@ from fercli.images import Face, FaceFinder, load_image
 from fercli.inference.onnx import OnnxRuntime
 from fercli.model_files import find_model
 from fercli.prediction import FilePrediction, find_images
+from fercli.prediction.answers import build_rows, describe_faces, predict_loaded
+from fercli.prediction.loading import LoadedImage, load_faces
 from fercli.prediction.merge import merge_parts
 from fercli.prediction.parts import Origin, Part, PartRows, write_part
-from fercli.prediction.predict import (
-    LoadedImage,
-    build_rows,
-    describe_faces,
-    load_faces,
-    predict_loaded,
-)
 from fercli.prediction.row_files import RowFile
 from fercli.prediction.shards import Shard, ShardInputs
 from fercli.prediction.summary import PredictionSummary

@@ -23,8 +23,9 @@ from fercli.images import FaceFinder
 from fercli.model import Model
 from fercli.model.arguments import decode_picture
 from fercli.model_files import FOR_PHOTOS, choose_bundled, find_model
+from fercli.prediction.answers import predict_loaded
+from fercli.prediction.loading import LoadedImage, load_faces, search_image
 from fercli.prediction.members import Member
-from fercli.prediction.predict import LoadedImage, load_faces, predict_loaded, search_image
 from fercli.prediction.weights import provide_weights
 from fercli.prediction.writers import RowLayout, build_schema, import_pyarrow
 

@@ -21,7 +21,7 @@ from fercli.export.writing import serialize_model
 from fercli.images import load_image
 from fercli.inference.onnx import OnnxRuntime
 from fercli.prediction import predict_files
-from fercli.prediction.predict import describe_faces
+from fercli.prediction.answers import describe_faces
 from fercli.storage import open_partial
 
 if TYPE_CHECKING:
@@ -612,7 +612,7 @@ def test_rows_do_not_depend_on_the_threads(
 
     found = []
     for n_threads in (1, 2, 7):
-        monkeypatch.setattr("fercli.prediction.predict.count_processors", lambda n=n_threads: n)
+        monkeypatch.setattr("fercli.prediction.chunks.count_processors", lambda n=n_threads: n)
         found.append([prediction.rows for prediction in predict_files(runtime, paths)])
 
     assert found[0] == found[1] == found[2]

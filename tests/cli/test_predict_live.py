@@ -255,7 +255,7 @@ def test_a_source_that_is_slower_than_the_model_misses_nothing(
         return answers
 
     monkeypatch.setattr("fercli.images.live.open_capture", lambda _source: Camera())
-    monkeypatch.setattr("fercli.prediction.predict.predict_checked", call)
+    monkeypatch.setattr("fercli.prediction.answers.predict_checked", call)
 
     words = ("--model", model, "--every", 0, "--end", "1s", "--faces", "whole")
     result = run("predict", "0", *words, "--format", "jsonl")
@@ -271,7 +271,7 @@ def test_a_source_that_is_slower_than_the_model_misses_nothing(
 def test_what_there_was_no_time_for_is_counted(
     run_json: RunJson, stream: Stream, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fercli.prediction.predict.predict_checked", slow_down())
+    monkeypatch.setattr("fercli.prediction.answers.predict_checked", slow_down())
     url = stream("f", for_ever=True, rate=50)
 
     data = run_json("predict", url, "--model", model, "--every", 0, "--end", 1)["data"]

@@ -28,8 +28,8 @@ from fercli.errors import (
 )
 from fercli.model_files import find_model, open_runtime
 from fercli.prediction import find_images, predict_files
+from fercli.prediction.chunks import pack_images
 from fercli.prediction.members import Member
-from fercli.prediction.predict import pack_images
 from fercli.prediction.summary import PredictionSummary
 from fercli.ray_engine import Actor, Block, RayJob, Tries, check_answers, cut_blocks, plan_actors
 

@@ -50,9 +50,9 @@ from fercli.model_files import (
     open_runtime,
 )
 from fercli.prediction import find_images, predict_files, predict_live
+from fercli.prediction.answers import describe_faces
 from fercli.prediction.members import open_archives
 from fercli.prediction.parts import Origin, PartRows
-from fercli.prediction.predict import describe_faces
 from fercli.prediction.shards import Shard, ShardInputs
 from fercli.prediction.weights import provide_weights
 from fercli.prediction.writers import RowLayout

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
+from fercli.prediction.answers import UNCERTAIN, FilePrediction, describe_faces
 from fercli.prediction.inputs import find_images
-from fercli.prediction.predict import (
-    UNCERTAIN,
-    FilePrediction,
-    describe_faces,
-    predict_files,
-    predict_live,
-)
+from fercli.prediction.predict import predict_files, predict_live
 from fercli.prediction.writers import open_writer
 
 __all__ = [

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from fercli.images import VideoFrame
+    from fercli.prediction.answers import FilePrediction
     from fercli.prediction.outputs import OutputFolder
-    from fercli.prediction.predict import FilePrediction
     from fercli.results import PredictionRow
 
     Corners = tuple[int, int, int, int]

@@ -16,7 +16,7 @@ from fercli.prediction.inputs import name_within
 from fercli.storage import identify_file
 
 if TYPE_CHECKING:
-    from fercli.prediction.predict import FilePrediction
+    from fercli.prediction.answers import FilePrediction
 
 __all__ = ["OutputFolder", "Sorter"]
 

@@ -29,7 +29,7 @@ from fercli.storage import digest_file, is_sealed, open_atomically, seal_json
 if TYPE_CHECKING:
     from fercli.config import PredictConfig
     from fercli.inference import Runtime
-    from fercli.prediction.predict import FilePrediction
+    from fercli.prediction.answers import FilePrediction
     from fercli.prediction.stores import StoredObject
     from fercli.prediction.summary import PredictionSummary
     from fercli.prediction.writers import RowLayout

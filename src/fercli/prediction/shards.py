@@ -23,7 +23,7 @@ from fercli.prediction.stores import StoredObject, is_stored
 from fercli.prediction.writers import key_path
 
 if TYPE_CHECKING:
-    from fercli.prediction.predict import FilePrediction
+    from fercli.prediction.answers import FilePrediction
     from fercli.prediction.sources import Member, Others
 
 __all__ = ["MOST_SHARDS", "Shard", "ShardInputs", "parse_shard"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from fercli.prediction.predict import FilePrediction
+    from fercli.prediction.answers import FilePrediction
 
 __all__ = ["Sink"]
 

@@ -15,7 +15,7 @@ from fercli.prediction.writers import key_path
 from fercli.results import PredictionRow, PredictResult, TrackTime
 
 if TYPE_CHECKING:
-    from fercli.prediction.predict import FilePrediction
+    from fercli.prediction.answers import FilePrediction
     from fercli.prediction.row_files import Rows
     from fercli.prediction.sinks import Sink
     from fercli.prediction.stores import StoredObject

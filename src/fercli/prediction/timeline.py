@@ -11,7 +11,7 @@ from fercli.prediction.timeline_page import build_timeline_page
 from fercli.storage import check_apart, open_atomically
 
 if TYPE_CHECKING:
-    from fercli.prediction.predict import FilePrediction
+    from fercli.prediction.answers import FilePrediction
 
 __all__ = ["Timeline"]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fercli.images import VideoFrame
-    from fercli.prediction.predict import FilePrediction
+    from fercli.prediction.answers import FilePrediction
 
 __all__ = ["VideoFile", "import_av"]
 

@@ -23,7 +23,7 @@ from fercli.inference import choose_labels
 from fercli.model_files import find_model, open_runtime
 from fercli.prediction.members import open_archives
 from fercli.prediction.parts import Origin
-from fercli.prediction.predict import FilePrediction, predict_files
+from fercli.prediction.predict import predict_files
 from fercli.prediction.sources import Member
 from fercli.prediction.weights import provide_weights
 from fercli.prediction.writers import key_path
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from fercli.config import PredictConfig
     from fercli.inference import Runtime
+    from fercli.prediction.answers import FilePrediction
     from fercli.ray_engine.job import RayJob
 
 __all__ = ["Actor", "Tries", "strip_pixels"]

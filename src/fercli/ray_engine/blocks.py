@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fercli.images import is_video
+from fercli.prediction.chunks import pack_images
 from fercli.prediction.members import holds_images
-from fercli.prediction.predict import pack_images
 from fercli.prediction.sources import Member, Others
 from fercli.prediction.stores import StoredObject
 from fercli.prediction.writers import key_path
 
 if TYPE_CHECKING:
     from fercli.errors import FercliError
-    from fercli.prediction.predict import FilePrediction
+    from fercli.prediction.answers import FilePrediction
     from fercli.prediction.summary import PredictionSummary
 
 __all__ = ["Answer", "Block", "Source", "cut_blocks"]

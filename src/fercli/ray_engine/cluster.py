@@ -26,7 +26,7 @@ from fercli.ray_engine.job import ACTOR_THREADS
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
-    from fercli.prediction.predict import FilePrediction
+    from fercli.prediction.answers import FilePrediction
     from fercli.ray_engine.blocks import Answer, Block, Source
     from fercli.ray_engine.job import RayJob
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fercli.dependencies import check_installed, explain_missing
 from fercli.errors import ConfigError, SetupError
-from fercli.prediction.predict import count_processors
+from fercli.prediction.chunks import count_processors
 
 if TYPE_CHECKING:
     from types import ModuleType

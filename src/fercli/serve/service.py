@@ -27,14 +27,10 @@ from fercli.errors import ConfigError
 from fercli.images import FaceFinder
 from fercli.inference import LABEL_SETS
 from fercli.prediction import FilePrediction
+from fercli.prediction.answers import build_rows, describe_faces
+from fercli.prediction.chunks import count_processors
+from fercli.prediction.loading import LoadedImage, load_faces
 from fercli.prediction.members import Member
-from fercli.prediction.predict import (
-    LoadedImage,
-    build_rows,
-    count_processors,
-    describe_faces,
-    load_faces,
-)
 from fercli.prediction.summary import PredictionSummary
 from fercli.prediction.weights import provide_weights
 from fercli.prediction.writers import RowLayout
