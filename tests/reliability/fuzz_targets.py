@@ -635,7 +635,9 @@ def build_uploads(specimens: Specimens, _folder: Path) -> Target:
     head = b'--xyz\r\nContent-Disposition: form-data; name="images"; filename="%s"\r\n'
     form = b"".join(head % name + b"Content-Type: image/png\r\n\r\n" + face + b"\r\n"
                     for name in (b"a.png", b"b/../c.png")) + b"--xyz--\r\n"  # fmt: skip
-    logging.getLogger("fercli").setLevel(logging.CRITICAL)
+    logger = logging.getLogger("fercli")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     loop = asyncio.new_event_loop()
     service = Service(ServedModels("tiny"), ServeConfig())
     app = build_app(service)
@@ -657,6 +659,7 @@ def build_uploads(specimens: Specimens, _folder: Path) -> Target:
         assert status != 500
 
     def close() -> None:
+        logger.setLevel(level)
         service.close()
         loop.close()
 
