@@ -2,12 +2,12 @@
 
     python scripts/mutate.py src/fercli/metrics src/fercli/training/schedule.py \
         --tests tests/unit tests/numerics/test_loss.py --count 40
-    python scripts/mutate.py src/fercli/storage.py:120 src/fercli/locks.py:88 --tests tests/unit
+    python scripts/mutate.py "src/fercli/storage.py:192: NotEq for its opposite" --tests tests/unit
 
 Every mutant is tried on a copy of the package, in a forked process that has the heavy libraries
 already; the checkout stays as it is. A survivor is a line that could be wrong unnoticed, or one
-whose change changes nothing. A file with a line stands for the mutants of that line, so that
-survivors can be tried again. Needs a system that can fork.
+whose change changes nothing. What is printed of it names it, so that it can be tried again; a file
+with a line stands for all mutants of that line. Needs a system that can fork.
 """
 
 from __future__ import annotations
@@ -156,11 +156,14 @@ def measure_computing() -> float:
 
 
 def find_mutants(name: str) -> list[Mutant]:
-    """Return the mutants of a folder's modules, of a file, or of a line: `FILE:LINE`."""
-    path, _, line = name.partition(":")
+    """Return the mutants of a folder's modules, of a file, of `FILE:LINE` or of one's own words."""
+    path, line, change = [*(part.strip() for part in name.split(":", 2)), "", ""][:3]
     files = sorted(Path(path).rglob("*.py")) or [Path(path)]
     mutants = [mutant for file in files for mutant in list_mutants(file.resolve())]
-    return [mutant for mutant in mutants if not line or mutant.line == int(line)]
+    return [
+        mutant for mutant in mutants
+        if mutant.line == int(line or mutant.line) and mutant.change == (change or mutant.change)
+    ]  # fmt: skip
 
 
 def put_first(tests: list[str], stem: str) -> list[str]:
@@ -171,7 +174,7 @@ def put_first(tests: list[str], stem: str) -> list[str]:
 def main() -> int:
     """Print the survivors and the score; the status is 1 where the tests fail by themselves."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("modules", nargs="+", help="files, folders or FILE:LINE, below src")
+    parser.add_argument("modules", nargs="+", help="files, folders, FILE:LINE or survivors")
     parser.add_argument("--tests", nargs="+", required=True, help="as pytest takes them")
     parser.add_argument("--count", type=int, default=40, help="mutants to draw; default 40")
     parser.add_argument("--seed", type=int, default=0, help="draws them")

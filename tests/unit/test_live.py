@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -33,14 +34,16 @@ class FakeCapture:
         self._period_s = period_s
         self._is_open = is_open
         self._shade = 0
+        self.says: dict[int, float] = {}
+        """What it says of its frames, by OpenCV's numbers."""
         self.n_retrieved = 0
         self.is_released = False
 
     def isOpened(self) -> bool:  # noqa: N802  # OpenCV's
         return self._is_open
 
-    def get(self, _key: int) -> float:
-        return 0.0
+    def get(self, key: int) -> float:
+        return self.says.get(key, 0.0)
 
     def grab(self) -> bool:
         assert not self.is_released
@@ -303,6 +306,21 @@ def test_frames_that_grow_too_large_are_refused(plug: Callable[..., None]) -> No
     with pytest.raises(ImageRefusedError, match="24 pixels is more than 23 pixels"):
         list(feed.read())
     feed.close()
+
+
+def test_frames_that_are_said_to_be_too_large_are_refused_at_once(
+    plug: Callable[..., None],
+) -> None:
+    for max_pixels, is_refused in ((24, False), (23, True)):
+        camera = FakeCapture("")
+        camera.says = {cv2.CAP_PROP_FRAME_WIDTH: 6, cv2.CAP_PROP_FRAME_HEIGHT: 4}
+        plug(camera)
+        if is_refused:
+            with pytest.raises(ImageRefusedError, match="24 pixels is more than 23 pixels"):
+                open_feed(max_pixels=max_pixels)
+            assert camera.is_released
+        else:
+            open_feed(max_pixels=max_pixels).close()
 
 
 def test_who_wants_to_stop_need_not_wait_for_a_frame(plug: Callable[..., None]) -> None:
