@@ -276,6 +276,25 @@ def test_the_size_of_a_grid_has_two_widths(n_bytes: int) -> None:
     assert list_refused(make_file({1: grid, 2: tile}))[-1] == size
 
 
+def test_properties_may_have_high_numbers() -> None:
+    tile = Item(b"hvc1", (1, 1), make_hevc((1, 1)), configure_hevc((1, 1)))
+    last = Item(b"hvc1", (1, 1), make_hevc((1, 1)), configure_hevc((300, 200)))
+    grid = Item(b"grid", (1, 1), make_grid((1, 1)), parts=[200])
+
+    content = make_file(
+        {1: grid, **dict.fromkeys(range(2, 200), tile), 200: last}, Tables(wide=True)
+    )
+
+    assert list_refused(content) == [(1, 1), (300, 200)]
+
+
+def test_a_unit_of_one_byte_says_nothing() -> None:
+    read_container(make_picture(put(1, 4) + b"\x42"), PLENTY)
+
+    with pytest.raises(ImageDecodeError, match="cut short"):
+        read_container(make_picture(put(2, 4) + b"\x42\1"), PLENTY)
+
+
 OPERATING_POINT = ((0, 12), (3, 5))
 HIGH_TIER = ((0, 12), (8, 5), (1, 1))
 LOW_TIER = ((0, 12), (7, 5))
