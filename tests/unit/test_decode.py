@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import threading
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +22,10 @@ from fercli.images import (
     decode,
     load_image,
 )
+from fercli.images.decode import cut_rows
 from fercli.images.limits import refuse_pixels
 from fercli.images.memory import ByteBudget, Share
+from fercli.images.png import StripedPng, cut_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -404,3 +408,52 @@ def test_the_option_that_lifts_a_limit_is_named_where_it_may_be_lifted_so_far() 
     for n_pixels, hint in ((MOST_PIXELS, f"--max-pixels {MOST_PIXELS}"), (MOST_PIXELS + 1, "")):
         refusal = refuse_pixels("a tile", n_pixels, 5)
         assert (refusal.message, refusal.hint) == ("a tile is more than 5 pixels", hint)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "n_rows"),
+    [(1024, 3000, 1024), (1025, 3000, 1023), (1 << 20, 3, 1), (1 << 21, 3, 1), (48, 48, 48)],
+)
+def test_pieces_of_an_image_are_about_a_megapixel(width: int, height: int, n_rows: int) -> None:
+    pieces = list(cut_rows(width, height))
+
+    assert pieces[0] == slice(0, n_rows)
+    assert [piece.start for piece in pieces] == [0, *(piece.stop for piece in pieces[:-1])]
+    assert pieces[-1].stop == height
+
+
+def cut_drawn(width: int, height: int, n_empty: int = 0) -> StripedPng | None:
+    """Cut a PNG of nothing, with so many chunks of nothing before."""
+
+    def pack(name: bytes, content: bytes) -> bytes:
+        body = name + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    def open_image(content: bytes) -> Image.Image:
+        if n_empty:
+            return Image.new("LA", (1, 1))
+        image = Image.open(io.BytesIO(content))
+        image.load()
+        return image
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 4, 0, 0, 0)
+    pixels = zlib.compress(bytes((2 * width + 1) * min(height, 300)))
+    chunks = [pack(b"IHDR", head), pack(b"teXt", b"") * n_empty, pack(b"IDAT", pixels)]
+    return cut_png(b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + pack(b"IEND", b""), open_image)
+
+
+def test_pngs_of_eight_megapixels_and_more_are_cut_into_strips_of_one() -> None:
+    assert cut_drawn(4096, 2047) is None
+    striped = cut_drawn(4096, 2048)
+    assert striped is not None
+
+    rows, strip = next(striped.cut())
+
+    assert rows == slice(0, 256)
+    assert (strip.size, strip.mode) == ((4096, 256), "LA")
+
+
+def test_a_png_of_very_many_chunks_is_left_to_pillow() -> None:
+    # The pixels' chunk and the last one count, too.
+    assert cut_drawn(4096, 2048, 99_998) is not None
+    assert cut_drawn(4096, 2048, 99_999) is None

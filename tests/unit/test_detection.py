@@ -140,13 +140,15 @@ def test_edges_go_on_where_a_frame_leaves_the_image(x: int, y: int) -> None:
     assert np.ptp(crop, axis=0).max() == 0
 
 
-def test_a_frame_is_cut_where_it_says() -> None:
+@pytest.mark.parametrize(("detector", "size", "down"), [("haar", 1.04, 0), ("yunet", 1.14, 0.02)])
+@pytest.mark.parametrize("face", [Face(100, 40, 96, 96), Face(112, 24, 72, 128)])
+def test_a_frame_is_cut_where_it_says(detector: str, size: float, down: float, face: Face) -> None:
     gray = (np.add.outer(np.arange(200), np.arange(300)) // 2).astype(np.uint8)
 
-    crop = cut_face(take(gray), Face(100, 40, 96, 96), "haar")
+    crop = cut_face(take(gray), face, detector)
 
-    side = 96 * 1.04
-    left, top = 148 - side / 2, 88 - side / 2
+    side = 96 * size
+    left, top = 148 - side / 2, 88 - side / 2 + down * side
     picture = Image.fromarray(gray)
     box = (left, top, left + side, top + side)
     expected = picture.resize((48, 48), Image.Resampling.BILINEAR, box=box)
@@ -229,6 +231,17 @@ def test_small_faces_are_cut_out_of_what_is_there(tmp_path: Path) -> None:
     assert cut_faces(reduced, [], "haar") == []
 
 
+def test_who_has_weights_wants_colors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cv2.FaceDetectorYN.create", lambda *_: NotedNetwork([]))
+
+    for kind, weights, needs_color, enough_px in (
+        ("yunet", "w", True, 640), ("auto", "w", True, 640), ("whole", "w", False, None),
+        ("auto", None, False, 960), ("haar", None, False, 960),
+    ):  # fmt: skip
+        finder = FaceFinder(kind, Path(weights) if weights else None)
+        assert (finder.needs_color, finder.enough_px) == (needs_color, enough_px)
+
+
 def test_what_counts_as_a_whole_is_never_reduced() -> None:
     assert FaceFinder("whole").enough_px is None
     assert FaceFinder("auto").enough_px == FaceFinder("haar").enough_px == 960
@@ -283,6 +296,29 @@ def test_haar_looks_again_beyond_the_edges_for_a_face_that_fills_its_frame() -> 
         ((640, 480), 1.2, 2, (24, 24), (0, 0)),
         ((320 + 2 * 96, 240 + 2 * 96), 1.1, 5, (60, 60), (0, 0)),
     ]
+
+
+def test_faces_of_one_size_come_in_the_order_of_their_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    boxes = [[10.0, 90.0, 20.0, 20.0], [50.0, 20.0, 40.0, 10.0], [50.0, 10.0, 10.0, 40.0],
+             [9.0, 9.0, 30.0, 20.0]]  # fmt: skip
+
+    faces = search_colors(monkeypatch, np.zeros((200, 200, 3), dtype=np.uint8), *boxes)[0]
+
+    assert [(face.x, face.y) for face in faces] == [(9, 9), (10, 90), (50, 10), (50, 20)]
+
+
+def test_opencv_computes_on_one_thread() -> None:
+    assert import_cv2().getNumThreads() == 1
+
+
+def test_boxes_on_one_place_are_one_up_to_a_quarter_of_their_side() -> None:
+    first, *others = [100, 100, 40, 40], [110, 90, 50, 30], [111, 100, 40, 40], [100, 100, 40, 51]
+
+    kept = _drop_repeated(np.array(box, dtype=np.int32) for box in (first, *others))
+
+    assert [list(map(int, box)) for box in kept] == [first, *others[1:]]
 
 
 def test_boxes_in_the_border_are_mirror_images() -> None:
