@@ -212,7 +212,9 @@ def test_bundled_models_say_what_they_are(bundled: None) -> None:
     assert (weights.path.name, weights.bundled, weights.assumed) == (
         "plus.safetensors", "plus", False
     )  # fmt: skip
-    assert weights.compute_digest() == read_metadata(find_model("plus")).sha256
+    stored = read_metadata(weights)
+    assert weights.compute_digest() == stored.sha256 == read_metadata(find_model("plus")).sha256
+    assert stored.labels == read_metadata(find_model("plus")).labels
 
 
 def test_what_a_model_was_chosen_on_is_that_of_all_it_was_made_from() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from fercli.errors import DeviceUnavailableError, ModelFileError
 from fercli.inference.onnx import METADATA_KEY, OnnxRuntime, is_exported, open_session, run_session
+from fercli.inference.seal import SEAL_BLANK, SEAL_KEY, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,3 +190,23 @@ def test_a_device_is_asked_for_by_its_number(
     monkeypatch.setattr(Session, "get_providers", lambda _: ["CPUExecutionProvider"])
     with pytest.raises(DeviceUnavailableError, match=f"has {provider[0]} but cannot use it here"):
         open_session(trained.onnx, device)
+
+
+def test_a_whole_model_that_does_not_load_is_one_short_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    node = onnx.helper.make_node("No" * 300, ["x"], ["y"])
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "odd", [value], []), ir_version=9)
+    onnx.helper.set_model_props(model, {SEAL_KEY: SEAL_BLANK})
+    path = tmp_path / "odd.onnx"
+    path.write_bytes(seal(model.SerializeToString()))
+
+    with pytest.raises(ModelFileError) as caught:
+        open_session(path, "cpu")
+
+    begin, _, text = caught.value.message.partition(" (")
+    assert begin == f"{path} is not a model that onnxruntime can load"
+    assert len(text) == 200 + len(")")
+    # onnxruntime itself would write past us.
+    assert capfd.readouterr() == ("", "")
