@@ -24,7 +24,6 @@ from fercli.fields import parse_json
 from fercli.locks import open_locked
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = [
@@ -374,17 +373,8 @@ def map_tensors(path: Path, error: type[FercliError]) -> dict[str, NDArray[Any]]
             message = f"{path}: tensor {name!r} has the unexpected type {entry['dtype']}"
             raise error(message)
         start, end = (8 + length + offset for offset in entry["data_offsets"])
-        tensors[name] = _view(data[start:end], types[entry["dtype"]], entry["shape"])
+        tensors[name] = data[start:end].view(types[entry["dtype"]]).reshape(entry["shape"])
     return tensors
-
-
-def _view(data: NDArray[np.uint8], dtype: type[Any], shape: list[int]) -> NDArray[Any]:
-    """Return bytes as an array, copied only where the file does not align them."""
-    import numpy as np
-
-    aligned = data if data.ctypes.data % np.dtype(dtype).itemsize == 0 else data.copy()
-    array: NDArray[Any] = aligned.view(dtype).reshape(shape)
-    return array
 
 
 def _sync_folder(folder: Path) -> None:

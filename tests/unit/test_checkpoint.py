@@ -9,6 +9,7 @@ import torch
 
 from fercli.networks import build_network, initialize
 from fercli.settings import build_config
+from fercli.storage import save_tensors
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
 from fercli.training.state import build_state
 
@@ -67,3 +68,26 @@ def test_restored_moments_lie_in_memory_as_their_weights(
                 n_seen += not parameter.is_contiguous()
                 assert moment.stride() == parameter.stride()
     assert n_seen
+
+
+def test_the_newest_two_checkpoints_are_kept_and_the_newest_whole_one_counts(
+    tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    state = build_state(build_network(tiny_config.model, 7), tiny_config, CPU)
+    paths = []
+    for step in (9, 10, 999_999_999):
+        state.progress.step = step
+        paths.append(save_checkpoint(tmp_path, state, step))
+    said: list[str] = []
+
+    assert find_checkpoints(tmp_path) == [paths[2], paths[1]]
+    assert restore_newest(tmp_path, state, said.append) == paths[2]
+    paths[2].write_bytes(paths[2].read_bytes()[:-1])
+    assert restore_newest(tmp_path, state, said.append) == paths[1]
+    assert state.progress.step == 10
+    head = {"schema": 1, "kind": "checkpoint", "progress": state.progress.to_json()}
+    for changes in ({"kind": "model"}, {"schema": 2}):
+        save_tensors(paths[1], state.to_arrays(), {**head, **changes})
+        assert restore_newest(tmp_path, state, said.append) is None
+    assert said[0].startswith(f"skipped a checkpoint: {paths[2]} ")
+    assert said[-1].endswith("is not a checkpoint of schema 1")

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import threading
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +13,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fercli.config.limits import MOST_PIXELS
 from fercli.errors import ImageDecodeError, ImageRefusedError
 from fercli.images import (
     MEMORY,
+    DecodedImage,
     convert_image,
     decode,
     load_image,
 )
+from fercli.images.decode import cut_rows
+from fercli.images.limits import refuse_pixels
+from fercli.images.memory import ByteBudget, Share
+from fercli.images.png import StripedPng, cut_png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -161,11 +169,25 @@ def test_float_pixels_without_brightness_are_refused(gray: Any, bad: float) -> N
         load_image(encode(Image.fromarray(values), "TIFF"))
 
 
-def test_integers_beyond_16_bits_are_refused() -> None:
-    image = Image.fromarray(np.full((4, 4), 70_000, dtype=np.int32))
+@pytest.mark.parametrize(("low", "high"), [(0, 65_536), (-1, 65_535)])
+def test_integers_beyond_16_bits_are_refused(low: int, high: int) -> None:
+    image = Image.fromarray(np.array([[low, 9], [9, high]], dtype=np.int32))
 
-    with pytest.raises(ImageDecodeError, match="no defined brightness"):
+    with pytest.raises(ImageDecodeError, match=f"from {low} to {high} have no defined brightness"):
         load_image(encode(image, "TIFF"))
+
+
+def test_which_number_is_white_is_told_by_the_largest() -> None:
+    def read(mode: Any, *values: float) -> list[int]:
+        image = Image.fromarray(np.array([values], dtype=mode))
+        return list(map(int, load_image(encode(image, "TIFF")).gray[0]))
+
+    assert read(np.int32, 0, 65_535) == [0, 255]
+    assert read(np.float32, 0, 1) == [0, 255]
+    assert read(np.float32, 0, 1.5) == [0, 2]
+    assert read(np.float32, 0, 255) == [0, 255]
+    with pytest.raises(ImageDecodeError, match=r"float pixels from 0 to 255\.5"):
+        read(np.float32, 0, 255.5)
 
 
 def test_size_is_capped_before_decoding() -> None:
@@ -229,6 +251,7 @@ def test_a_file_over_one_gib_is_refused_unread(
 
 
 def test_sides_are_capped() -> None:
+    load_image(encode(Image.new("1", (1_000_000, 1)), "PNG"))
     content = encode(Image.new("1", (1_000_001, 1)), "PNG")
 
     with pytest.raises(ImageRefusedError, match="1000001x1 has a side of more"):
@@ -304,3 +327,133 @@ def test_large_images_wait_for_each_other(tmp_path: Path) -> None:
     waiting.join(10)
 
     assert not waiting.is_alive()
+
+
+class NotedShare(Share):
+    """A share that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(ByteBudget(0))
+        self.asked: list[int] = []
+
+    def resize(self, n_bytes: int) -> None:
+        self.asked.append(n_bytes)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options", "color", "bytes_a_pixel"),
+    [
+        ("L", "PNG", {}, False, 1 + 1),
+        ("L", "PNG", {}, True, 1 + 4),
+        ("RGB", "PNG", {}, False, 4 + 1),
+        ("I;16", "PNG", {}, False, 2 + 1),
+        ("L", "TIFF", {}, False, 2 * 1 + 1),
+        ("RGB", "WEBP", {}, False, 4 * 4 + 1),
+        ("RGB", "AVIF", {}, False, 5 * 4 + 1),
+        ("L", "JPEG", {}, False, 1 + 1),
+        ("L", "JPEG", {"progressive": True}, False, 1 + 1 + 8),
+    ],
+)
+def test_what_decoding_takes_is_asked_for_before(
+    mode: str,
+    kind: str,
+    options: dict[str, Any],
+    color: bool,  # noqa: FBT001  # a case
+    bytes_a_pixel: int,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(encode(draw(mode, 48, 64), kind, **options))
+    size = path.stat().st_size
+    share = NotedShare()
+
+    found = load_image(path, color=color, share=share)
+
+    assert share.asked[:2] == [size, size + 48 * 64 * bytes_a_pixel]
+    assert share.asked[-1] == found.n_bytes == 48 * 64 * (4 if color else 1)
+
+
+def test_an_image_counts_its_colors_and_its_file() -> None:
+    gray = np.zeros((5, 7), dtype=np.uint8)
+
+    assert DecodedImage(gray, 1).n_bytes == 35
+    assert DecodedImage(gray, 1, np.zeros((5, 7, 3), dtype=np.uint8)).n_bytes == 140
+    assert DecodedImage(gray, 1, content=b"content").n_bytes == 42
+
+
+def test_a_file_may_come_in_pieces(
+    gray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "face.bmp"
+    Image.fromarray(gray).save(path)
+    read = os.read
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 100)))
+        whole = load_image(path)
+        # A file that became shorter meanwhile ends.
+        patch.setattr(os, "read", lambda *_: b"")
+        with pytest.raises(ImageDecodeError):
+            load_image(path)
+
+    assert np.array_equal(whole.gray, gray)
+
+
+def test_an_image_without_pixels_is_refused() -> None:
+    for size in ((0, 5), (5, 0)):
+        with pytest.raises(ImageDecodeError, match="it has no pixels"):
+            convert_image(Image.new("L", size))
+
+
+def test_the_option_that_lifts_a_limit_is_named_where_it_may_be_lifted_so_far() -> None:
+    for n_pixels, hint in ((MOST_PIXELS, f"--max-pixels {MOST_PIXELS}"), (MOST_PIXELS + 1, "")):
+        refusal = refuse_pixels("a tile", n_pixels, 5)
+        assert (refusal.message, refusal.hint) == ("a tile is more than 5 pixels", hint)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "n_rows"),
+    [(1024, 3000, 1024), (1025, 3000, 1023), (1 << 20, 3, 1), (1 << 21, 3, 1), (48, 48, 48)],
+)
+def test_pieces_of_an_image_are_about_a_megapixel(width: int, height: int, n_rows: int) -> None:
+    pieces = list(cut_rows(width, height))
+
+    assert pieces[0] == slice(0, n_rows)
+    assert [piece.start for piece in pieces] == [0, *(piece.stop for piece in pieces[:-1])]
+    assert pieces[-1].stop == height
+
+
+def cut_drawn(width: int, height: int, n_empty: int = 0) -> StripedPng | None:
+    """Cut a PNG of nothing, with so many chunks of nothing before."""
+
+    def pack(name: bytes, content: bytes) -> bytes:
+        body = name + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    def open_image(content: bytes) -> Image.Image:
+        if n_empty:
+            return Image.new("LA", (1, 1))
+        image = Image.open(io.BytesIO(content))
+        image.load()
+        return image
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 4, 0, 0, 0)
+    pixels = zlib.compress(bytes((2 * width + 1) * min(height, 300)))
+    chunks = [pack(b"IHDR", head), pack(b"teXt", b"") * n_empty, pack(b"IDAT", pixels)]
+    return cut_png(b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + pack(b"IEND", b""), open_image)
+
+
+def test_pngs_of_eight_megapixels_and_more_are_cut_into_strips_of_one() -> None:
+    assert cut_drawn(4096, 2047) is None
+    striped = cut_drawn(4096, 2048)
+    assert striped is not None
+
+    rows, strip = next(striped.cut())
+
+    assert rows == slice(0, 256)
+    assert (strip.size, strip.mode) == ((4096, 256), "LA")
+
+
+def test_a_png_of_very_many_chunks_is_left_to_pillow() -> None:
+    # The pixels' chunk and the last one count, too.
+    assert cut_drawn(4096, 2048, 99_998) is not None
+    assert cut_drawn(4096, 2048, 99_999) is None

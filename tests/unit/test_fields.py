@@ -64,6 +64,57 @@ def test_a_sentence_names_the_file_and_the_field(call: Any, sentence: str) -> No
     assert caught.value.message.isprintable()
 
 
+def test_a_long_name_is_cut() -> None:
+    with pytest.raises(ModelFileError) as caught:
+        read({}).text("x" * 1000)
+
+    assert caught.value.message == f"some.file: {'x' * 60} is missing, and must be text"
+
+
+MOST = 2**63 - 1
+
+
+def test_numbers_have_bounds() -> None:
+    values = read({"zero": 0, "most": MOST, "least": -MOST, "more": MOST + 1, "less": -MOST - 1,
+                   "negative": -1})  # fmt: skip
+
+    assert [values.count(key) for key in ("zero", "most")] == [0, MOST]
+    assert [values.number(key) for key in ("least", "negative", "most")] == [
+        -float(MOST), -1.0, float(MOST)
+    ]  # fmt: skip
+    for key in ("negative", "more"):
+        with pytest.raises(ModelFileError, match=r"a whole number from 0 to 2\^63 - 1"):
+            values.count(key)
+    for key in ("more", "less"):
+        with pytest.raises(ModelFileError, match="too large"):
+            values.number(key)
+
+
+def test_values_may_stand_twenty_levels_deep() -> None:
+    for inner in ("1", "[]", "{}"):
+        parse_json("[" * 20 + inner + "]" * 20)
+        with pytest.raises(ValueError, match="more than 20 levels deep"):
+            parse_json("[" * 21 + f"[{inner}]" + "]" * 21)
+    with pytest.raises(ValueError, match="more than 20 levels deep"):
+        parse_json("[" * 21 + "1" + "]" * 21)
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        ({"kind": "run", "schema": 1}, "it is not a model of fercli's"),
+        ({"kind": "model", "schema": 4}, "it has schema 4, and this fercli reads 3"),
+        ({"kind": "model", "schema": 0}, "schema must be at least 1"),
+    ],
+)
+def test_another_kind_or_schema_is_refused(head: dict[str, Any], reason: str) -> None:
+    for schema in (1, 3):
+        read({"kind": "model", "schema": schema}).check_head("model", 3)
+
+    with pytest.raises(ModelFileError, match=reason):
+        read(head).check_head("model", 3)
+
+
 def test_whose_error_it_is_is_for_the_reader_to_say() -> None:
     with pytest.raises(DatasetLayoutError, match="must be an object, not a list"):
         JsonObject([], PATH, DatasetLayoutError)

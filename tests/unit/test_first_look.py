@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -243,7 +244,87 @@ def test_the_child_writes_its_answer_alone_to_stdout(tmp_path: Path) -> None:
 
 
 def test_memory_grows_with_the_file() -> None:
-    assert limit_memory(10**9) - limit_memory(0) == 6 * 10**9
+    assert [limit_memory(size) for size in (0, 10**9)] == [2**30, 2**30 + 6 * 10**9]
+
+
+@needs_limits
+@pytest.mark.parametrize("hard", [-1, 15, 10**12])
+def test_what_a_child_may_take_is_limited(monkeypatch: pytest.MonkeyPatch, hard: int) -> None:
+    import resource
+
+    told: dict[int, tuple[int, int]] = {}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (hard, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, bounds: told.update({kind: bounds}))
+
+    first_look._limit(100, 20)  # noqa: SLF001  # in this process, which only notes it
+
+    wanted = {resource.RLIMIT_AS: limit_memory(100), resource.RLIMIT_CPU: 20,
+              resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0}  # fmt: skip
+    # What somebody else has limited more stays so.
+    assert told == {
+        kind: (bound if hard < 0 else min(bound, hard), hard) for kind, bound in wanted.items()
+    }
+
+
+def test_a_child_is_given_twenty_seconds_of_computing_and_two_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, float]] = []
+
+    def note(words: list[str], *, timeout: float, **_: Any) -> Any:
+        asked.append((words[-1], timeout))
+        return subprocess.CompletedProcess(words, 0, b'{"fault": "is odd"}')
+
+    monkeypatch.setattr(subprocess, "run", note)
+    for _ in range(2):
+        with pytest.raises(ModelFileError, match=r"a\.onnx is odd"):
+            look_at(b"some content", tmp_path / "a.onnx")
+
+    # What was refused is looked at again.
+    assert asked == [("20", 120)] * 2
+
+
+@needs_limits
+def test_a_child_that_computes_for_ever_is_told_from_one_that_dies() -> None:
+    assert first_look.read_answer(-24, b"") == "computes for more than 20 s without an answer"
+    assert first_look.read_answer(-9, b"") == "ends the process that loads it (SIGKILL)"
+    assert first_look.read_answer(0, b'{"fault": "x"}') == "x"
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "most"),
+    [("float", "float32", 256), ("float16", "float16", 256), ("double", "float64", 256),
+     ("uint8", "uint8", 255)],
+)  # fmt: skip
+def test_a_model_is_shown_zeros_and_noise(kind: str, dtype: str, most: float) -> None:
+    class Session:
+        def get_inputs(self) -> list[Any]:
+            return [
+                SimpleNamespace(name="x", type=f"tensor({kind})", shape=["N", 1, 48, 48]),
+                SimpleNamespace(name="two", type=f"tensor({kind})", shape=[2, 48]),
+                SimpleNamespace(name="none", type=f"tensor({kind})", shape=[]),
+            ]
+
+    zeros, noise = first_look._build_feeds(Session())  # noqa: SLF001  # what the child calls
+
+    shapes = {"x": (3, 1, 48, 48), "two": (2, 48), "none": ()}
+    for feeds in (zeros, noise):
+        assert {name: array.shape for name, array in feeds.items()} == shapes
+        assert {array.dtype for array in feeds.values()} == {np.dtype(dtype)}
+    assert not any(array.any() for array in zeros.values())
+    assert 250 < noise["x"].max() < most
+    assert noise["x"].astype(float).std() > 60
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("tensor(int64)", ["N", 4]), ("tensor(float)", ["N", "C", 48, 48])]
+)
+def test_what_takes_no_images_is_not_run(kind: str, shape: list[Any]) -> None:
+    class Session:
+        def get_inputs(self) -> list[Any]:
+            return [SimpleNamespace(name="x", type=kind, shape=shape)]
+
+    assert first_look._build_feeds(Session()) == []  # noqa: SLF001  # what the child calls
 
 
 def test_a_run_that_the_look_let_pass_is_ended_too(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -19,6 +20,7 @@ from fercli.errors import (
     InputNotFoundError,
 )
 from fercli.images import LiveFeed, VideoFrame, find_live_source, parse_live_source
+from fercli.images.live import PAUSES_S, open_capture
 
 Stream = Callable[..., str]
 
@@ -33,14 +35,16 @@ class FakeCapture:
         self._period_s = period_s
         self._is_open = is_open
         self._shade = 0
+        self.says: dict[int, float] = {}
+        """What it says of its frames, by OpenCV's numbers."""
         self.n_retrieved = 0
         self.is_released = False
 
     def isOpened(self) -> bool:  # noqa: N802  # OpenCV's
         return self._is_open
 
-    def get(self, _key: int) -> float:
-        return 0.0
+    def get(self, key: int) -> float:
+        return self.says.get(key, 0.0)
 
     def grab(self) -> bool:
         assert not self.is_released
@@ -225,8 +229,8 @@ def test_a_lost_camera_is_opened_again(frames: Callable[..., list[VideoFrame]]) 
 
     assert [frame.index for frame in got[:4]] == [0, 1, 2, 3]
     assert [frame.time_s for frame in got] == sorted(frame.time_s for frame in got)
-    how = r"camera 0: lost after 0\.\d s; attempt 1 of 3 to open it again in"
-    assert re.match(how, said[0])
+    lost = r"camera 0: lost after \d\.\d s; attempt 1 of 3 to open it again in"
+    assert re.match(lost, said[0])
     assert "attempt 2 of 3" in said[1]
     assert said[2] == "camera 0: it is back"
     assert all(capture.is_released for capture in captures[:2])
@@ -303,6 +307,21 @@ def test_frames_that_grow_too_large_are_refused(plug: Callable[..., None]) -> No
     with pytest.raises(ImageRefusedError, match="24 pixels is more than 23 pixels"):
         list(feed.read())
     feed.close()
+
+
+def test_frames_that_are_said_to_be_too_large_are_refused_at_once(
+    plug: Callable[..., None],
+) -> None:
+    for max_pixels, is_refused in ((24, False), (23, True)):
+        camera = FakeCapture("")
+        camera.says = {cv2.CAP_PROP_FRAME_WIDTH: 6, cv2.CAP_PROP_FRAME_HEIGHT: 4}
+        plug(camera)
+        if is_refused:
+            with pytest.raises(ImageRefusedError, match="24 pixels is more than 23 pixels"):
+                open_feed(max_pixels=max_pixels)
+            assert camera.is_released
+        else:
+            open_feed(max_pixels=max_pixels).close()
 
 
 def test_who_wants_to_stop_need_not_wait_for_a_frame(plug: Callable[..., None]) -> None:
@@ -406,3 +425,105 @@ def test_a_video_that_is_served_misses_nothing(
     assert frames[0].time_s == pytest.approx(0.2)
     assert not frames[0].is_live
     assert feed.n_dropped == 0
+
+
+def test_a_lost_camera_is_looked_for_half_a_minute(
+    plug: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug(FakeCapture("f|x"))
+    monkeypatch.setattr("fercli.images.live.PAUSES_S", PAUSES_S)
+    feed = open_feed()
+    waited: list[float] = []
+    monkeypatch.setattr(feed._reader._closing, "wait", waited.append)  # type: ignore[union-attr]  # noqa: SLF001  # so as not to wait
+    FakeCapture.more.set()
+
+    _, reason = follow(feed)
+
+    assert waited == [1, 2, 4, 8, 15]
+    assert reason.endswith("5 attempts to open it again did not help")
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("http://cam/x", ("cam", 80)), ("https://cam/x", ("cam", 443)),
+        ("rtsp://cam/x", ("cam", 554)), ("rtsps://cam/x", ("cam", 322)),
+        ("rtsp://cam:8554/x", ("cam", 8554)),
+    ],
+)  # fmt: skip
+def test_who_does_not_answer_is_asked_at_its_port(
+    address: str,
+    place: tuple[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+    plug: Callable[..., None],
+) -> None:
+    asked: list[Any] = []
+
+    def give_up(place: tuple[str, int], *, timeout: float) -> None:
+        asked.append((place, timeout))
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr("socket.create_connection", give_up)
+    plug(FakeCapture("", is_open=False))
+
+    with pytest.raises(InputNotFoundError, match="cannot be opened: Connection refused"):
+        open_feed(address)
+
+    assert asked == [(place, 5.0)]
+
+
+def test_opencv_is_told_not_to_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    class Capture:
+        def __init__(self, *words: Any) -> None:
+            asked.append(words)
+
+        def set(self, *words: Any) -> None:
+            asked.append(words)
+
+    monkeypatch.setattr("cv2.VideoCapture", Capture)
+    open_capture(parse_live_source(3))
+    open_capture(parse_live_source("rtsp://cam/x"))
+
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 5000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 5000]
+    assert asked == [
+        (3, cv2.CAP_ANY), (cv2.CAP_PROP_BUFFERSIZE, 1), ("rtsp://cam/x", cv2.CAP_FFMPEG, limits)
+    ]  # fmt: skip
+
+
+def test_a_name_of_a_file_is_not_too_long() -> None:
+    source = find_live_source("http://cam/" + "x" * 500)
+
+    assert source is not None
+    assert source.name == "cam-" + "x" * 76
+
+
+@pytest.mark.parametrize(
+    ("address", "frames", "n_announced", "is_picture"),
+    [
+        ("http://cam/a.jpg", "f", 0, True),
+        ("http://cam/a.jpg", "", 0, True),
+        ("http://cam/a.jpg", "ff", 0, False),
+        ("http://cam/a.jpg", "", 2, False),
+        ("http://cam/a", "", 1, True),
+        ("http://cam/a", "f", 0, False),
+    ],
+)
+def test_what_is_named_as_a_picture_and_ends_is_one(
+    address: str,
+    frames: str,
+    n_announced: int,
+    is_picture: bool,  # noqa: FBT001  # a case
+    plug: Callable[..., None],
+) -> None:
+    camera = FakeCapture(frames)
+    camera.says = {cv2.CAP_PROP_FRAME_COUNT: n_announced, cv2.CAP_PROP_FPS: 10}
+    plug(camera)
+
+    if is_picture:
+        with pytest.raises(DataError, match="is a picture, and neither a stream nor a video"):
+            open_feed(address)
+    else:
+        open_feed(address).close()
+    assert camera.is_released

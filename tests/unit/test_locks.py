@@ -120,6 +120,17 @@ def test_a_partial_file_is_renamed_kept_or_removed(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"whole", "broken.partial"}
 
 
+def test_a_partial_file_that_somebody_removed_does_not_hide_the_reason(tmp_path: Path) -> None:
+    def remove(stream: BinaryIO) -> None:
+        name_partial(tmp_path / "rows").unlink()
+        write_and_fail(stream, b"")
+
+    with pytest.raises(ZeroDivisionError), open_partial(tmp_path / "rows") as stream:
+        remove(stream)
+
+    assert list(tmp_path.iterdir()) == []
+
+
 APPEND = """
 import sys
 from pathlib import Path
@@ -172,12 +183,20 @@ def test_a_line_waits_for_who_holds_the_file_and_not_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = Path("lines")
-    monkeypatch.setattr("fercli.locks._APPEND_S", 0.05)
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr("fercli.locks.time.monotonic", lambda: now)
+    monkeypatch.setattr("fercli.locks.time.sleep", sleep)
 
     with open_locked(path), pytest.raises(OutputBusyError):
         append_line(path, "next")
     append_line(path, "next")
 
+    assert now == pytest.approx(10, abs=0.1)
     assert path.read_bytes() == b"next\n"
 
 

@@ -4,7 +4,7 @@ import platform
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from fercli.images.memory import ByteBudget, return_large_blocks
+from fercli.images.memory import MEMORY, ByteBudget, return_large_blocks
 
 MIB = 1 << 20
 
@@ -61,6 +61,33 @@ def test_small_images_do_not_wait() -> None:
     with budget.open_share() as first, budget.open_share() as second:
         first.resize(100 * MIB)
         second.resize(MIB)
+
+
+def test_what_is_larger_than_a_megabyte_waits() -> None:
+    budget = ByteBudget(10 * MIB)
+
+    with budget.open_share() as first, budget.open_share() as second:
+        first.resize(100 * MIB)
+        waiting = threading.Thread(target=second.resize, args=(MIB + 1,))
+        waiting.start()
+        waiting.join(0.05)
+        assert waiting.is_alive()
+        first.resize(0)
+        waiting.join(10)
+        assert not waiting.is_alive()
+
+
+def test_all_images_share_256_mib() -> None:
+    with MEMORY.open_share() as first, MEMORY.open_share() as second:
+        first.resize(200 * MIB)
+        second.resize(56 * MIB)
+        waiting = threading.Thread(target=second.resize, args=(56 * MIB + 1,))
+        waiting.start()
+        waiting.join(0.05)
+        assert waiting.is_alive()
+        first.resize(0)
+        waiting.join(10)
+        assert not waiting.is_alive()
 
 
 def test_a_process_without_its_parents_threads_starts_anew() -> None:

@@ -17,6 +17,7 @@ from fercli.fields import parse_json
 from fercli.metadata import (
     ModelMetadata,
     NetworkRecord,
+    RepeatsRecord,
     RunRecord,
     ScoreRecord,
     TeacherRecord,
@@ -314,10 +315,109 @@ def test_a_run_is_not_finished_without_a_result() -> None:
 
 def test_scores_read_alone() -> None:
     score = load("model")["scores"]["public"]
+    record = ScoreRecord.from_json(score, path=PATH)
 
-    assert ScoreRecord.from_json(score, path=PATH).accuracy == score["accuracy"]
-    with pytest.raises(ModelFileError, match="two numbers"):
-        ScoreRecord.from_json({**score, "accuracy_ci95": [0.5]}, path=PATH)
+    assert record.accuracy == score["accuracy"]
+    assert record.accuracy_ci95 == tuple(score["accuracy_ci95"])
+    assert record.deduplicated
+    assert record.deduplicated.to_json() == score["deduplicated"]
+    for interval in ([0.5], [0.4, 0.5, 0.6]):
+        with pytest.raises(ModelFileError, match="two numbers"):
+            ScoreRecord.from_json({**score, "accuracy_ci95": interval}, path=PATH)
+
+
+def test_temperatures_have_bounds() -> None:
+    for temperature in (0.01, 1, 100):
+        assert read("model", {**load("model"), "temperature": temperature}).to_json()
+    for temperature in (0.0099, 100.1):
+        with pytest.raises(ModelFileError, match=r"temperature must be from 0\.01 to 100"):
+            read("model", {**load("model"), "temperature": temperature})
+
+
+def test_where_a_model_learned_may_be_unknown() -> None:
+    known, ensemble = read("model", load("model")), read("ensemble", load("ensemble"))
+    unknown = read("ensemble", {**load("ensemble"), "dataset": {}})
+
+    assert isinstance(known, ModelMetadata)
+    assert isinstance(ensemble, ModelMetadata)
+    assert isinstance(unknown, ModelMetadata)
+    assert (known.source, known.temperature) == ("synthetic:600", load("model")["temperature"])
+    assert ensemble.source == "synthetic:600"
+    assert (unknown.dataset, unknown.source) == (None, None)
+
+
+def test_where_labels_and_targets_come_from_is_read() -> None:
+    model, run = load("model"), load("run")
+    for holder in (model["dataset"], run["dataset"]):
+        holder |= {"labeling": "ferplus", "targets": "votes"}
+
+    for record in (read("model", model), read("run", run)):
+        assert record.dataset
+        assert (record.dataset.labeling, record.dataset.targets) == ("ferplus", "votes")
+
+
+def test_a_run_is_of_at_least_one_process() -> None:
+    for value, processes in ((None, 1), (1, 1), (4, 4)):
+        record = read("run", {**load("run"), "processes": value})
+        assert isinstance(record, RunRecord)
+        assert record.processes == processes
+    with pytest.raises(ModelFileError, match="processes must be at least 1"):
+        read("run", {**load("run"), "processes": 0})
+
+
+def test_the_result_of_a_run_is_read() -> None:
+    value = load("run")
+    value["result"] |= {"cpu_s": 2.5, "members": 3, "warnings": ["slow"]}
+    record = read("run", value)
+
+    assert isinstance(record, RunRecord)
+    assert record.result
+    assert dataclasses.asdict(record.result) == value["result"]
+    del value["result"]["temperature"]
+    older = read("run", value)
+    assert isinstance(older, RunRecord)
+    assert older.result
+    assert older.result.temperature == 1
+
+
+def test_an_unfinished_run_has_no_result() -> None:
+    record = read("run", {**load("run"), "result": None, "finished_at": None})
+
+    assert isinstance(record, RunRecord)
+    assert (record.result, record.finished_at) == (None, None)
+
+
+def test_repeats_are_read() -> None:
+    value = {"schema": 1, "kind": "repeats", "seeds": 3, "folds": 0, "config": {"epochs": 2},
+             "data": "d.csv", "sha256": "0", "result": {"mean": 0.5}}  # fmt: skip
+    record = RepeatsRecord.from_json(value, path=PATH)
+
+    assert record == RepeatsRecord(
+        seeds=3, folds=0, config={"epochs": 2}, data="d.csv", sha256="0", result={"mean": 0.5}
+    )
+    assert record.processes == 1
+    running = RepeatsRecord.from_json({**value, "processes": 2, "result": None}, path=PATH)
+    assert (running.processes, running.result) == (2, None)
+    with pytest.raises(ModelFileError, match="has schema 2"):
+        RepeatsRecord.from_json({**value, "schema": 2}, path=PATH)
+
+
+def test_only_names_of_networks_and_recipes_were_changed() -> None:
+    value = load("run")
+    value["config"] |= {"network": "seed", "validation": "seed"}
+    record = RunRecord.from_json(value, path=PATH)
+
+    assert (record.config["network"], record.config["validation"]) == ("notebook", "seed")
+
+
+def test_members_keep_how_they_were_trained() -> None:
+    record = read("ensemble", load("ensemble"))
+
+    assert isinstance(record, ModelMetadata)
+    assert [(one.recipe, one.seed, one.epochs) for one in record.members] == [
+        ("fast", 0, 2), ("fast", 5, 2)
+    ]  # fmt: skip
+    assert [network.name for network in record.network.networks] == ["cnn", "cnn"]
 
 
 def test_former_names_are_read_as_todays() -> None:

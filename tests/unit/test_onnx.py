@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from fercli.errors import DeviceUnavailableError, ModelFileError
 from fercli.inference.onnx import METADATA_KEY, OnnxRuntime, is_exported, open_session, run_session
+from fercli.inference.seal import SEAL_BLANK, SEAL_KEY, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,3 +109,104 @@ def test_a_device_that_is_not_there_is_named(
 
     with pytest.raises(DeviceUnavailableError, match=f"on {device}: it has no {provider}Execution"):
         open_session(trained.onnx, device)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"), [([48, 47], "uint8"), ([49, 48], "uint8"), ([48, 48], "float32")]
+)
+def test_a_graph_that_takes_other_images_is_not_ours(
+    trained: RunFolder, tmp_path: Path, shape: list[int], kind: str
+) -> None:
+    text = {item.key: item.value for item in onnx.load(trained.onnx).metadata_props}[METADATA_KEY]
+    types = onnx.TensorProto
+    images = onnx.helper.make_tensor_value_info(
+        "images", types.UINT8 if kind == "uint8" else types.FLOAT, ["N", *shape]
+    )
+    answers = onnx.helper.make_tensor_value_info("probabilities", types.FLOAT, ["N", shape[0]])
+    nodes = [
+        onnx.helper.make_node("Cast", ["images"], ["pixels"], to=types.FLOAT),
+        onnx.helper.make_node("ReduceMean", ["pixels"], ["probabilities"], axes=[2], keepdims=0),
+    ]
+    graph = onnx.helper.make_graph(nodes, "dressed", [images], [answers])
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9
+    )
+    onnx.helper.set_model_props(model, {METADATA_KEY: text})
+    onnx.save(model, tmp_path / "dressed.onnx")
+
+    with pytest.raises(ModelFileError, match="not one that fercli exported"):
+        OnnxRuntime(tmp_path / "dressed.onnx")
+
+
+def test_a_model_without_a_digest_may_not_compute_for_ever(
+    trained: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float | None] = []
+
+    def note(session: Any, *_: object, limit_s: float | None) -> Any:
+        limits.append(limit_s)
+        return session
+
+    monkeypatch.setattr("fercli.inference.onnx.run_session", note)
+    unsealed = change(trained, tmp_path / "unsealed.onnx", forget_seal)
+    for path in (trained.onnx, unsealed):
+        OnnxRuntime(path).predict(np.zeros((1, 48, 48), dtype=np.uint8))
+
+    assert limits == [None, 300]
+
+
+def forget_seal(model: Any) -> None:
+    """Make a model one of an older fercli, which sealed none."""
+    props = {item.key: item.value for item in model.metadata_props}
+    record = json.loads(props[METADATA_KEY])
+    del record["sealed"]
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(record)})
+
+
+@pytest.mark.parametrize(
+    ("device", "provider"),
+    [("cuda", ("CUDAExecutionProvider", {})), ("mps", ("CoreMLExecutionProvider", {})),
+     ("cuda:1", ("CUDAExecutionProvider", {"device_id": "1"}))],
+)  # fmt: skip
+def test_a_device_is_asked_for_by_its_number(
+    device: str, provider: Any, monkeypatch: pytest.MonkeyPatch, trained: RunFolder
+) -> None:
+    asked: list[Any] = []
+
+    class Session:
+        def __init__(self, content: bytes, _options: object, *, providers: Any, **_: Any) -> None:
+            assert content == trained.onnx.read_bytes()
+            asked.extend(providers)
+
+        def get_providers(self) -> list[str]:
+            return [provider[0]]
+
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [provider[0]])
+    monkeypatch.setattr("onnxruntime.InferenceSession", Session)
+
+    open_session(trained.onnx, device)
+
+    assert asked == [provider, "CPUExecutionProvider"]
+    monkeypatch.setattr(Session, "get_providers", lambda _: ["CPUExecutionProvider"])
+    with pytest.raises(DeviceUnavailableError, match=f"has {provider[0]} but cannot use it here"):
+        open_session(trained.onnx, device)
+
+
+def test_a_whole_model_that_does_not_load_is_one_short_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    node = onnx.helper.make_node("No" * 300, ["x"], ["y"])
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "odd", [value], []), ir_version=9)
+    onnx.helper.set_model_props(model, {SEAL_KEY: SEAL_BLANK})
+    path = tmp_path / "odd.onnx"
+    path.write_bytes(seal(model.SerializeToString()))
+
+    with pytest.raises(ModelFileError) as caught:
+        open_session(path, "cpu")
+
+    begin, _, text = caught.value.message.partition(" (")
+    assert begin == f"{path} is not a model that onnxruntime can load"
+    assert len(text) == 200 + len(")")
+    # onnxruntime itself would write past us.
+    assert capfd.readouterr() == ("", "")

@@ -12,11 +12,13 @@ from fercli.storage import (
     check_output,
     check_outputs,
     digest_tensors,
+    is_sealed,
     load_tensors,
     map_tensors,
     open_atomically,
     remove_others,
     save_tensors,
+    seal_json,
     write_json,
     write_text,
 )
@@ -91,10 +93,26 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_json_has_no_nan(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Out of range"):
-        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    for odd in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="Out of range"):
+            write_json(tmp_path / "a.json", {"loss": odd})
+        with pytest.raises(ValueError, match="Out of range"):
+            save_tensors(tmp_path / "a.safetensors", {}, {"loss": odd})
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sealed_record_tells_whether_it_was_changed() -> None:
+    record = {"split": "public", "scores": {"a": 0.5, "b": 0.25}}
+    sealed = seal_json(record)
+
+    assert is_sealed(sealed)
+    assert {key: sealed[key] for key in record} == record
+    # Whoever writes JSON may order its keys as they like.
+    assert is_sealed({**dict(reversed(sealed.items())), "scores": {"b": 0.25, "a": 0.5}})
+    assert not is_sealed({**sealed, "split": "private"})
+    assert not is_sealed({**sealed, "new": None})
+    assert not is_sealed(record)
 
 
 def test_inputs_are_told_by_what_they_are(tmp_path: Path) -> None:

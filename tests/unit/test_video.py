@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from fercli.errors import ImageDecodeError, ImageRefusedError
 from fercli.images import VideoFrame, is_video, sample_frames
+from fercli.images.video import sample_capture
 
 MakeClip = Callable[..., Path]
 ALL: dict[str, Any] = {"every_s": 0, "start_s": 0, "end_s": None, "max_pixels": 10**6}
@@ -60,6 +62,9 @@ def test_every_frame_comes_with_its_time(clip: Path) -> None:
         ({"start_s": 0.35, "end_s": 0.61}, [4, 5, 6]),
         ({"start_s": 0.7, "end_s": 0.8}, [7, 8]),
         ({"start_s": 5.0}, []),
+        ({"after": 4}, [5, 6, 7, 8, 9]),
+        ({"every_s": 0.2, "after": 4}, [6, 8]),
+        ({"every_s": 0.25, "after": 3}, [5, 8]),
     ],
 )
 def test_sampled_frames_are_the_first_at_or_after_their_time(
@@ -167,3 +172,65 @@ def test_what_holds_no_video_is_said(tmp_path: Path) -> None:
 def test_frames_that_are_too_large_are_refused(clip: Path) -> None:
     with pytest.raises(ImageRefusedError, match="96000 pixels is more than 95999"):
         tell_times(clip, max_pixels=400 * 240 - 1)
+
+
+class Recording:
+    """A video of little frames with the times given, in seconds, and what its container says."""
+
+    def __init__(self, times_s: list[float], *, count: float, rate: float = 10.0) -> None:
+        self._times_s = iter(times_s)
+        self._time_s = 0.0
+        self._said = {cv2.CAP_PROP_FRAME_COUNT: count, cv2.CAP_PROP_FPS: rate}
+
+    def get(self, key: int) -> float:
+        return 1000 * self._time_s if key == cv2.CAP_PROP_POS_MSEC else self._said.get(key, 0.0)
+
+    def grab(self) -> bool:
+        self._time_s = next(self._times_s, -1.0)
+        return self._time_s >= 0
+
+    def retrieve(self) -> tuple[bool, Any]:
+        return True, np.zeros((2, 3, 3), dtype=np.uint8)
+
+
+def read_recording(times_s: list[float], **said: float) -> list[VideoFrame]:
+    return list(sample_capture(Recording(times_s, **said), **ALL))
+
+
+def count_up(n_frames: int) -> list[float]:
+    return [index / 10 for index in range(n_frames)]
+
+
+def test_a_tenth_of_a_video_may_be_missing() -> None:
+    assert len(read_recording(count_up(18), count=20)) == 18
+    # Either will do: containers miscount frames, and their times may have gaps.
+    assert len(read_recording([*count_up(5), 1.8], count=20)) == 6
+    with pytest.raises(ImageDecodeError, match=r"it breaks off after 1\.6 of 2\.0 s"):
+        read_recording(count_up(17), count=20)
+    with pytest.raises(ImageDecodeError, match="none of its frames can be decoded"):
+        read_recording([], count=20)
+
+
+@pytest.mark.parametrize(
+    ("count", "rate"), [(0, 10.0), (-1, 10.0), (20, 0.0), (float("inf"), 10.0), (20, float("nan"))]
+)
+def test_a_container_that_says_nothing_of_its_length_is_read_to_its_end(
+    count: float, rate: float
+) -> None:
+    (frame,) = read_recording([0.0], count=count, rate=rate)
+
+    assert (frame.duration_s, frame.rate) == (None, None)
+    with pytest.raises(ImageDecodeError, match="it holds no frame"):
+        read_recording([], count=count, rate=rate)
+
+
+def test_length_and_rate_are_the_containers() -> None:
+    frame, *_ = read_recording(count_up(1), count=1, rate=0.5)
+
+    assert (frame.duration_s, frame.rate) == (2.0, 0.5)
+
+
+def test_times_never_count_back() -> None:
+    frames = read_recording([0.0, 0.2, 0.1, 0.3], count=4)
+
+    assert [frame.time_s for frame in frames] == pytest.approx([0.0, 0.2, 0.2, 0.3])

@@ -124,7 +124,7 @@ class _Bytes:
 
     def split(self) -> Iterator[tuple[bytes, _Bytes]]:
         """Yield the boxes that it consists of, each with its kind."""
-        for _ in range(_MAX_BOXES):
+        for _ in range(_MAX_BOXES + 1):
             if self.at == self.end:
                 return
             start = self.at
@@ -460,7 +460,7 @@ def _read_grid_size(data: bytes) -> tuple[int, int]:
 def _check_av1(data: bytes, limits: _Limits) -> None:
     """Check the sizes in compressed data of AV1, of whichever frame."""
     at = 0
-    for _ in range(_MAX_UNITS):
+    for _ in range(_MAX_UNITS + 1):
         if at >= len(data):
             return
         head = data[at]
@@ -531,7 +531,7 @@ def _check_hevc(record: bytes, data: bytes, limits: _Limits) -> None:
             box.skip(size)
             _check_hevc_unit(record[box.at - size : box.at], limits)
     at = 0
-    for _ in range(_MAX_UNITS):
+    for _ in range(_MAX_UNITS + 1):
         if at >= len(data):
             return
         size = int.from_bytes(data[at : at + length_bytes], "big")

@@ -149,8 +149,8 @@ def _read_tiff(content: bytes, max_pixels: int) -> Structure:
     if content[8:10] == b"CR" and content[:2] == b"II":
         raise _refuse_raw()
     order = _ORDERS[content[:2]]
-    # As Pillow tells them apart.
-    is_big = content[2] == 43
+    # Pillow reads no BigTIFF in the other order.
+    is_big = content[:3] == b"II\x2b"
     head, link, entry = (
         (struct.Struct(f"{order}{parts}") for parts in ("Q", "Q", "HHQQ"))
         if is_big
@@ -208,6 +208,4 @@ def _read_side(entry: struct.Struct, kind: int, value: int) -> int:
     """Return a side, which may have two of the bytes of an entry's value, the first two."""
     if kind != _SHORT:
         return value
-    is_little = entry.format.startswith("<")
-    n_bits = 64 if entry.format.endswith("Q") else 32
-    return value & 0xFFFF if is_little else value >> (n_bits - 16)
+    return value & 0xFFFF if entry.format.startswith("<") else value >> 16

@@ -193,7 +193,7 @@ def read_written(
     with path.open("rb") as stream:
         for name, next_end, values in read(path, stream, layout):
             if name != latest:
-                if latest is not None:
+                if latest:
                     done.add(latest)
                 latest, start = name, end
             if clip is not None and name:
