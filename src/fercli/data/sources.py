@@ -28,7 +28,7 @@ from fercli.data.tables import SPLITS, TABLE_NAMES, read_table
 from fercli.data.trees import FolderTree, Tree, open_tree
 from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import DatasetLayoutError, DatasetNotFoundError
-from fercli.paths import find_default_dataset
+from fercli.paths import describe_start, find_default_dataset
 
 __all__ = [
     "LoadedSource",
@@ -43,8 +43,8 @@ Progress = Callable[[int, int | None], None]
 """Called with images read so far, and how many there will be where that is known."""
 
 _WAYS_ON: Final = (
-    "prepare FER2013 with `fer data prepare SOURCE`, name any source with --data, "
-    "or try synthetic faces with --data synthetic"
+    "`fer data download` gets FER2013, `fer data prepare SOURCE` takes a copy of yours, "
+    "--data synthetic draws faces"
 )
 _PACKED: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 _OFFICIAL_ROWS: Final = sum(sum(counts) for counts in FER2013_COUNTS.values())
@@ -151,7 +151,7 @@ def check_source(spec: str) -> None:
         raise DatasetLayoutError(message) from reason
     if not is_there:
         message = f"there is nothing at {spec}"
-        raise DatasetNotFoundError(message, hint=_WAYS_ON)
+        raise DatasetNotFoundError(message, hint=describe_start(spec) or _WAYS_ON)
 
 
 def list_source_files(spec: str | None) -> Iterator[Path]:
