@@ -212,6 +212,12 @@ def find_warnings(dataset: Dataset) -> list[str]:
     # No copy of FER2013 has a split of that name: such are somebody's own faces.
     if dataset.label_names != LABELS or counts.get("validation"):
         return warnings
+    return warnings + _warn_of_missing(counts)
+
+
+def _warn_of_missing(counts: Mapping[str, int]) -> list[str]:
+    """Return what is to be said of a copy of FER2013 whose counts are not the official ones."""
+    warnings = []
     if counts.get("test") and not counts.get("public"):
         warnings.append(
             "the test images carry no PublicTest_ or PrivateTest_ prefix: public and private "
@@ -228,6 +234,11 @@ def find_warnings(dataset: Dataset) -> list[str]:
         warnings.append(f"this is not the complete FER2013: {', '.join(missing)} images")
     elif total != _OFFICIAL_ROWS:
         warnings.append(f"this is not the complete FER2013: {total} of {_OFFICIAL_ROWS} images")
+    if missing and counts.get("public") and not counts.get("private"):
+        warnings.append(
+            "there is no private split: with fer train --validation 0.1 public chooses nothing, "
+            "and its score is one to quote"
+        )
     return warnings
 
 
