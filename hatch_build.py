@@ -14,8 +14,11 @@ _ASIDE: Final = re.compile(r"\s\(\[[^\]]*\]\((?![a-z]+:|#)[^)\s]+\)\)")
 """Nothing but a link, in brackets."""
 _PICTURE: Final = re.compile(r":?\s+!\[[^\]]*\]\((?![a-z]+:)[^)\s]+\)")
 """A picture, and the colon that announces it."""
-_CHECKOUT: Final = re.compile(r"^## Run the tests\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
-"""What only a checkout can do."""
+_CHECKOUT: Final = (
+    re.compile(r"^## Run the tests\n.*?(?=^## )", re.DOTALL | re.MULTILINE),
+    re.compile(r"(?<=\. )In the folder of this source \([^)]*\), "),
+)
+"""What only a checkout can do, or who has one needs to know."""
 
 
 class ReadmeHook(MetadataHookInterface):
@@ -44,11 +47,13 @@ def adapt(text: str, repository: str) -> str:
             return words
         return f"{picture}[{words}]({repository}/{'raw' if picture else 'blob'}/main/{target})"
 
-    text = _CHECKOUT.sub("", text)
+    for part in _CHECKOUT:
+        text = part.sub("", text)
     if not repository:
         text = _PICTURE.sub(lambda found: "." * found[0].startswith(":"), _ASIDE.sub("", text))
     text = _LINK.sub(replace, text)
-    text = text.replace("pip install . ", "pip install fercli ")
+    text = re.sub(r"pip install \.(?=[ `])", "pip install fercli", text)
+    text = text.replace("newer. this", "newer. This")
     return text.replace("pip install '.[", "pip install 'fercli[")
 
 

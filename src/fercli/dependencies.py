@@ -42,9 +42,9 @@ LITE: Final = "fercli-lite"
 """The package without what only training, scores and pictures need."""
 _FULL_ONLY: Final = frozenset({
     "torch", "torchvision", "pandas", "sklearn", "scipy", "matplotlib", "jinja2", "onnx",
-    "onnxscript", "kagglehub", "kagglesdk",
+    "onnxscript", "kagglehub", "kagglesdk", "openpyxl", "ray", "tensorboard",
 })  # fmt: skip
-"""Modules that `fercli-lite` leaves out."""
+"""Modules that `fercli-lite` leaves out, those of extras that it has not among them."""
 
 _TELEMETRY_SWITCH: Final = "ORT_DISABLE_TELEMETRY"
 _PACKAGES: Final[Mapping[str, str]] = {
@@ -54,6 +54,7 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "huggingface_hub": "fercli[hub]",
     "h11": "fercli[serve]",
     "obstore": "fercli[cloud]",
+    "pillow_heif": "fercli[heic]",
     "pyarrow": "fercli[parquet]",
     "python_multipart": "fercli[serve]",
     "ray": "fercli[ray]",
@@ -172,13 +173,15 @@ def explain_missing(
     """
     ending = f", so {consequence}" if consequence else ""
     title = title or module
+    package = _PACKAGES.get(module, module)
     if is_left_out(module):
+        whole = f"'{package}'" if package.startswith(f"{FULL}[") else FULL
         return DependencyMissingError(
             f"{title} is no part of {LITE}{ending}",
-            hint=f"pip install {FULL}, in an environment of its own",
+            hint=f"pip install {whole}, in an environment of its own",
         )
     # Both have these extras.
-    package = _PACKAGES.get(module, module).replace(f"{FULL}[", f"{name_distribution()}[")
+    package = package.replace(f"{FULL}[", f"{name_distribution()}[")
     package = f"'{package}'" if {"[", "<"} & set(package) else package
     hint = f"pip install {package}"
     return DependencyMissingError(

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from fercli.dependencies import EXTRAS, is_there, name_distribution
+from fercli.dependencies import EXTRAS, is_left_out, is_there, name_distribution
 from fercli.detectors import DETECTORS, find_weights
 from fercli.environment import describe_environment
 from fercli.errors import DependencyMissingError, FercliError
@@ -30,9 +30,19 @@ def examine() -> dict[str, Any]:
         **found,
         "models": _examine_models(problems),
         "detectors": _examine_detectors(problems),
-        "extras": {name: all(map(is_there, modules)) for name, modules in EXTRAS.items()},
+        "extras": _examine_extras(),
         "free_bytes": _examine_disks(problems),
         "problems": problems,
+    }
+
+
+def _examine_extras() -> dict[str, bool]:
+    """Return of each extra that this package has whether all of it is installed."""
+    states = {name: all(map(is_there, modules)) for name, modules in EXTRAS.items()}
+    return {
+        name: there
+        for name, there in states.items()
+        if there or not any(map(is_left_out, EXTRAS[name]))
     }
 
 

@@ -16,6 +16,8 @@ from fercli.dependencies import name_distribution
 from fercli.errors import ConfigError, ModelFileError, ModelNotFoundError
 from fercli.fields import JsonObject, parse_json
 from fercli.metadata import MemberRecord, ModelMetadata, NetworkRecord, TeacherRecord
+from fercli.paths import describe_start
+from fercli.ranges import find_alike
 from fercli.runs import RUNS, TRAIN_DIGESTS, RunFolder, find_newest_run, read_run_record
 from fercli.storage import digest_file, load_tensors, read_tensor_header, save_tensors
 
@@ -62,7 +64,7 @@ _ASSETS: Final = Path(__file__).parent / "assets"
 _AGAIN: Final = "pip install --force-reinstall"
 _WAYS_ON: Final = (
     "train one with `fer train`, or name a run folder, a .safetensors, an .onnx, a bundled model "
-    "or hf:OWNER/NAME"
+    "(`fer models list`) or hf:OWNER/NAME"
 )
 
 
@@ -198,8 +200,13 @@ def _find_at(path: Path, *, prefer_onnx: bool) -> ModelFile:
         path.stat()
     except (OSError, ValueError) as reason:
         # A name that is too long, a closed folder, a NUL.
-        message = f"there is no model at {path} ({getattr(reason, 'strerror', None) or reason})"
-        raise ModelNotFoundError(message, hint=_WAYS_ON) from reason
+        if isinstance(reason, FileNotFoundError):
+            message = f"there is no model at {path}{_suggest_model(path)}"
+        else:
+            message = f"there is no model at {path} ({getattr(reason, 'strerror', None) or reason})"
+        # A single word may be meant for a name, which is looked for nowhere.
+        start = describe_start(path) if len(path.parts) > 1 or path.suffix else ""
+        raise ModelNotFoundError(message, hint=f"{start}; {_WAYS_ON}".lstrip("; ")) from reason
     if path.is_dir():
         return ModelFile(_find_in_run(path, prefer_onnx=prefer_onnx), path, assumed=False)
     if not path.is_file():
@@ -209,6 +216,15 @@ def _find_at(path: Path, *, prefer_onnx: bool) -> ModelFile:
         message = f"{path} is neither a .safetensors nor an .onnx"
         raise ModelFileError(message, hint=_WAYS_ON)
     return ModelFile(path, None, assumed=False)
+
+
+def _suggest_model(path: Path) -> str:
+    """Return `; did you mean 'runs/fast'?` for the bundled model or run that may be meant."""
+    runs = {record.parent.name: str(record.parent) for record in RUNS.glob("*/run.json")}
+    # By the last name alone: who leaves `runs/` out means the run all the same.
+    known = {name: name for name in list_bundled()} | runs
+    alike = find_alike(path.name, sorted(known))
+    return f"; did you mean {known[alike]!r}?" if alike else ""
 
 
 def find_weights_file(model: ModelFile) -> ModelFile:

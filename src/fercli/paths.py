@@ -1,4 +1,4 @@
-"""Where fercli keeps prepared data."""
+"""Where fercli keeps prepared data, and where paths begin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fercli.errors import DependencyMissingError
 
-__all__ = ["find_data_home", "find_default_dataset"]
+__all__ = ["describe_start", "find_data_home", "find_default_dataset"]
 
 
 def find_data_home() -> Path:
@@ -30,3 +30,14 @@ def find_data_home() -> Path:
 def find_default_dataset() -> Path:
     """Return where `fer data prepare` puts its dataset without `--output`."""
     return find_data_home() / "fer2013.safetensors"
+
+
+def describe_start(path: Path | str) -> str:
+    """Return where a path that is not there was looked for; nothing where the path says it."""
+    if Path(path).is_absolute():
+        return ""
+    try:
+        return f"it was looked for in the current folder, {Path.cwd()}"
+    except OSError:
+        # Somebody has deleted it.
+        return ""

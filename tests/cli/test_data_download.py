@@ -429,6 +429,20 @@ def test_broken_credentials_are_said(run: Run, kaggle: Server, tmp_path: Path) -
     assert kaggle.asked == []
 
 
+def test_the_page_of_a_browser_is_named_where_there_is_no_network(
+    run: Run, kaggle: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fercli.download.fetch.sleep", lambda _seconds: None)
+    kaggle.shutdown()
+    kaggle.server_close()
+
+    result = run("data", "download")
+
+    assert result.exit_code == 3
+    page = "https://www.kaggle.com/datasets/msambare/fer2013"
+    assert f"get the file by hand from {page} and: fer data prepare FILE" in result.stderr
+
+
 def test_kaggle_refuses_in_one_sentence(run: Run, kaggle: Server) -> None:
     private = run("data", "download", "--source", "kaggle:someone/private")
     anonymous = run("data", "download", "--source", "kaggle-challenge")

@@ -124,6 +124,21 @@ def call(hub: Hub, folder: Path, *words: str) -> tuple[int, dict[str, Any], str]
     return done.returncode, envelope, done.stderr
 
 
+def test_a_hub_that_cannot_be_reached_is_said(hub: Hub, tmp_path: Path) -> None:
+    hub.shutdown()
+    hub.server_close()
+
+    for words in (
+        ("data", "download", "--source", "hf:someone/faces"),
+        ("info", "hf:someone/reads-faces"),
+    ):
+        status, envelope, said = call(hub, tmp_path, *words)
+
+        assert status == 3
+        assert "cannot be had" in envelope["errors"][0]["message"]
+        assert "Traceback" not in said
+
+
 def test_a_dataset_of_the_hub_is_prepared(
     hub: Hub, table_rows: Any, make_table: MakeTable, tmp_path: Path
 ) -> None:

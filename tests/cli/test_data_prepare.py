@@ -688,3 +688,15 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
         load_source(str(path), change)
     assert load_source(str(path)).dataset.n_images == len(table_rows)
     assert load_source(str(dataset_path)).dataset.n_images
+
+
+def test_only_of_fer2013_it_is_said_whether_it_is_whole(
+    run: Run, faces: Dataset, table_rows: Rows, make_table: MakeTable, tmp_path: Path
+) -> None:
+    own = save_faces(faces, tmp_path / "own", ["calm", "tense"])
+    table = make_table(tmp_path / "fer2013.csv", table_rows)
+
+    for source, line in ((table, "complete FER2013  no"), (own, None), ("synthetic:100", None)):
+        text = run("data", "prepare", source, "--force").stdout
+        assert ("complete FER2013" in text) == (line is not None)
+        assert line is None or line in text

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fercli.cli._display import watch_bytes, watch_images, watch_training, watch_work
+from fercli.cli._display import (
+    print_table,
+    watch_bytes,
+    watch_images,
+    watch_training,
+    watch_work,
+)
 from fercli.cli._output import Output
 from fercli.results import EpochReport
 from fercli.training import StepReport
@@ -178,3 +184,17 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
         "reading: 1,500 of about 3,000 images",
         "reading: 2,500 of about 2,500 images",
     ]
+
+
+def test_a_pipe_is_given_whole_tables_whatever_columns_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.table import Table
+
+    monkeypatch.setenv("COLUMNS", "20")
+    table = Table("model", "protocol")
+    table.add_row("runs/a-name-that-is-long", "held-out")
+
+    print_table(Output(command="compare").build_console(), table)
+
+    assert "runs/a-name-that-is-long  held-out" in capsys.readouterr().out

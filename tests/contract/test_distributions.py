@@ -209,6 +209,8 @@ def test_links_of_the_index_page_lead_somewhere(built: dict[str, tuple[Path, Pat
     assert "In the browser, `fer serve --open` reads" in alone
     assert "](docs" not in alone
     assert not re.search(r"\w\.\.\s", alone)
+    assert "Python 3.11 or newer. This makes a virtual" in alone
+    assert "of this source" not in alone
 
     for name, (_, wheel) in built.items():
         about = f"{name.replace('-', '_')}-{fercli.__version__}.dist-info/METADATA"

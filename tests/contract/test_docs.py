@@ -194,7 +194,7 @@ def have_what_examples_need(example: str, monkeypatch: pytest.MonkeyPatch) -> No
     if example.startswith("fer merge"):
         rows = fercli.load("model.onnx").predict_files("faces", shard=(0, 1))
         rows.save_part(example.split()[2])
-    if {"plus", "tiny"} & set(example.split()):
+    if {"base", "plus", "tiny"} & set(example.split()):
         assets = Path(fercli.__file__).parent / "assets"
         monkeypatch.setattr("fercli.model_files._ASSETS", assets)
 

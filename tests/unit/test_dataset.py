@@ -201,7 +201,19 @@ def test_the_complete_fer2013_is_recognized() -> None:
     assert whole.is_official
     assert find_warnings(whole) == []
     assert not partial.is_official
-    assert "private has 3588 of 3589" in find_warnings(partial)[0]
+    (warning,) = find_warnings(partial)
+    assert "private has 3588 of 3589" in warning
+
+
+def test_without_private_the_way_to_an_honest_score_is_named() -> None:
+    without = build([0, 1, 0], [0, 0, 1], ("train", "public", "private"), LABELS)
+    train_alone = build([0, 1], [0, 0], ("train", "public", "private"), LABELS)
+
+    incomplete, way = find_warnings(without)
+
+    assert "private has 0 of 3589" in incomplete
+    assert "fer train --validation 0.1" in way
+    assert len(find_warnings(train_alone)) == 1
 
 
 def test_labels_that_cannot_be_learned_are_warned_of() -> None:

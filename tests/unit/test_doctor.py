@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fercli.dependencies import EXTRAS
+from fercli.dependencies import EXTRAS, explain_missing
 from fercli.doctor import examine
 
 
@@ -49,8 +49,25 @@ def test_what_is_wrong_is_told_with_what_mends_it(
     ]
 
 
-def test_the_extras_are_those_of_the_package() -> None:
-    root = Path(__file__).parents[2]
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+def read_extras(path: str) -> set[str]:
+    text = (Path(__file__).parents[2] / path / "pyproject.toml").read_text(encoding="utf-8")
+    return set(tomllib.loads(text)["project"]["optional-dependencies"])
 
-    assert set(EXTRAS) == set(project["optional-dependencies"])
+
+def test_the_extras_are_those_of_the_package() -> None:
+    assert set(EXTRAS) == read_extras(".")
+
+
+def test_the_small_package_names_only_the_extras_that_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fercli.dependencies.find_distributions", lambda: {"fercli-lite": "1"})
+    monkeypatch.setattr("fercli.doctor.is_there", lambda _module: False)
+    lite = read_extras("packaging/lite")
+
+    assert set(examine()["extras"]) == lite
+    for name, modules in EXTRAS.items():
+        reason = ImportError("no such module")
+        hints = [explain_missing(module, reason).hint for module in modules]
+        package = f"fercli-lite[{name}]" if name in lite else f"fercli[{name}]"
+        assert f"pip install '{package}'" in hints[0]

@@ -235,6 +235,12 @@ def _report_interrupt(output: Output) -> int:
     return ExitStatus.INTERRUPTED
 
 
+def _find_example(context: Any) -> str:  # noqa: ANN401  # Typer's is private
+    """Return the first example of a command's help."""
+    lines = (context.command.help or "").partition("Examples:\n")[2].splitlines()
+    return lines[0].strip() if lines else ""
+
+
 def _report_usage_error(error: Any, words: list[str]) -> int:  # noqa: ANN401  # Typer's is private
     """Say what was wrong with the words typed, as an error of ours is said."""
     context = getattr(error, "ctx", None)
@@ -246,6 +252,8 @@ def _report_usage_error(error: Any, words: list[str]) -> int:  # noqa: ANN401  #
     command = path.partition(" ")[2]
     message = shorten(" ".join(error.format_message().split()))
     hint = f"see {path} --help"
+    if type(error).__name__ == "MissingParameter" and (example := _find_example(context)):
+        hint = f"{example}, for example; {hint}"
     output = Output(command=command, json="--json" in words)
     write_stderr(f"error: {safe_name(message)}\nhint: {hint}\n")
     if output.json:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from fercli.cli._output import Output, fold
+from fercli.emotions import LABELS
 from fercli.names import safe_name
-from fercli.results import Scores
+from fercli.results import CheckResult, PrepareResult, Scores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +25,7 @@ __all__ = [
     "build_scores_table",
     "count",
     "describe_accuracy",
+    "describe_completeness",
     "describe_dataset",
     "describe_labels",
     "print_line",
@@ -78,7 +80,9 @@ def print_table(console: Console, table: Table) -> None:
     """
     if not console.is_terminal:
         table.box = None
-        console.print(table, width=max(_measure(console, table), console.width), crop=False)
+        # Nothing is cut off: `width=` alone would still be held to the console's, COLUMNS for one.
+        console.width = max(_measure(console, table), console.width)
+        console.print(table)
         return
     turned = table
     if _measure(console, table) > console.width:
@@ -133,6 +137,17 @@ def build_counts_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
     table.add_section()
     table.add_row("all", *(f"{sum(counts[split].values()):,}" for split in counts))
     return table
+
+
+def describe_completeness(result: PrepareResult | CheckResult, source: str) -> dict[str, str]:
+    """Return whether FER2013 is whole; of other data there is nothing to say."""
+    from fercli.data.dataset import is_synthetic_source
+
+    splits = {"train", "public", "private"}
+    if result.official or not set(result.counts) <= splits or is_synthetic_source(source):
+        return {"complete FER2013": "yes"} if result.official else {}
+    labels = set(next(iter(result.counts.values()), {}))
+    return {"complete FER2013": "no"} if labels == set(LABELS) else {}
 
 
 def build_scores_table(scores: Scores, title: str) -> Table:

@@ -154,7 +154,8 @@ def _find_file_problems(
     if row_format == "table":
         return ["a table cannot be written to a file: give --format jsonl or csv"]
     if row_format is None and kind not in ROW_FILE_FORMATS:
-        return [f"--output {path} does not end in .jsonl, .csv or .parquet: give --format"]
+        way = "write a .csv with --excel" if kind in {"xls", "xlsx"} else "give --format"
+        return [f"--output {path} does not end in .jsonl, .csv or .parquet: {way}"]
     if resume and kind == "parquet":
         return ["a torn parquet file cannot be gone on with: use jsonl or csv"]
     return find_unknown_choice("format", kind, FORMATS)

@@ -83,6 +83,7 @@ def choose_live_source(paths: list[str], *, resume: bool, sorts: bool) -> LiveSo
         ConfigError: It is named beside others, or with what there is for files alone.
     """
     from fercli.images import find_live_source
+    from fercli.prediction.inputs import join_words
     from fercli.prediction.stores import is_stored
 
     words = [path for path in paths if not is_stored(path)]
@@ -97,7 +98,7 @@ def choose_live_source(paths: list[str], *, resume: bool, sorts: bool) -> LiveSo
     if sorts:
         problems.append("--sort-into copies files: a live source has none")
     if problems:
-        raise ConfigError(*problems)
+        raise ConfigError(*problems, hint=join_words(paths))
     return found[0]
 
 

@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import build_counts_table, print_pairs, print_table, watch_images
+from fercli.cli._display import (
+    build_counts_table,
+    describe_completeness,
+    print_pairs,
+    print_table,
+    watch_images,
+)
 from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
-from fercli.emotions import LABELS
 from fercli.names import safe_name
 from fercli.results import CheckResult, to_json
 
@@ -97,7 +102,7 @@ def _show(console: Console, result: CheckResult) -> None:
     pairs: dict[str, object] = {
         "dataset": result.source,
         "images": f"{result.n_images:,}",
-        **_describe_completeness(result),
+        **describe_completeness(result, result.source),
         "redundant copies": f"{found.n_redundant:,}",
         **{f"  within {split}": f"{number:,}" for split, number in found.within.items()},
         **_describe_across(found.across, "also in"),
@@ -118,17 +123,6 @@ def _show(console: Console, result: CheckResult) -> None:
     print_pairs(console, pairs)
     if result.ferplus:
         print_table(console, _build_noise_table(result.ferplus.label_noise))
-
-
-def _describe_completeness(result: CheckResult) -> dict[str, str]:
-    """Return whether FER2013 is whole; of other data there is nothing to say."""
-    from fercli.data.dataset import is_synthetic_source
-
-    splits = {"train", "public", "private"}
-    if result.official or not set(result.counts) <= splits or is_synthetic_source(result.source):
-        return {"complete FER2013": "yes"} if result.official else {}
-    labels = set(next(iter(result.counts.values()), {}))
-    return {"complete FER2013": "no"} if labels == set(LABELS) else {}
 
 
 def _describe_across(across: dict[str, int], relation: str) -> dict[str, str]:

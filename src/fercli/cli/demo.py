@@ -83,7 +83,7 @@ def demo_command(
         print_pairs(console, made)
         console.print(
             f"The whole loop took {duration_s:.0f} s. These faces are synthetic: the score says "
-            "nothing about real ones. Next: fer data prepare, fer train."
+            "nothing about real ones. Next: fer data download, then fer train --recipe fast."
         )
 
     return Outcome(values, show, failure=failure)

@@ -95,7 +95,7 @@ def download_command(
     }
 
     def show(console: Console) -> None:
-        show_prepared(console, result)
+        show_prepared(console, result, loaded.dataset.source)
         kept = "was there" if found.was_there else f"{found.n_bytes / 2**20:,.1f} MiB"
         print_pairs(console, {"downloaded": f"{found.path} ({kept}); it may be removed"})
 

@@ -172,7 +172,9 @@ def _describe_environment(output: Output) -> Outcome:
             pairs[device["device"]] = ", ".join(f"{key} {value}" for key, value in details.items())
         if [device["device"] for device in data["devices"]] == ["cpu"] and pairs.get("torch"):
             pairs["GPU"] = "none that the installed torch can use"
-        pairs["onnxruntime runs on"] = ", ".join(data["providers"]) or "nothing"
+        # Wheels of onnxruntime bring one that asks a cloud: it is never used, and would frighten.
+        used = [name for name in data["providers"] if not name.startswith("Azure")]
+        pairs["onnxruntime runs on"] = ", ".join(used) or "nothing"
         pairs["data home"] = data["paths"].get("data_home", "unknown")
         pairs["prepared dataset"] = data["paths"].get("dataset") or (
             "none yet: fer data download, or fer data prepare of a copy of your own"

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import build_counts_table, print_pairs, print_table, watch_images
+from fercli.cli._display import (
+    build_counts_table,
+    describe_completeness,
+    print_pairs,
+    print_table,
+    watch_images,
+)
 from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
 from fercli.errors import ConfigError, DatasetLayoutError
@@ -116,7 +122,7 @@ def prepare_command(
     if reasons:
         dataset = drop_images(dataset, reasons)
     result = write_prepared(output, dataset, loaded.notes, path)
-    return Outcome(to_json(result), lambda console: show_prepared(console, result))
+    return Outcome(to_json(result), lambda console: show_prepared(console, result, dataset.source))
 
 
 def _parse_renames(text: str) -> dict[str, str]:
@@ -171,13 +177,13 @@ def write_prepared(output: Output, dataset: Dataset, notes: list[str], path: Pat
     return result
 
 
-def show_prepared(console: Console, result: PrepareResult) -> None:
+def show_prepared(console: Console, result: PrepareResult, source: str) -> None:
     """Show the counts of a dataset, what was left out, and where it is."""
     print_table(console, build_counts_table(result.counts))
     pairs = {
         "images": f"{result.n_images:,}",
         **{f"left out: {name}": f"{number:,}" for name, number in result.dropped.items()},
-        "complete FER2013": "yes" if result.official else "no",
+        **describe_completeness(result, source),
         "sha256": result.sha256,
         "written to": result.output,
     }

@@ -28,7 +28,7 @@ from fercli.data.tables import SPLITS, TABLE_NAMES, read_table
 from fercli.data.trees import FolderTree, Tree, open_tree
 from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import DatasetLayoutError, DatasetNotFoundError
-from fercli.paths import find_default_dataset
+from fercli.paths import describe_start, find_default_dataset
 
 __all__ = [
     "LoadedSource",
@@ -43,8 +43,8 @@ Progress = Callable[[int, int | None], None]
 """Called with images read so far, and how many there will be where that is known."""
 
 _WAYS_ON: Final = (
-    "prepare FER2013 with `fer data prepare SOURCE`, name any source with --data, "
-    "or try synthetic faces with --data synthetic"
+    "`fer data download` gets FER2013, `fer data prepare SOURCE` takes a copy of yours, "
+    "--data synthetic draws faces"
 )
 _PACKED: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 _OFFICIAL_ROWS: Final = sum(sum(counts) for counts in FER2013_COUNTS.values())
@@ -151,7 +151,7 @@ def check_source(spec: str) -> None:
         raise DatasetLayoutError(message) from reason
     if not is_there:
         message = f"there is nothing at {spec}"
-        raise DatasetNotFoundError(message, hint=_WAYS_ON)
+        raise DatasetNotFoundError(message, hint=describe_start(spec) or _WAYS_ON)
 
 
 def list_source_files(spec: str | None) -> Iterator[Path]:
@@ -212,6 +212,12 @@ def find_warnings(dataset: Dataset) -> list[str]:
     # No copy of FER2013 has a split of that name: such are somebody's own faces.
     if dataset.label_names != LABELS or counts.get("validation"):
         return warnings
+    return warnings + _warn_of_missing(counts)
+
+
+def _warn_of_missing(counts: Mapping[str, int]) -> list[str]:
+    """Return what is to be said of a copy of FER2013 whose counts are not the official ones."""
+    warnings = []
     if counts.get("test") and not counts.get("public"):
         warnings.append(
             "the test images carry no PublicTest_ or PrivateTest_ prefix: public and private "
@@ -228,6 +234,11 @@ def find_warnings(dataset: Dataset) -> list[str]:
         warnings.append(f"this is not the complete FER2013: {', '.join(missing)} images")
     elif total != _OFFICIAL_ROWS:
         warnings.append(f"this is not the complete FER2013: {total} of {_OFFICIAL_ROWS} images")
+    if missing and counts.get("public") and not counts.get("private"):
+        warnings.append(
+            "there is no private split: with fer train --validation 0.1 public chooses nothing, "
+            "and its score is one to quote"
+        )
     return warnings
 
 

@@ -62,11 +62,12 @@ class Downloaded:
     """Whether nothing had to be downloaded."""
 
 
-def fetch(
+def fetch(  # noqa: PLR0913  # by name
     find: Callable[[], RemoteFile],
     target: Path,
     *,
     origin: str,
+    page: str = "",
     sha256: str | None = None,
     on_progress: Progress = lambda _done, _total: None,
     note: Callable[[str], None] = lambda _text: None,
@@ -79,6 +80,7 @@ def fetch(
         find: Says where the file is; asked before every try, since URLs run out.
         target: Its place here.
         origin: What was asked for; a file of another origin is not taken for it.
+        page: Where people get it in a browser, for a hint.
         sha256: Of the whole file, hexadecimal, where it is known.
         on_progress: Told how much is there.
         note: Told why something is tried again.
@@ -96,7 +98,7 @@ def fetch(
         if there is not None:
             return there
         part = _beside(target, "part")
-        remote = _fetch_part(find, part, on_progress, note)
+        remote = _fetch_part(find, part, page, on_progress, note)
         digest = _check(part, remote, sha256)
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -146,6 +148,7 @@ def _find_finished(target: Path, origin: str, sha256: str | None) -> Downloaded 
 def _fetch_part(
     find: Callable[[], RemoteFile],
     part: Path,
+    page: str,
     on_progress: Progress,
     note: Callable[[str], None],
 ) -> RemoteFile:
@@ -161,9 +164,10 @@ def _fetch_part(
             most = max(most, _measure(part))
             if failures >= _TRIES:
                 message = f"the download failed {failures} times: {reason}"
+                where = f" from {page}" if page else ""
                 hint = (
                     "what came so far is kept, the same command goes on with it; or get the file "
-                    "by hand and: fer data prepare FILE"
+                    f"by hand{where} and: fer data prepare FILE"
                 )
                 raise DownloadError(message, hint=hint) from reason
             wait_s = min(2.0 ** (failures - 1) if reason.wait_s is None else reason.wait_s,

@@ -148,6 +148,10 @@ def _explain(what: str, not_there: type[FercliError]) -> Iterator[None]:
         RevisionNotFoundError,
     )
 
+    # That of the library it speaks HTTP by, whichever one that is: a refused connection is of it.
+    network_error = next(
+        kind for kind in HfHubHTTPError.__mro__ if kind.__name__ in {"HTTPError", "OSError"}
+    )
     try:
         yield
     except GatedRepoError as reason:
@@ -160,7 +164,7 @@ def _explain(what: str, not_there: type[FercliError]) -> Iterator[None]:
     except RepositoryNotFoundError as reason:
         message = f"{what} is not there, or not public"
         raise not_there(message, hint="check the name; HF_TOKEN holds a token") from reason
-    except (HfHubHTTPError, OSError, ValueError) as reason:
+    except (network_error, OSError, ValueError) as reason:
         message = f"{what} cannot be had ({hide_secrets(' '.join(str(reason).split()))[:200]})"
         raise DownloadError(message, hint=_GOES_ON) from reason
 

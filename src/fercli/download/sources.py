@@ -72,11 +72,12 @@ def download(
         from fercli.download.hub import fetch_dataset
 
         return fetch_dataset(hub[1], folder / hub[1].replace("/", "--"))
-    find, name = _choose(source)
+    find, name, page = _choose(source)
     return fetch(
         find,
         folder / name,
         origin=hide_secrets(source),
+        page=page,
         sha256=sha256,
         on_progress=on_progress,
         note=note,
@@ -96,21 +97,23 @@ def _find_url_problems(url: str, sha256: str | None) -> list[str]:
     return problems
 
 
-def _choose(source: str) -> tuple[Callable[[], RemoteFile], str]:
-    """Return who finds the file, and its name here."""
+def _choose(source: str) -> tuple[Callable[[], RemoteFile], str, str]:
+    """Return who finds the file, its name here, and the page where people find it."""
     if _is_url(source):
         last = PurePosixPath(unquote(urlsplit(source).path)).name
         name = re.sub(r"[^\w.-]", "_", last).lstrip(".") or "download"
-        return lambda: RemoteFile(url=source, identity=hide_secrets(source), headers={}), name
+        identity = hide_secrets(source)
+        return lambda: RemoteFile(url=source, identity=identity, headers={}), name, identity
     from fercli.download.kaggle import CHALLENGE, find_challenge, find_dataset
 
     kaggle = _KAGGLE.fullmatch(source)
     if not kaggle:
-        return find_challenge, f"{CHALLENGE}.zip"
+        return find_challenge, f"{CHALLENGE}.zip", f"https://www.kaggle.com/c/{CHALLENGE}/data"
     owner, name, version = kaggle[1], kaggle[2], kaggle[3]
     number = int(version) if version else None
     suffix = f"--{version}" if version else ""
-    return lambda: find_dataset(owner, name, number), f"{owner}--{name}{suffix}.zip"
+    page = f"https://www.kaggle.com/datasets/{owner}/{name}"
+    return lambda: find_dataset(owner, name, number), f"{owner}--{name}{suffix}.zip", page
 
 
 def _is_url(source: str) -> bool:

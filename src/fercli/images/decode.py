@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fercli.config import MAX_PIXELS
+from fercli.dependencies import name_distribution
 from fercli.errors import FercliError, ImageDecodeError, ImageRefusedError
 from fercli.images.limits import refuse_pixels
 from fercli.images.memory import MEMORY, Share
@@ -341,7 +342,7 @@ def _open(content: bytes, kind: str | None) -> Image.Image:
         try:
             from pillow_heif import HeifImageFile
         except ImportError as reason:
-            message = "HEIC needs pip install 'fercli[heic]'"
+            message = f"HEIC needs pip install '{name_distribution()}[heic]'"
             raise ImageDecodeError(message) from reason
         heic: Image.Image = HeifImageFile(_Stream(content))
         return heic

@@ -13,6 +13,7 @@ from typing import Final
 
 from fercli.errors import ConfigError, InputNotFoundError
 from fercli.images import find_kind, may_hold_pictures
+from fercli.paths import describe_start
 from fercli.prediction.annotate import is_montage
 from fercli.prediction.members import has_ending, is_archive_name
 from fercli.prediction.sources import Others
@@ -20,10 +21,12 @@ from fercli.prediction.stores import StoredObject, Stores, is_stored
 from fercli.prediction.writers import are_rows
 from fercli.storage import check_apart, identify_file
 
-__all__ = ["find_files", "find_images", "name_within"]
+__all__ = ["find_files", "find_images", "join_words", "name_within"]
 
 _RANGE: Final = re.compile(r"\{([0-9]{1,9})\.\.([0-9]{1,9})\}", re.ASCII)
 _MOST_IN_RANGE: Final = 100_000
+_MOST_JOINED: Final = 20
+"""Words that are tried as parts of one name; nobody types more."""
 
 
 def find_images(
@@ -65,7 +68,7 @@ def find_images(
         if is_stored(text):
             stores.check(text)
         elif text != "-":
-            _check_there(text)
+            _check_there(text, words)
     others = others or Others()
     search = _Search(_Outputs(outputs, keep=keep), endings, others, stores)
     found = itertools.chain.from_iterable(_expand(text, stdin, search) for text in words)
@@ -101,16 +104,27 @@ def name_within(path: Path, roots: Iterable[PurePath]) -> PurePath:
     return PurePath(path.name)
 
 
-def _check_there(text: str) -> None:
+def _check_there(text: str, words: Sequence[str]) -> None:
     if not text or os.path.lexists(text):  # noqa: TID251  # pathlib cannot ask about a broken link
         return
     if glob.has_magic(text):
         if next(glob.iglob(text, recursive=True), None) is None:  # noqa: PTH207  # as typed
             message = f"nothing matches {text!r}"
-            raise InputNotFoundError(message)
+            raise InputNotFoundError(message, hint=describe_start(text))
         return
     message = f"there is no file or folder {text!r}"
-    raise InputNotFoundError(message)
+    raise InputNotFoundError(message, hint=join_words(words) or describe_start(text))
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Return what to do where a name with spaces was typed without quotes, else nothing."""
+    if len(words) > _MOST_JOINED:
+        return ""
+    for start, stop in itertools.combinations(range(len(words) + 1), 2):
+        name = " ".join(words[start:stop])
+        if stop > start + 1 and os.path.lexists(name):  # noqa: TID251  # as above
+            return f'put a name with spaces in quotes: "{name}"'
+    return ""
 
 
 def _locate(path: Path | str) -> Path:
