@@ -121,6 +121,20 @@ def test_a_damaged_parquet_with_a_right_digest_is_refused(
         merge_parts(tmp_path / "parts", tmp_path / "all.parquet")
 
 
+def test_columns_whose_names_are_no_text_are_refused(
+    trained: RunFolder, face_files: Path, tmp_path: Path
+) -> None:
+    rows = fercli.load(trained.onnx).predict_files(face_files, shard=(0, 1))
+    path = rows.save_part(tmp_path / "parts", "parquet")
+    content = path.read_bytes().replace(b"image_width", b"image\xffwidth")
+    path.write_bytes(content)
+    side = path.with_name(f"{path.stem}.side.jsonl")
+    reseal(side, n_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+    with pytest.raises(DataError, match="no Parquet file that can be read"):
+        merge_parts(tmp_path / "parts", tmp_path / "all.parquet")
+
+
 @pytest.mark.parametrize("order", ["[0,1.0]", "[0,true]", "[0,-1]"])
 def test_odd_numbers_of_a_side_file_are_refused(
     trained: RunFolder, face_files: Path, tmp_path: Path, order: str

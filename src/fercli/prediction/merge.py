@@ -365,7 +365,8 @@ class _TableCopier:
         """Turn what pyarrow says of a damaged file into our error; the system's errors pass."""
         try:
             yield
-        except (self._arrow.ArrowException, OSError) as reason:
+        except (self._arrow.ArrowException, OSError, ValueError) as reason:
+            # Of the last kind are names of columns that are no UTF-8.
             if getattr(reason, "errno", None) is not None:
                 raise
             message = f"{path} is no Parquet file that can be read"
