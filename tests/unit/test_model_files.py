@@ -85,6 +85,7 @@ def test_without_a_word_it_is_the_newest_run_or_a_bundled_model(
     assert [find_model(None, for_photos=wanted).bundled for wanted in (False, True)] == [
         "base", "plus"
     ]  # fmt: skip
+    assert find_model(None) == find_model(None, for_photos=False)
     assert find_model(None).assumed
     make_run(tmp_path / "runs" / "old", *BOTH)
     make_run(tmp_path / "runs" / "new", *BOTH, finished_at="2026-01-02")

@@ -174,8 +174,12 @@ def test_a_device_is_asked_for_by_its_number(
     asked: list[Any] = []
 
     class Session:
-        def __init__(self, content: bytes, _options: object, *, providers: Any, **_: Any) -> None:
+        def __init__(
+            self, content: bytes, _options: object, *, providers: Any, enable_fallback: int
+        ) -> None:
             assert content == trained.onnx.read_bytes()
+            # Another device would be taken, and a line printed.
+            assert enable_fallback == 0
             asked.extend(providers)
 
         def get_providers(self) -> list[str]:

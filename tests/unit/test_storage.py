@@ -102,6 +102,12 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_json_is_for_people_too(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"scores": [0.5]})
+
+    assert (tmp_path / "a.json").read_text() == '{\n  "scores": [\n    0.5\n  ]\n}\n'
+
+
 def test_a_sealed_record_tells_whether_it_was_changed() -> None:
     record = {"split": "public", "scores": {"a": 0.5, "b": 0.25}}
     sealed = seal_json(record)
