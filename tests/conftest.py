@@ -305,12 +305,12 @@ def make_clip(photo: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def yunet_weights() -> Path:
+def yunet_weights(pytestconfig: pytest.Config) -> Path:
     """Weights of YuNet, where the machine has them."""
     path = os.environ.get("FERCLI_YUNET")
     if not path:
         pytest.skip("FERCLI_YUNET is unset")
-    return Path(path)
+    return pytestconfig.rootpath / path
 
 
 @pytest.fixture
@@ -530,12 +530,12 @@ def image_folder(faces: Dataset, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_table() -> Path:
-    """The real fer2013.csv(.gz), where the machine has it."""
+def real_table(pytestconfig: pytest.Config) -> Path:
+    """The real fer2013.csv(.gz), where the machine has it; tests run in folders of their own."""
     path = os.environ.get("FERCLI_FER2013")
     if not path:
         pytest.skip("FERCLI_FER2013 is unset")
-    return Path(path)
+    return pytestconfig.rootpath / path
 
 
 @dataclass

@@ -50,6 +50,9 @@ class FercliError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            # Python's tracebacks, which notebooks show, have it too.
+            self.add_note(f"hint: {hint}")
 
 
 class ConfigError(FercliError):

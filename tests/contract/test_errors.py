@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import re
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,3 +56,11 @@ def test_each_status_is_documented() -> None:
 
     for status in ExitStatus:
         assert re.search(rf"^\| `{int(status)}` \|", page, re.MULTILINE), status
+
+
+def test_a_traceback_has_the_hint_once() -> None:
+    error = ConfigError("wrong", hint="fer info")
+
+    for one in (error, copy.copy(error)):
+        assert "".join(traceback.format_exception(one)).count("hint: fer info") == 1
+    assert "hint" not in "".join(traceback.format_exception(FercliError("wrong")))

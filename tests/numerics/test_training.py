@@ -245,7 +245,7 @@ def test_epochs_that_were_not_saved_are_trained_again(
     assert cut.metrics.read_text().count("\n") == 3 + 1
     resume(faces, cut, callbacks=Callbacks(on_note=notes.append))
 
-    assert "resumed from step-000000012.safetensors: 1 epochs, 0 steps" in notes
+    assert "resumed from step-000000012.safetensors: epochs done 1, steps of the next 0" in notes
     assert digest(cut) == digest(whole)
     assert cut.metrics.read_text().count("\n") == 4 + 1
 

@@ -377,7 +377,8 @@ def _restore(state: TrainingState, run: RunFolder, run_log: RunLog) -> bool:
         run_log.note("there is no valid checkpoint: the run starts again from its configuration")
         return False
     progress = state.progress
-    run_log.note(f"resumed from {checkpoint.name}: {progress.epoch} epochs, {progress.step} steps")
+    done = f"epochs done {progress.epoch}, steps of the next {progress.step}"
+    run_log.note(f"resumed from {checkpoint.name}: {done}")
     return True
 
 
