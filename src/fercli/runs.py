@@ -21,7 +21,7 @@ from fercli.fields import parse_json
 from fercli.locks import FOLDER_LOCK
 from fercli.metadata import RepeatsRecord, RunRecord, ScoreRecord
 from fercli.results import EpochReport
-from fercli.storage import RECORD_DIGEST, is_sealed, write_json
+from fercli.storage import RECORD_DIGEST, find_drafts, is_sealed, write_json
 
 __all__ = [
     "REPEATS",
@@ -116,6 +116,8 @@ class RunFolder:
     def check_new(self, *, overwrite: bool = False) -> None:
         """Refuse to begin a run in a folder that holds something.
 
+        What a killed process left of a file that it was writing is nothing.
+
         Args:
             overwrite: Whether an older run may be replaced.
 
@@ -127,10 +129,17 @@ class RunFolder:
             raise RunExistsError(message, hint="name another --output")
         if overwrite or not self.path.exists():
             return
-        if any(item.name != FOLDER_LOCK for item in self.path.iterdir()):
+        nothing = {self.path / FOLDER_LOCK, *find_drafts(self.path)}
+        if any(item not in nothing for item in self.path.iterdir()):
             message = f"{self.path} is already there"
             hint = f"go on with it (fer train --resume {self.path}), name another, or give --force"
             raise RunExistsError(message, hint=hint)
+
+    def remove_drafts(self) -> None:
+        """Remove what killed processes left of files that they were writing; hold it meanwhile."""
+        for folder in (self.path, self.checkpoints):
+            for draft in find_drafts(folder):
+                draft.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove the files of a run and of its members, and only those."""

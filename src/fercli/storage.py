@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,6 +35,7 @@ __all__ = [
     "check_tensors",
     "digest_file",
     "digest_tensors",
+    "find_drafts",
     "identify_file",
     "is_sealed",
     "load_tensors",
@@ -58,6 +60,8 @@ _NUMPY_TYPES: Final = frozenset({"F64", "F32", "F16", "BOOL"}) | {
     f"{kind}{bits}" for kind in "IU" for bits in (8, 16, 32, 64)
 }
 """Of tensors that NumPy has a type for, as safetensors calls them."""
+_DRAFT: Final = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+"""A file that has not got its name yet."""
 
 
 def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
@@ -134,6 +138,11 @@ def remove_others(paths: Mapping[str, Path], written: Iterable[str]) -> None:
     """Remove those of some files that were not written now: an older run's would mislead."""
     for kind in paths.keys() - set(written):
         paths[kind].unlink(missing_ok=True)
+
+
+def find_drafts(folder: Path) -> list[Path]:
+    """Return what `open_atomically` left in a folder when its process was killed, in no order."""
+    return [path for path in folder.glob(".*.tmp") if _DRAFT.fullmatch(path.name)]
 
 
 @contextlib.contextmanager

@@ -44,13 +44,15 @@ def make_run(
 
 
 def test_a_run_begins_in_a_folder_without_anything(tmp_path: Path) -> None:
-    new, held, used, file = (RunFolder(tmp_path / name) for name in ("new", "held", "used", "file"))
+    names = ("new", "held", "killed", "used", "file")
+    new, held, killed, used, file = (RunFolder(tmp_path / name) for name in names)
     file.path.touch()
-    for run, name in ((held, FOLDER_LOCK), (used, "notes.txt")):
+    draft = ".run.json.2a505b6c.tmp"
+    for run, name in ((held, FOLDER_LOCK), (killed, draft), (used, "notes.tmp")):
         run.path.mkdir()
         (run.path / name).touch()
 
-    for run in (new, held):
+    for run in (new, held, killed):
         run.check_new()
     used.check_new(overwrite=True)
     with pytest.raises(RunExistsError, match="used is already there"):
@@ -58,6 +60,27 @@ def test_a_run_begins_in_a_folder_without_anything(tmp_path: Path) -> None:
     for overwrite in (False, True):
         with pytest.raises(RunExistsError, match="file is a file, and a run is a folder"):
             file.check_new(overwrite=overwrite)
+
+
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.remove_drafts()
+    run.checkpoints.mkdir(parents=True)
+    drafts = [run.path / ".run.json.2a505b6c.tmp",
+              run.checkpoints / ".step-000000001.safetensors.00000000.tmp"]  # fmt: skip
+    others = [
+        run.record,
+        run.path / ".tmp",
+        run.path / ".run.json.tmp",
+        run.path / "a.2a505b6c.tmp",
+    ]
+    for path in (*drafts, *others):
+        path.touch()
+
+    run.remove_drafts()
+
+    assert not any(path.exists() for path in drafts)
+    assert all(path.exists() for path in others)
 
 
 def test_only_the_files_of_a_run_and_its_members_are_removed(tmp_path: Path) -> None:

@@ -132,8 +132,8 @@ _SETTINGS: Final[dict[str, Any]] = {
     "weight_decay": 0.05,
     "sizes_px": (48,),
 }
-"""The fast recipe, for fewer images, less time and easier steps: AdamW learns synthetic faces from the first
-epoch, where SGD needs two to begin (docs/explanation/log.md)."""
+"""The fast recipe, for fewer images, less time and easier steps: AdamW learns synthetic faces from
+the first epoch, where SGD needs two to begin (docs/explanation/log.md)."""
 
 
 def _export_and_predict(

@@ -280,6 +280,8 @@ def _train(
 def _begin_or_go_on(context: TrainingContext) -> TrainResult:
     """Train from the state that the run folder is in."""
     group, run, config = context.group, context.run, context.config
+    if group.is_main:
+        run.remove_drafts()
     resumed = group.broadcast(run.record.exists())
     if not resumed:
         _begin(context)
