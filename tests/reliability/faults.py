@@ -280,12 +280,13 @@ SITUATIONS: Final[tuple[Callable[[Stage, Found], None], ...]] = (
 )
 
 
-def attack(stage: Stage, *, sample: int, seed: int, situations: bool) -> Found:
-    """Disturb a command at all points, or at some drawn ones."""
+def attack(stage: Stage, *, match: str, sample: int, seed: int, situations: bool) -> Found:
+    """Disturb a command at all points, at those of one file, or at some drawn ones."""
     found = Found(stage.name)
     started = time.monotonic()
     points, unseen = find_points(stage)
     found.counts.update({"points": len(points), "unseen": unseen})
+    points = [point for point in points if match in point.text]
     if sample:
         points = Random(f"{seed}/{stage.name}").sample(points, min(sample, len(points)))  # noqa: S311
     disturb(stage, found, points, FAULTS)
@@ -305,6 +306,7 @@ def main() -> int:
     """Print a line per command; the status is 1 where something did not hold."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--command", choices=list(COMMANDS), action="append", help="default: all")
+    parser.add_argument("--match", default="", help="only calls with this in a path, as run.json")
     parser.add_argument("--sample", type=int, default=0, help="points of each; default: all")
     parser.add_argument("--seed", type=int, default=1, help="draws a sample; default 1")
     parser.add_argument("--calls-alone", action="store_true", help="no full disk, no other limits")
@@ -318,7 +320,7 @@ def main() -> int:
     with open_work_folder() as folder, build_stage(folder, names) as build:
         for name in names:
             found = attack(
-                build(name), sample=options.sample, seed=options.seed,
+                build(name), match=options.match, sample=options.sample, seed=options.seed,
                 situations=not options.calls_alone,
             )  # fmt: skip
 
