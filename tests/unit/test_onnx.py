@@ -183,7 +183,7 @@ def test_a_device_is_asked_for_by_its_number(
             asked.extend(providers)
 
         def get_providers(self) -> list[str]:
-            return [provider[0]]
+            return [provider[0], "CPUExecutionProvider"]
 
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [provider[0]])
     monkeypatch.setattr("onnxruntime.InferenceSession", Session)
