@@ -114,3 +114,21 @@ def test_other_tables_are_told_what_there_is(run: Run, name: str, way: str) -> N
 
     assert result.exit_code == 2
     assert f"does not end in .jsonl, .csv or .parquet: {way}\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "whole"), [("prepare", "fer data prepare"), ("list", "fer models list")]
+)
+def test_a_command_without_its_group_is_completed(run: Run, word: str, whole: str) -> None:
+    result = run(word, "fer2013.csv")
+
+    assert result.exit_code == 2
+    assert f"\nhint: {whole}; see fer --help\n" in result.stderr
+    assert "\nhint: see fer --help\n" in run("teach").stderr
+
+
+def test_a_picture_is_no_dataset(run: Run, face_files: Path) -> None:
+    result = run("train", "--data", face_files / "face-0.png")
+
+    assert result.exit_code == 3
+    assert "face-0.png is a picture, and no dataset\nhint: `fer predict` reads it" in result.stderr

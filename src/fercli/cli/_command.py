@@ -235,6 +235,17 @@ def _report_interrupt(output: Output) -> int:
     return ExitStatus.INTERRUPTED
 
 
+def _find_in_groups(context: Any, words: Sequence[str]) -> str:  # noqa: ANN401  # as below
+    """Return the whole command where the word before it was left out: `fer data prepare`."""
+    word = next((one for one in words if not one.startswith("-")), "")
+    groups = getattr(context.command, "commands", {}) if context else {}
+    return next(
+        (f"fer {name} {word}" for name, group in groups.items()
+         if word in getattr(group, "commands", {})),
+        "",
+    )  # fmt: skip
+
+
 def _find_example(context: Any) -> str:  # noqa: ANN401  # Typer's is private
     """Return the first example of a command's help."""
     lines = (context.command.help or "").partition("Examples:\n")[2].splitlines()
@@ -252,6 +263,8 @@ def _report_usage_error(error: Any, words: list[str]) -> int:  # noqa: ANN401  #
     command = path.partition(" ")[2]
     message = shorten(" ".join(error.format_message().split()))
     hint = f"see {path} --help"
+    if message.startswith("No such command") and (longer := _find_in_groups(context, words)):
+        hint = f"{longer}; {hint}"
     if type(error).__name__ == "MissingParameter" and (example := _find_example(context)):
         hint = f"{example}, for example; {hint}"
     output = Output(command=command, json="--json" in words)

@@ -28,6 +28,7 @@ from fercli.data.tables import SPLITS, TABLE_NAMES, read_table
 from fercli.data.trees import FolderTree, Tree, open_tree
 from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import DatasetLayoutError, DatasetNotFoundError
+from fercli.images import SUFFIXES
 from fercli.paths import describe_start, find_default_dataset
 
 __all__ = [
@@ -194,6 +195,10 @@ def _read_path(path: Path, report: Progress, renames: Mapping[str, str]) -> Load
         # Or a new digest would be written over rotten pixels.
         dataset.check_digest()
         return LoadedSource(dataset, [])
+    if path.suffix.lower() in SUFFIXES:
+        message = f"{path} is a picture, and no dataset"
+        hint = "`fer predict` reads it; a dataset is a table, or folders of pictures named by label"
+        raise DatasetLayoutError(message, hint=hint)
     with path.open("rb", buffering=0) as raw:
         size = path.stat().st_size
         return LoadedSource(_read_table_dataset(raw, size, path.name, report), [])
