@@ -175,7 +175,9 @@ def explain_missing(
     title = title or module
     package = _PACKAGES.get(module, module)
     if is_left_out(module):
-        whole = f"'{package}'" if package.startswith(f"{FULL}[") else FULL
+        is_extra = package.startswith(f"{FULL}[")
+        whole = f"'{package}'" if is_extra else FULL
+        title = package if title == module and not is_extra else title
         return DependencyMissingError(
             f"{title} is no part of {LITE}{ending}",
             hint=f"pip install {whole}, in an environment of its own",

@@ -230,8 +230,8 @@ def lite(hide: Hide, monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "module"),
     [
         ("train --data synthetic:100", "torch"),
-        ("evaluate model.onnx --data synthetic:100", "sklearn"),
-        ("compare a.onnx b.onnx", "sklearn"),
+        ("evaluate model.onnx --data synthetic:100", "scikit-learn"),
+        ("compare a.onnx b.onnx", "scikit-learn"),
         ("export", "torch"),
         ("explain face.png", "matplotlib"),
         ("demo", "torch"),

@@ -28,8 +28,8 @@ LEFT_OUT = (
 REFUSED = (
     ("train --data synthetic:100", "torch"),
     ("train --recipe fast --dry-run", "torch"),
-    ("evaluate base --data synthetic:100", "sklearn"),
-    ("compare base tiny --data synthetic:100", "sklearn"),
+    ("evaluate base --data synthetic:100", "scikit-learn"),
+    ("compare base tiny --data synthetic:100", "scikit-learn"),
     ("export base", "torch"),
     ("export --int8", "torch"),
     ("explain photo.png", "matplotlib"),

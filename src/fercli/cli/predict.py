@@ -551,9 +551,11 @@ def _count_result(result: PredictResult, work: Work) -> str:
         return f"{work.source.noun} ({looked_at}): {faces}, {result.images_per_s:,.1f} images/s"
     passed = f"{result.n_resumed:,} had their rows, " if result.n_resumed else ""
     frames = f" ({count(result.n_frames, 'frame')})" if result.n_frames else ""
+    # A photo may take a second.
+    rate = f"{result.images_per_s:,.{0 if result.images_per_s >= 10 else 1}f}"
     return (
         f"{count(result.n_inputs, 'file')}{frames}: {passed}{faces}, {result.n_skipped:,} skipped, "
-        f"{result.images_per_s:,.0f} {'images' if result.n_frames else 'files'}/s"
+        f"{rate} {'images' if result.n_frames else 'files'}/s"
     )
 
 

@@ -175,7 +175,7 @@ def read_container(content: bytes, max_pixels: int) -> Container:
         kinds += [coded] if coded else []
     if not kinds:
         message = "it holds no image that is AVIF or HEIC"
-        raise ImageDecodeError(message)
+        raise ImageDecodeError("it is a video" if b"moov" in boxes else message)
     return Container(kinds[0], frames)
 
 

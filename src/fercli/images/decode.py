@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from fercli.config import MAX_PIXELS
-from fercli.dependencies import name_distribution
+from fercli.dependencies import explain_missing
 from fercli.errors import FercliError, ImageDecodeError, ImageRefusedError
 from fercli.images.limits import refuse_pixels
 from fercli.images.memory import MEMORY, Share
@@ -342,7 +342,7 @@ def _open(content: bytes, kind: str | None) -> Image.Image:
         try:
             from pillow_heif import HeifImageFile
         except ImportError as reason:
-            message = f"HEIC needs pip install '{name_distribution()}[heic]'"
+            message = f"HEIC needs {explain_missing('pillow_heif', reason).hint}"
             raise ImageDecodeError(message) from reason
         heic: Image.Image = HeifImageFile(_Stream(content))
         return heic
