@@ -190,6 +190,27 @@ def test_which_number_is_white_is_told_by_the_largest() -> None:
         read(np.float32, 0, 255.5)
 
 
+@pytest.mark.parametrize(
+    ("kind", "mode", "counts_as"),
+    [
+        ("JPEG", "RGB", 20_000), ("WEBP", "RGB", 80_000), ("AVIF", "RGB", 45_000),
+        ("TIFF", "RGB", 26_667), ("TIFF", "L", 20_000), ("PNG", "I;16", 26_667),
+        ("PNG", "L", 20_000), ("BMP", "RGB", 20_000),
+    ],
+)  # fmt: skip
+def test_what_is_decoded_as_a_whole_counts_for_more(
+    kind: str, mode: str, counts_as: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = encode(Image.new(mode, (200, 100)), kind)
+    assert load_image(content, max_pixels=20_000).gray.shape == (100, 200)
+    monkeypatch.setattr("fercli.images.decode._LIGHT_PIXELS", 0)
+
+    assert load_image(content, max_pixels=counts_as).gray.shape == (100, 200)
+    with pytest.raises(ImageRefusedError, match=r"200x100.* is more than") as refusal:
+        load_image(content, max_pixels=counts_as - 1)
+    assert refusal.value.hint == f"--max-pixels {counts_as}"
+
+
 def test_size_is_capped_before_decoding() -> None:
     content = encode(Image.new("L", (200, 100)), "PNG")
 

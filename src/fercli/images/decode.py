@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import os
 import stat
 import warnings
@@ -64,6 +65,11 @@ _STORED_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 
 """Of a pixel in Pillow's memory; four in other modes."""
 _COPIES: Final = {"TIFF": 2, "WEBP": 4, "AVIF": 5, "HEIF": 5}
 """Images of its size that a codec has at once, the result among them; others have one."""
+_WEIGHTS: Final = {"WEBP": 4, "AVIF": 2.25, "HEIF": 2, "TIFF": 4 / 3, "PNG": 4 / 3}
+"""How much more memory a pixel takes, process and all, than one of a JPEG, where a codec decodes an
+image as a whole and in more than a byte a pixel (docs/explanation/reliability.md)."""
+_LIGHT_PIXELS: Final = 1 << 23
+"""Up to this it does not matter."""
 _COEFFICIENT_BYTES: Final = 8
 """Of a pixel of a JPEG with several scans, beside its image: two per number."""
 _JPEG: Final = frozenset({"JPEG", "MPO"})
@@ -245,6 +251,15 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
         raise ImageDecodeError(message)
 
 
+def _check_weight(image: Image.Image, max_pixels: int) -> None:
+    """Refuse what takes more memory than the largest JPEG, so that one limit bounds it for all."""
+    weight = _WEIGHTS.get(image.format or "", 1) if _STORED_BYTES.get(image.mode, 4) > 1 else 1
+    n_pixels = math.ceil(image.width * image.height * weight)
+    if n_pixels > max(max_pixels, _LIGHT_PIXELS):
+        what = f"{image.width}x{image.height} in {image.format}, in memory as {n_pixels} of a JPEG,"
+        raise refuse_pixels(what, n_pixels, max_pixels)
+
+
 def _estimate_bytes(image: Image.Image, *, color: bool) -> int:
     """Return how many bytes decoding an opened image takes at its peak, and the result among them.
 
@@ -298,6 +313,7 @@ def _decode(content: bytes, wanted: _Wanted, share: Share) -> DecodedImage:
         if striped is not None:
             share.resize(len(content) + n_pixels * (4 if wanted.color else 1))
             return _paint(striped.shell, size, striped.cut(), frames=1, color=wanted.color)
+        _check_weight(image, wanted.max_pixels)
         n_bytes = _estimate_bytes(image, color=wanted.color)
         n_bytes += n_pixels * _COEFFICIENT_BYTES if structure.scans > 1 else 0
         share.resize(len(content) + n_bytes + structure.tile_pixels * 4)
