@@ -152,7 +152,7 @@ def _parse_pixels(text: str) -> NDArray[np.uint8]:
         shown = stray[:10].decode("utf-8", "replace")
         message = f"pixels must be whole numbers from 0 to 255, found {shown!r}"
         raise _RowError(message)
-    # A tenth of the time that floats take. Numbers beyond int64 become its largest, here as on
+    # A ninth of the time that floats take. Numbers beyond int64 become its largest, here as on
     # every system that has C's `strtoll`, and none can be negative.
     values = np.fromstring(text, dtype=np.int64, sep=" ") if text.strip() else np.empty(0, np.int64)
     if len(values) != _N_PIXELS:
