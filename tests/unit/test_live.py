@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -34,10 +35,11 @@ class FakeCapture:
         self._letters = iter(letters)
         self._period_s = period_s
         self._is_open = is_open
-        self._shade = 0
         self.says: dict[int, float] = {}
         """What it says of its frames, by OpenCV's numbers."""
-        self.n_retrieved = 0
+        self.n_grabbed = 0
+        self.retrieved: list[int] = []
+        """Which of those grabbed were decoded, from 1."""
         self.is_released = False
 
     def isOpened(self) -> bool:  # noqa: N802  # OpenCV's
@@ -53,12 +55,12 @@ class FakeCapture:
             self.more.wait(5)
             letter = next(self._letters, "x")
         time.sleep(self._period_s)
-        self._shade += 1
+        self.n_grabbed += 1
         return letter != "x"
 
     def retrieve(self) -> tuple[bool, Any]:
-        self.n_retrieved += 1
-        return True, np.full((4, 6, 3), self._shade % 256, dtype=np.uint8)
+        self.retrieved.append(self.n_grabbed)
+        return True, np.full((4, 6, 3), self.n_grabbed % 256, dtype=np.uint8)
 
     def release(self) -> None:
         self.is_released = True
@@ -205,19 +207,24 @@ def test_the_newest_frame_wins_and_the_others_are_counted(plug: Callable[..., No
     assert list(frames) == []
 
 
-def test_sampling_is_by_the_clock(plug: Callable[..., None]) -> None:
-    camera = FakeCapture("f" * 100, period_s=0.01)
+def test_sampling_is_by_the_clock(
+    plug: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock stands still between the frames, a hundredth of a second apart."""
+    camera = FakeCapture("f" * 100)
+    clock = SimpleNamespace(monotonic=lambda: 1000 + camera.n_grabbed / 100)
+    monkeypatch.setattr("fercli.images.live.time", clock)
     plug(camera)
     feed = open_feed(every_s=0.1, end_s=0.45)
 
-    times = [frame.time_s for frame in feed.read()]
+    frames = list(feed.read())
     feed.close()
 
-    assert len(times) == 5
-    assert all(0 <= time_s - index * 0.1 < 0.09 for index, time_s in enumerate(times))
-    assert feed.n_dropped == 0
-    # What is between two samples is not even decoded.
-    assert camera.n_retrieved <= 6
+    # What is between two samples is not even decoded; a reader that is late misses some.
+    assert camera.retrieved == [1, 11, 21, 31, 41]
+    assert {frame.index + 1 for frame in frames} <= set(camera.retrieved)
+    assert frames[-1].index == 40
+    assert all(frame.time_s == pytest.approx(frame.index / 100) for frame in frames)
 
 
 def test_a_lost_camera_is_opened_again(frames: Callable[..., list[VideoFrame]]) -> None:
