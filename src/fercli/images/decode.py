@@ -73,6 +73,7 @@ _LIGHT_PIXELS: Final = 1 << 23
 _COEFFICIENT_BYTES: Final = 8
 """Of a pixel of a JPEG with several scans, beside its image: two per number."""
 _JPEG: Final = frozenset({"JPEG", "MPO"})
+_JPEG_HEAD: Final = b"\xff\xd8\xff"
 _REDUCTIONS: Final = (8, 4, 2)
 """By which a JPEG's codec can divide its sides."""
 
@@ -365,7 +366,10 @@ def _open(content: bytes, kind: str | None) -> Image.Image:
     if kind == "AVIF" and not features.check("avif"):
         message = "this build of Pillow cannot decode AVIF"
         raise ImageDecodeError(message)
-    return Image.open(_Stream(content), formats=FORMATS if kind is None else (kind,))
+    # Pillow reads a JPEG from front to back, so a small one cannot have too many parts.
+    is_bounded = content.startswith(_JPEG_HEAD) and len(content) <= _MAX_READS
+    stream = io.BytesIO(content) if is_bounded else _Stream(content)
+    return Image.open(stream, formats=FORMATS if kind is None else (kind,))
 
 
 def _open_png(content: bytes) -> Image.Image:
@@ -377,6 +381,9 @@ def _open_png(content: bytes) -> Image.Image:
 def _convert(image: Image.Image, *, frames: int, color: bool) -> DecodedImage:
     """Return an opened image, upright, as pixels."""
     image.load()
+    is_small = image.width * image.height <= _STRIP_PIXELS
+    if is_small and not color and _is_plain(image):
+        return DecodedImage(np.array(image), frames)
     return _paint(image, image.size, _cut_strips(image), frames=frames, color=color)
 
 
@@ -408,13 +415,20 @@ def _paint(
         gray[rows] = np.asarray(_convert_mode(shown, "L"))
         if rgb is not None:
             rgb[rows] = np.asarray(_convert_mode(shown, "RGB"))
-    turn = _TURNS.get(_choose_orientation(image), _TURNS[1])
+    turn = _choose_turn(image)
     gray = np.ascontiguousarray(turn(gray))
     if scale is not None and color:
         rgb = np.stack([gray] * 3, axis=2)
     elif rgb is not None:
         rgb = np.ascontiguousarray(turn(rgb))
     return DecodedImage(gray, frames, rgb)
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Return whether the pixels of an image are what is wanted of it, as most face crops' are."""
+    return (
+        image.mode == "L" and "transparency" not in image.info and _choose_turn(image) is _TURNS[1]
+    )
 
 
 def _cut_strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
@@ -432,6 +446,11 @@ def cut_rows(width: int, height: int) -> Iterator[slice]:
     n_rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, n_rows):
         yield slice(top, min(top + n_rows, height))
+
+
+def _choose_turn(image: Image.Image) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """Return what puts the pixels of an image upright."""
+    return _TURNS.get(_choose_orientation(image), _TURNS[1])
 
 
 def _choose_orientation(image: Image.Image) -> int:

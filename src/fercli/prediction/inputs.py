@@ -283,14 +283,13 @@ def _drop_inner(matches: list[str]) -> Iterator[str]:
 def _search(folder: Path, search: _Search) -> Iterator[Path]:
     closed: list[OSError] = []
 
-    def is_wanted(root: str, name: str) -> bool:
-        return not name.startswith(".") and not search.left_out.hold(Path(root, name))
+    def find_wanted(root: str, names: list[str]) -> Iterator[Path]:
+        paths = (Path(root, name) for name in sorted(names) if not name.startswith("."))
+        return (path for path in paths if not search.left_out.hold(path))
 
     for root, folders, files in os.walk(folder, onerror=closed.append):
-        folders[:] = sorted(name for name in folders if is_wanted(root, name))
-        for name in sorted(files):
-            if is_wanted(root, name) and search.take(path := Path(root, name)):
-                yield path
+        folders[:] = [path.name for path in find_wanted(root, folders)]
+        yield from filter(search.take, find_wanted(root, files))
         # A folder that cannot be searched is named as what cannot be read, not passed over.
         while closed:
             yield Path(closed.pop(0).filename)
