@@ -16,7 +16,7 @@ from fercli.dependencies import name_distribution
 from fercli.errors import ConfigError, ModelFileError, ModelNotFoundError
 from fercli.fields import JsonObject, parse_json
 from fercli.metadata import MemberRecord, ModelMetadata, NetworkRecord, TeacherRecord
-from fercli.paths import describe_start
+from fercli.paths import describe_start, suggest_path
 from fercli.ranges import find_alike
 from fercli.runs import RUNS, TRAIN_DIGESTS, RunFolder, find_newest_run, read_run_record
 from fercli.storage import digest_file, load_tensors, read_tensor_header, save_tensors
@@ -200,12 +200,14 @@ def _find_at(path: Path, *, prefer_onnx: bool) -> ModelFile:
         path.stat()
     except (OSError, ValueError) as reason:
         # A name that is too long, a closed folder, a NUL.
+        meant = _suggest_model(path) if isinstance(reason, FileNotFoundError) else ""
         if isinstance(reason, FileNotFoundError):
-            message = f"there is no model at {path}{_suggest_model(path)}"
+            message = f"there is no model at {path}{meant}"
         else:
             message = f"there is no model at {path} ({getattr(reason, 'strerror', None) or reason})"
         # A single word may be meant for a name, which is looked for nowhere.
-        start = describe_start(path) if len(path.parts) > 1 or path.suffix else ""
+        is_path = len(path.parts) > 1 or path.suffix
+        start = (describe_start if meant else suggest_path)(path) if is_path else ""
         raise ModelNotFoundError(message, hint=f"{start}; {_WAYS_ON}".lstrip("; ")) from reason
     if path.is_dir():
         return ModelFile(_find_in_run(path, prefer_onnx=prefer_onnx), path, assumed=False)

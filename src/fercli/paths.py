@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
+from typing import Final
 
 from fercli.errors import DependencyMissingError
+from fercli.ranges import find_alike
 
-__all__ = ["describe_start", "find_data_home", "find_default_dataset"]
+__all__ = ["describe_start", "find_data_home", "find_default_dataset", "suggest_path"]
+
+_MOST_NAMES: Final = 10_000
+"""Of a folder's files that are looked at for one of a name alike."""
 
 
 def find_data_home() -> Path:
@@ -30,6 +36,18 @@ def find_data_home() -> Path:
 def find_default_dataset() -> Path:
     """Return where `fer data prepare` puts its dataset without `--output`."""
     return find_data_home() / "fer2013.safetensors"
+
+
+def suggest_path(path: Path | str) -> str:
+    """Return the name that a path which is not there may be mistyped for, else `describe_start`."""
+    path = Path(path)
+    try:
+        with os.scandir(path.parent) as found:
+            names = [entry.name for entry in itertools.islice(found, _MOST_NAMES)]
+    except (OSError, ValueError):
+        return describe_start(path)
+    alike = find_alike(path.name, sorted(names))
+    return f"did you mean {str(path.with_name(alike))!r}?" if alike else describe_start(path)
 
 
 def describe_start(path: Path | str) -> str:

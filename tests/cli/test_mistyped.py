@@ -46,6 +46,18 @@ def test_a_whole_path_says_itself_where(run: Run, tmp_path: Path) -> None:
     assert "hint" not in run("predict", tmp_path / "gone.jpg").stderr
 
 
+@pytest.mark.parametrize("folder", [".", "faces", "/"])
+def test_a_file_of_a_name_alike_is_named(run: Run, folder: str, tmp_path: Path) -> None:
+    place = tmp_path if folder == "/" else Path(folder)
+    place.mkdir(exist_ok=True)
+    (place / "fer2013.csv.gz").touch()
+
+    result = run("data", "prepare", place / "fer2013.csv")
+
+    assert result.exit_code == 3
+    assert f"hint: did you mean {str(place / 'fer2013.csv.gz')!r}?\n" in result.stderr
+
+
 @pytest.mark.parametrize("name", ["my photos", "Fotos vom Höhle 2"])
 def test_a_name_with_spaces_is_told_to_be_quoted(run: Run, name: str, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()

@@ -29,7 +29,7 @@ from fercli.data.trees import FolderTree, Tree, open_tree
 from fercli.emotions import FER2013_COUNTS, LABELS
 from fercli.errors import DatasetLayoutError, DatasetNotFoundError
 from fercli.images import SUFFIXES
-from fercli.paths import describe_start, find_default_dataset
+from fercli.paths import find_default_dataset, suggest_path
 
 __all__ = [
     "LoadedSource",
@@ -152,7 +152,7 @@ def check_source(spec: str) -> None:
         raise DatasetLayoutError(message) from reason
     if not is_there:
         message = f"there is nothing at {spec}"
-        raise DatasetNotFoundError(message, hint=describe_start(spec) or _WAYS_ON)
+        raise DatasetNotFoundError(message, hint=suggest_path(spec) or _WAYS_ON)
 
 
 def list_source_files(spec: str | None) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from typing import Final
 
 from fercli.errors import ConfigError, InputNotFoundError
 from fercli.images import find_kind, may_hold_pictures
-from fercli.paths import describe_start
+from fercli.paths import describe_start, suggest_path
 from fercli.prediction.annotate import is_montage
 from fercli.prediction.members import has_ending, is_archive_name
 from fercli.prediction.sources import Others
@@ -113,7 +113,7 @@ def _check_there(text: str, words: Sequence[str]) -> None:
             raise InputNotFoundError(message, hint=describe_start(text))
         return
     message = f"there is no file or folder {text!r}"
-    raise InputNotFoundError(message, hint=join_words(words) or describe_start(text))
+    raise InputNotFoundError(message, hint=join_words(words) or suggest_path(text))
 
 
 def join_words(words: Sequence[str]) -> str:
