@@ -76,6 +76,7 @@ def test_muon_steps_the_rest_as_sgd_does(tiny_config: TrainConfig) -> None:
         assert same == (name not in hidden), name
 
 
+@pytest.mark.filterwarnings("ignore:Warning. Profiler clears events")  # of torch 2.10
 def test_muon_steps_weights_of_a_shape_together() -> None:
     def count(n_layers: int) -> int:
         weights = [nn.Parameter(draw(8, 4, 3, 3, seed=number)) for number in range(n_layers)]

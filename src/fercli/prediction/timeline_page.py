@@ -112,7 +112,8 @@ def _draw_track(
         x = (times - span[0]) * scale
         below = values[:, 0] * 0
         for (label, color), share in zip(colors.items(), values.T, strict=True):
-            above = below + share
+            # Rounding may take the sum of all past 1.
+            above = (below + share).clip(max=1)
             edge = [*zip(x, above, strict=True), *zip(x[::-1], below[::-1], strict=True)]
             points = " ".join(f"{at:.1f},{_HEIGHT * (1 - height):.1f}" for at, height in edge)
             shapes.append(
