@@ -32,10 +32,10 @@ QUALITY: Final = 82
 HEAD: Final = """\
 # Gallery
 
-Every picture that fercli draws. Each was drawn by the command above it, by `python
-scripts/picture_gallery.py`, of a network that was trained for this page on synthetic faces
-(`fer data prepare synthetic:3000`), so the scores say that the tool works, and nothing
-about real faces. The woman is Eileen Collins, photographed by NASA.
+Every picture that fercli draws. Each was drawn by the command above it, and `python
+scripts/picture_gallery.py` runs them all. The network was trained for this page on synthetic
+faces (`fer data prepare synthetic:3000`), so the scores show that the tool works, and say
+nothing about real faces. The woman is Eileen Collins, photographed by NASA.
 """
 
 
