@@ -39,7 +39,7 @@ async function openFaceApi() {
   };
 }
 
-// The emotion network of human: grey, 64 x 64, from -1 to 1.
+// The emotion network of human: gray, 64 x 64, from -1 to 1.
 async function openHuman() {
   const root = findPackage("@vladmandic/human");
   const folder = path.join(root, "models");
@@ -72,7 +72,7 @@ async function openHuman() {
 
 const networks = { "face-api": openFaceApi, human: openHuman };
 
-// A grey crop as RGB.
+// A gray crop as RGB.
 function readCrop(pixels, index) {
   const data = new Uint8Array(48 * 48 * 3);
   for (let at = 0; at < 48 * 48; at++) data.fill(pixels[index * 48 * 48 + at], at * 3, at * 3 + 3);

@@ -2,7 +2,7 @@
 
 PYTHON benchmarks/_peer.py NAME FOLDER
 
-FOLDER holds `request.json`: how many grey crops `images.raw` has, and photos with boxes of faces.
+FOLDER holds `request.json`: how many gray crops `images.raw` has, and photos with boxes of faces.
 Into it go `NAME.raw`, float32 `[N + F, K]`, and `NAME.json`: labels, sizes, speed. Imports
 nothing of fercli's, and of others' only what the network needs; `_peer.cjs` is the same for node.
 

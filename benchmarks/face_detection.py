@@ -158,7 +158,7 @@ def enlarge(gray: NDArray[np.uint8], side_px: int) -> DecodedImage:
 
 
 def load_pictures() -> list[DecodedImage]:
-    """Return the pictures, grey."""
+    """Return the pictures, gray."""
     from skimage import data
 
     pictures = []

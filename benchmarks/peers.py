@@ -63,7 +63,7 @@ PEERS: Final = (
     Peer(
         "fer",
         "fer",
-        "64 x 64, grey, -1 to 1; boxes 10 pixels wider on each side",
+        "64 x 64, gray, -1 to 1; boxes 10 pixels wider on each side",
         "FER2013's Training; chosen on public and private, so this is a selection score, as ours",
     ),
     Peer(
@@ -75,7 +75,7 @@ PEERS: Final = (
     Peer(
         "facex",
         "facex",
-        "200 x 200, grey three times, 0 to 1, one image at a time",
+        "200 x 200, gray three times, 0 to 1, one image at a time",
         "its package does not say",
     ),
     Peer(
@@ -87,7 +87,7 @@ PEERS: Final = (
     Peer(
         "what-the-face",
         "what-the-face",
-        "48 x 48, grey, 0 to 1",
+        "48 x 48, gray, 0 to 1",
         "FER2013 and CK+, by its package; which part of FER2013 it does not say",
     ),
     Peer(
@@ -99,7 +99,7 @@ PEERS: Final = (
     Peer(
         "human",
         "human",
-        "64 x 64, grey, -1 to 1; tfjs in WebAssembly",
+        "64 x 64, gray, -1 to 1; tfjs in WebAssembly",
         "by its file a network of oarriaga/face_classification, as fer's; so presumably FER2013, "
         "too",
     ),

@@ -47,9 +47,9 @@ class _Opened:
 
 
 class BatchPredictor:
-    """Predicts batches of images; small, picklable, and at home in the workers of any engine.
+    """Predicts batches of images; small, picklable, and usable in the workers of any engine.
 
-    Called with a batch it returns a table of Arrow. A model that is not there is missed at once; it
+    Called with a batch, it returns an Arrow table. A missing model is an error at once; the model
     is opened when the first batch comes, once in each process.
 
     >>> import fercli
@@ -133,7 +133,7 @@ class BatchPredictor:
             DependencyMissingError: pyarrow or OpenCV cannot be imported.
         """
         if isinstance(images, bytes | bytearray | str):
-            message = "a batch is a list of images, not one"
+            message = "a batch must be a list of images, not one image"
             raise TypeError(message)
         opened = self._open()
         given = _list(images)

@@ -179,8 +179,8 @@ def explain_missing(
         whole = f"'{package}'" if is_extra else FULL
         title = package if title == module and not is_extra else title
         return DependencyMissingError(
-            f"{title} is no part of {LITE}{ending}",
-            hint=f"pip install {whole}, in an environment of its own",
+            f"{title} is not part of {LITE}{ending}",
+            hint=f"pip install {whole}, in a separate environment",
         )
     # Both have these extras.
     package = package.replace(f"{FULL}[", f"{name_distribution()}[")

@@ -60,9 +60,9 @@ def find_weights(name: str) -> Path:
     weights = DETECTORS[name]
     hint = f"fer models fetch {name}; or give a file of your own: --detector-weights FILE"
     if not weights.path.is_file():
-        message = f"the weights of {name} are not there: {weights.path}"
+        message = f"the weights of {name} are missing: {weights.path}"
         raise ModelNotFoundError(message, hint=hint)
     if digest_file(weights.path) != weights.sha256:
         message = f"{weights.path} is damaged: its sha256 is not {weights.sha256}"
-        raise ModelFileError(message, hint=f"remove it and: fer models fetch {name}")
+        raise ModelFileError(message, hint=f"remove it, then: fer models fetch {name}")
     return weights.path

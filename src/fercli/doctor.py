@@ -61,7 +61,7 @@ def _examine_models(problems: list[str]) -> dict[str, bool]:
             whole[name] = False
     if not whole:
         again = f"pip install --force-reinstall {name_distribution()}"
-        problems.append(f"no bundled model is there: {again}")
+        problems.append(f"no bundled model is installed: {again}")
     return whole
 
 
@@ -96,5 +96,5 @@ def _examine_disks(problems: list[str]) -> dict[str, int]:
             continue
         if free[name] < _LEAST_FREE_BYTES:
             place = "set FERCLI_HOME to another disk" if name == "data_home" else "use --output"
-            problems.append(f"{free[name] / 2**20:.0f} MiB are free at {folder}: {place}")
+            problems.append(f"only {free[name] / 2**20:.0f} MiB are free at {folder}: {place}")
     return free

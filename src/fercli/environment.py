@@ -94,7 +94,7 @@ def find_missing_kernels(index: int) -> str | None:
     versions = ", ".join(dict.fromkeys(f"{major}.{minor}" for _, (major, minor), _ in kernels))
     return (
         f"this torch has no kernels for cuda:{index} ({torch.cuda.get_device_name(index)}): its "
-        f"compute capability is {capability[0]}.{capability[1]}, theirs {versions}"
+        f"compute capability is {capability[0]}.{capability[1]}, that of the kernels {versions}"
     )
 
 
@@ -116,7 +116,7 @@ def _find_devices(problems: list[str]) -> list[dict[str, Any]]:
     try:
         import torchvision  # noqa: F401  # whether it can be imported is the question
     except ModuleNotFoundError as reason:
-        problems.append(f"torchvision cannot be imported ({reason}): no networks of it")
+        problems.append(f"torchvision cannot be imported ({reason}): no torchvision networks")
     except (ImportError, RuntimeError, OSError) as reason:
         text = " ".join(str(reason).split())
         problems.append(f"torchvision does not fit this torch ({text}): install both together")

@@ -56,7 +56,7 @@ class FercliError(Exception):
 
 
 class ConfigError(FercliError):
-    """Options or configuration that cannot be run; lists every problem found, not the first.
+    """Options or configuration that cannot be run; lists every problem found, not only the first.
 
     Args:
         problems: One sentence each; at least one.
@@ -83,7 +83,7 @@ class OutputBusyError(ConfigError):
 
 
 class RunExistsError(OutputExistsError):
-    """A training would begin in a folder that holds a run, or anything else, already."""
+    """A training would start in a folder that already holds a run or anything else."""
 
     code = "run-exists"
 
@@ -95,7 +95,7 @@ class DataError(FercliError):
 
 
 class DownloadError(DataError):
-    """A file cannot be had, or what came is not what it should be."""
+    """A file cannot be downloaded, or is not what it should be."""
 
     code = "download"
 
@@ -107,7 +107,7 @@ class DatasetNotFoundError(DataError):
 
 
 class DatasetLayoutError(DataError):
-    """A source is not laid out, or not filled, as any layout we read."""
+    """A source has no layout that fercli can read, or its content is not valid."""
 
     code = "dataset-layout"
 
@@ -155,7 +155,7 @@ class SetupError(FercliError):
 
 
 class CredentialsError(SetupError):
-    """A server wants to know who asks, and was not told, or refuses who asks."""
+    """A server requires credentials, and they are missing or refused."""
 
     code = "credentials"
 

@@ -95,7 +95,7 @@ class JsonObject:
         self._at = at
         if type(value) is not dict:
             kind = _KINDS.get(type(value), "null")
-            self.complain(f"{at or 'what it says of itself'} must be an object, not {kind}")
+            self.complain(f"{at or 'its metadata'} must be an object, not {kind}")
         self.raw: dict[str, Any] = value
         """What was parsed."""
 
@@ -116,7 +116,7 @@ class JsonObject:
             schema: The newest that is read.
         """
         if self.raw.get("kind") != kind:
-            self.complain(f"it is not a {kind} of fercli's")
+            self.complain(f"it is not a fercli {kind}")
         found = self.count("schema")
         if found > schema:
             sentence = f"it has schema {found}, and this fercli reads {schema}"

@@ -73,7 +73,7 @@ def check_group_device(device: torch.device) -> None:
         ConfigError: It is one GPU.
     """
     if device.type == "mps" or (device.type == "cuda" and device.index is not None):
-        message = f"several processes take a device each, and {device} is one"
+        message = f"several processes need a device each, and {device} is a single one"
         hint = "give --device cuda" if device.type == "cuda" else "give --device cpu, or 1 process"
         raise ConfigError(message, hint=hint)
 

@@ -138,7 +138,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 def _open(path: Path) -> BinaryIO:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     flags |= getattr(os, "O_BINARY", 0)
-    is_link = f"{path} is a link or no regular file, and is not written through"
+    is_link = f"{path} is a link or not a regular file, and cannot be written"
     if path.is_symlink():
         raise OutputExistsError(is_link, hint="remove it, or name another --output")
     descriptor = os.open(path, flags, 0o666)

@@ -97,7 +97,7 @@ class ModelFile:
             return f"model: {self.origin}"
         if self.pinned:
             return ""
-        return f"model: {self.hub}; name it so to get the same again, the name alone may change"
+        return f"model: {self.hub}; this name, with its commit, always stands for the same model"
 
     @property
     def origin(self) -> str:
@@ -185,7 +185,7 @@ def find_model(
 def _find_on_hub(spec: str) -> ModelFile:
     named = _HUB.fullmatch(spec)
     if named is None:
-        message = f"{spec!r} is no model of the hub: hf:OWNER/NAME, or hf:OWNER/NAME@REVISION"
+        message = f"{spec!r} is not a hub model: give hf:OWNER/NAME or hf:OWNER/NAME@REVISION"
         raise ConfigError(message)
     from fercli.download import fetch_model
 
@@ -212,7 +212,7 @@ def _find_at(path: Path, *, prefer_onnx: bool) -> ModelFile:
     if path.is_dir():
         return ModelFile(_find_in_run(path, prefer_onnx=prefer_onnx), path, assumed=False)
     if not path.is_file():
-        message = f"{path} is no file that a model could be read from"
+        message = f"{path} is not a file that a model can be read from"
         raise ModelFileError(message, hint=_WAYS_ON)
     if path.suffix not in {".safetensors", ".onnx"}:
         message = f"{path} is neither a .safetensors nor an .onnx"
@@ -355,7 +355,7 @@ def _find_in_run(folder: Path, *, prefer_onnx: bool) -> Path:
     run = RunFolder(folder)
     record = read_run_record(folder)
     if not run.model.exists():
-        state = "is finished but has lost its" if record.finished_at else "has not yet a"
+        state = "is finished but has lost its" if record.finished_at else "does not yet have a"
         message = f"the run {folder} {state} model.safetensors"
         raise ModelFileError(message, hint=f"go on with it: fer train --resume {folder}")
     return run.onnx if prefer_onnx and run.onnx.exists() else run.model
@@ -412,7 +412,7 @@ def load_train_digests(model: ModelFile, metadata: ModelMetadata) -> NDArray[np.
     digests = load_tensors(path, ModelFileError)[0].get("digests")
     if digests is None or digests.dtype.str != "<u8" or digests.ndim != 1:
         message = f"{path} does not say which images the model learned from"
-        raise ModelFileError(message, hint="remove it; scores without twins are left out then")
+        raise ModelFileError(message, hint="remove it; scores without duplicates are then left out")
     return digests
 
 
@@ -492,7 +492,7 @@ def describe_model(model: ModelFile) -> dict[str, Any]:
         "labels": list(metadata.labels),
         "network": metadata.network.name,
         "parameters": metadata.parameters,
-        "input": "uint8 [N, 48, 48], grey, 0-255",
+        "input": "uint8 [N, 48, 48], gray, 0-255",
         "temperature": metadata.temperature,
         "trained": {
             "dataset": dataset.source if dataset else None,

@@ -91,12 +91,12 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it came to its end and still has its model."""
+        """Whether the run is finished and still has its model."""
         return is_finished(RunFolder(self.path))
 
     @property
     def result(self) -> TrainResult | None:
-        """What was reached; None for a run that is not finished."""
+        """The result of the training; None for a run that is not finished."""
         return self._read().result
 
     @property
@@ -147,7 +147,7 @@ class Run:
 
 
 class Repeats:
-    """The same training several times: a folder of runs, and what their scores vary by.
+    """The same training repeated: a folder of runs, and how much their scores vary.
 
     Args:
         path: The folder.
@@ -284,7 +284,7 @@ def train_repeats(  # noqa: PLR0913  # all but the first have defaults, and name
     on_step: Callable[[StepReport], None] | None = None,
     **settings: Any,  # noqa: ANN401  # any field of the configuration
 ) -> Repeats:
-    """Train several times, with other seeds or as a cross-validation, and return what it came to.
+    """Train several times, with other seeds or as a cross-validation, and return the results.
 
     Args:
         data: As `train`.
@@ -339,7 +339,7 @@ def resume(  # noqa: PLR0913  # all but the first have defaults, and names
     on_progress: Progress | None = None,
     on_step: Callable[[StepReport], None] | None = None,
 ) -> Run:
-    """Go on with a run exactly where it stopped, and return it; a finished one stays as it is.
+    """Continue a run exactly where it stopped, and return it; a finished one stays as it is.
 
     Args:
         run: The run, or its folder.
@@ -366,13 +366,13 @@ def resume(  # noqa: PLR0913  # all but the first have defaults, and names
     folder = RunFolder(Path(run))
     record = read_run_record(folder.path)
     if output is not None and epochs is None:
-        message = "output is the folder of a longer run, and epochs are not given"
+        message = "output is the folder of a longer run, but epochs are not given"
         raise ConfigError(message, hint="give epochs, or leave output out")
     if is_finished(folder) and epochs is None:
         return Run(folder.path)
     named = record.dataset.data
     if data is None and named is None:
-        message = f"the run {folder.path} does not say where its data lies"
+        message = f"the run {folder.path} does not say where its data is"
         raise DatasetNotFoundError(message, hint="give the dataset it was begun with: data=")
     dataset = to_dataset(data) if data is not None else load_data(named)
 
@@ -429,7 +429,7 @@ def _watch(
             )
         )
     if signal_number := should_stop():
-        _LOG.info("%s came when all was trained; the run is whole", name_signal(signal_number))
+        _LOG.info("%s came after the training; the run is complete", name_signal(signal_number))
     return result
 
 

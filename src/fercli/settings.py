@@ -108,7 +108,7 @@ def parse_setting(text: str) -> tuple[str, object]:
     if name not in OPTIONS:
         raise ConfigError(*_find_unknown(name, value.strip()))
     if name == "recipe":
-        message = "a recipe is named by --recipe, not by --set"
+        message = "a recipe is chosen with --recipe, not with --set"
         raise ConfigError(message)
     return name, _parse(name, value.strip())
 
@@ -136,7 +136,7 @@ def describe_kind(kind: object) -> str:
         str: "a word",
         str | None: "a word",
         Path | None: "a file",
-        tuple[str, ...]: "words with commas between them",
+        tuple[str, ...]: "words separated by commas",
         tuple[int, ...]: "whole numbers like 64,128",
     }
     return names[kind]
@@ -197,5 +197,5 @@ def _find_unknown(name: str, value: object) -> list[str]:
 def _describe_removed(name: str, value: object) -> str:
     return (
         f"{name}={value} was removed: a run that has it can be evaluated, exported and compared, "
-        "not resumed or repeated"
+        "but not resumed or repeated"
     )

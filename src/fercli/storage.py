@@ -81,7 +81,7 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
         mark = identify_file(source)
         if mark in marks:
             output = marks[mark]
-            message = f"the output {output} would be written over the input {source}"
+            message = f"the output {output} would overwrite the input {source}"
             raise ConfigError(message, hint="name another output")
 
 
@@ -101,7 +101,7 @@ def check_output(path: Path, *, force: bool) -> None:
         OutputExistsError: `path` is there and `force` is not set, or it is no file.
     """
     if path.exists() and not path.is_file():
-        message = f"{path} is no file that could be overwritten"
+        message = f"{path} is not a file that can be overwritten"
         raise OutputExistsError(message, hint="name another")
     if path.exists() and not force:
         message = f"{path} is already there"

@@ -162,7 +162,7 @@ def check_table(path: Path | None, *, force: bool, inputs: Iterable[Path] = ()) 
     if path is None:
         return
     if path.suffix not in TABLE_SUFFIXES:
-        message = f"{path} is no table: its name must end in {', '.join(TABLE_SUFFIXES)}"
+        message = f"{path} is not a table: its name must end in {', '.join(TABLE_SUFFIXES)}"
         raise ConfigError(message)
     if path.suffix == ".xlsx":
         check_installed("openpyxl", consequence="tables cannot be written for Excel")

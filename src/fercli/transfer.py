@@ -68,9 +68,9 @@ def find_init(spec: str) -> ModelFile:
     if found.bundled:
         if weights := find_bundled_weights(found.bundled):
             return weights
-        message = f"the bundled model {spec} is an ONNX without weights that can be trained"
+        message = f"the bundled model {spec} is ONNX, without weights that can be trained"
     else:
-        message = f"{spec} is an ONNX, which can be used and not trained"
+        message = f"{spec} is an ONNX file, which can be used but not trained"
     able = [name for name in list_bundled() if find_bundled_weights(name)]
     if able:
         hint += f", or the bundled {' or '.join(able)}"

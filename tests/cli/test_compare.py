@@ -112,7 +112,7 @@ class Foreign(NamedTuple):
 
 _WORDS = "anger,disgust,fear,happiness,sadness,surprise,neutral"
 FORMS = {
-    "grey": Foreign(["N", 1, 48, 48], 7, "logits", "fer2013", "0-1"),
+    "gray": Foreign(["N", 1, 48, 48], 7, "logits", "fer2013", "0-1"),
     "ferplus": Foreign(["N", 1, 64, 64], 8, "logits", "ferplus", "0-255"),
     "channels-last": Foreign(["N", 48, 48, 3], 7, "softmax", _WORDS, "-1-1"),
     "one-at-a-time": Foreign([1, 3, 64, 64], 7, "softmax", "folders", "imagenet"),

@@ -242,7 +242,7 @@ def test_a_server_that_promises_more_than_it_has_is_given_up(get: Getter) -> Non
     with pytest.raises(DownloadError, match="failed 5 times") as caught:
         get("long")
 
-    assert "goes on with it" in caught.value.hint
+    assert "to continue" in caught.value.hint
     assert (get.folder / ".file.bin.part").stat().st_size > 0
     assert not (get.folder / "file.bin").exists()
 
@@ -425,7 +425,7 @@ def test_broken_credentials_are_said(run: Run, kaggle: Server, tmp_path: Path) -
     for source in ("kaggle:msambare/fer2013", "kaggle-challenge"):
         result = run("data", "download", "--source", source)
         assert result.exit_code == 5
-        assert "mend that file" in result.stderr
+        assert "fix that file" in result.stderr
     assert kaggle.asked == []
 
 
@@ -440,7 +440,7 @@ def test_the_page_of_a_browser_is_named_where_there_is_no_network(
 
     assert result.exit_code == 3
     page = "https://www.kaggle.com/datasets/msambare/fer2013"
-    assert f"get the file by hand from {page} and: fer data prepare FILE" in result.stderr
+    assert f"download the file by hand from {page}, then: fer data prepare FILE" in result.stderr
 
 
 def test_kaggle_refuses_in_one_sentence(run: Run, kaggle: Server) -> None:

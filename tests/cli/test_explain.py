@@ -191,7 +191,7 @@ def test_a_card_says_what_was_scored(run: Run, trained: RunFolder, dataset_path:
     assert "| private | synthetic:600 | held-out | 60 |" in card
     assert "fer train" in card
     assert "Synthetic faces" in card
-    assert "Whoever trained the model says under what licence" in card
+    assert "Whoever trained the model decides the license" in card
     assert "expected calibration error" in card
     assert run("info", "--card", "none.md").exit_code == 2
     assert run("info", trained.onnx, "--diagram", "onnx.png", "--card", "onnx.md").exit_code == 0

@@ -89,7 +89,7 @@ def test_no_output_lands_on_an_input(run: Run, words: Words, output: str, source
     result = run(*words, output, "--force")
 
     assert result.exit_code == 2, result.output
-    message = f"the output {Path(output)} would be written over the input {source}"
+    message = f"the output {Path(output)} would overwrite the input {source}"
     assert message in result.stderr
     assert run(*words, output).exit_code == 2
 
@@ -145,7 +145,7 @@ def test_no_file_of_a_folder_lands_on_an_input(
     result = run(*words, "out", "--force")
 
     assert result.exit_code == 2, result.output
-    assert f"the output {target} would be written over the input " in result.stderr
+    assert f"the output {target} would overwrite the input " in result.stderr
     assert result.stderr.split(" the input ")[1].startswith((source, str(Path(source).resolve())))
     assert target.samefile(source)
 
@@ -166,8 +166,8 @@ def test_names_that_come_on_stdin_are_inputs_too(run: Run) -> None:
     folder = run(*words, "s.png", "--annotate", "made", stdin="0.png\nmade/0.png\n")
 
     assert montage.exit_code == folder.exit_code == 2
-    assert "the output 1.png would be written over the input 1.png" in montage.stderr
-    assert "made/0.png lies in" in folder.stderr
+    assert "the output 1.png would overwrite the input 1.png" in montage.stderr
+    assert "made/0.png is in" in folder.stderr
     assert Path("made/0.png").read_bytes() == Path("0.png").read_bytes()
 
 

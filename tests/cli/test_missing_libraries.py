@@ -58,7 +58,7 @@ def test_photos_without_opencv(run: Run, trained: RunFolder, photo: Path, hide: 
     assert result.stdout == ""
     assert result.stderr.splitlines()[-2:] == [
         "error: OpenCV cannot be imported (No module named 'cv2')",
-        "hint: pip install 'opencv-python-headless<5'; face crops need none: --faces whole",
+        "hint: pip install 'opencv-python-headless<5'; face crops need no detector: --faces whole",
     ]
     assert not Path("rows.csv").exists()
     # Without a row there is nothing to go on with, so that the same command works afterwards.
@@ -205,7 +205,7 @@ def test_info_names_a_torchvision_that_is_missing(run_json: RunJson, hide: Hide)
     problems = run_json("info")["data"]["problems"]
 
     assert problems == [
-        "torchvision cannot be imported (No module named 'torchvision'): no networks of it"
+        "torchvision cannot be imported (No module named 'torchvision'): no torchvision networks"
     ]
 
 
@@ -245,8 +245,8 @@ def test_lite_refuses_before_it_does_anything(run: Run, words: str, module: str)
     error, hint = result.stderr.splitlines()[-2:]
     assert result.exit_code == 5
     assert result.stdout == ""
-    assert error.startswith(f"error: {module} is no part of fercli-lite")
-    assert hint == "hint: pip install fercli, in an environment of its own"
+    assert error.startswith(f"error: {module} is not part of fercli-lite")
+    assert hint == "hint: pip install fercli, in a separate environment"
     assert list(Path().iterdir()) == []
 
 
@@ -256,7 +256,7 @@ def test_lite_says_in_its_help_what_it_can_do(run: Run) -> None:
 
     assert shown.endswith(
         "This is fercli-lite: predict, serve, info, models, data prepare and data check work. The "
-        "others need fercli: pip install fercli, in an environment of its own."
+        "other commands need fercli: pip install fercli, in a separate environment."
     )
 
 
@@ -308,5 +308,5 @@ def test_info_notices_both_packages(run_json: RunJson, monkeypatch: pytest.Monke
     ids=["train", "compare"],
 )
 def test_the_library_of_lite_refuses_alike(call: Callable[[], object]) -> None:
-    with pytest.raises(DependencyMissingError, match="is no part of fercli-lite"):
+    with pytest.raises(DependencyMissingError, match="is not part of fercli-lite"):
         call()

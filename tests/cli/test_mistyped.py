@@ -143,4 +143,4 @@ def test_a_picture_is_no_dataset(run: Run, face_files: Path) -> None:
     result = run("train", "--data", face_files / "face-0.png")
 
     assert result.exit_code == 3
-    assert "face-0.png is a picture, and no dataset\nhint: `fer predict` reads it" in result.stderr
+    assert "face-0.png is a picture, not a dataset\nhint: `fer predict` reads it" in result.stderr

@@ -312,7 +312,7 @@ def test_no_input_is_written_over(
         for folder in (face_files, tmp_path):
             result = run("predict", face_files, *words, option, folder)
             assert result.exit_code == 2
-            assert "written over" in result.stderr
+            assert "overwritten" in result.stderr
     listed = "".join(f"{path}\n" for path in sorted(before))
     run("predict", "-", *words, "--annotate", face_files, stdin=listed)
     os.chdir(tmp_path / "in")
@@ -688,5 +688,5 @@ def test_a_partial_file_is_not_written_through_a_link(
     result = run("predict", face_files, "--model", trained.onnx, "--output", "rows.csv", "--force")
 
     assert result.exit_code == 2
-    assert "is a link or no regular file" in result.stderr
+    assert "is a link or not a regular file" in result.stderr
     assert Path("precious.txt").read_text() == "mine"

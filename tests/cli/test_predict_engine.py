@@ -46,7 +46,7 @@ def test_without_ray(run: Run, trained: RunFolder, face_files: Path, more: tuple
     ("words", "said"),
     [
         (("faces", "--engine", "dask"), "engine"),
-        (("faces", "--address", "head:6379"), "--address is of a Ray cluster"),
+        (("faces", "--address", "head:6379"), "--address names a Ray cluster"),
         (("faces", "--engine", "ray", "--annotate", "framed"), "--annotate needs the pixels"),
         (("faces", "--engine", "ray", "--sort-into", "by"), "--sort-into needs the pixels"),
         (("faces", "--engine", "ray", "--montage", "m.png"), "--montage needs the pixels"),

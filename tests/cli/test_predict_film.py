@@ -187,11 +187,11 @@ def test_a_silent_film(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("clip.webm", "clip.webm"), "is of one video: give that alone, or name a folder"),
-        (("astronaut.png",), "is of one video: give that alone, or name a folder"),
+        (("clip.webm", "clip.webm"), "takes one video: give only that, or name a folder"),
+        (("astronaut.png",), "takes one video: give only that, or name a folder"),
         (
             ("clip.webm", "--output", "rows.csv", "--resume"),
-            "--annotate FILE shows one run: leave it out with --resume",
+            "--annotate FILE needs the whole video: leave it out with --resume",
         ),
     ],
 )

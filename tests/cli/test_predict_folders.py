@@ -245,7 +245,7 @@ def test_a_refusal_names_the_option_that_lifts_it(
 
     (row,) = list_rows(run(*words, "--max-pixels", 2000))
 
-    assert row["reason"] == "48x48 is more than 2000 pixels; --max-pixels 2304 lifts it"
+    assert row["reason"] == "48x48 is more than 2000 pixels; --max-pixels 2304 allows it"
     assert run(*words, "--max-pixels", 2304).exit_code == 0
 
 

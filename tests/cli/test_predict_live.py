@@ -146,7 +146,7 @@ def test_a_signal_leaves_whole_files_and_a_summary(
     assert rows[-1]["smooth_label"]
     assert not (tmp_path / "rows.jsonl.partial").exists()
     assert f"stopped by {'Ctrl-C' if number == signal.SIGINT else 'SIGTERM'}" in stderr
-    assert "1 video written to framed\n1 track on t.png" in stderr
+    assert "1 video written to framed\n1 track written to t.png" in stderr
     capture = cv2.VideoCapture(str(next((tmp_path / "framed").iterdir())), cv2.CAP_FFMPEG)
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= len(rows)
     with Image.open(tmp_path / "t.png") as chart:
@@ -299,12 +299,12 @@ def slow_down() -> Callable[..., Any]:
         (("0",), 3, "camera 0 cannot be opened, and no file is named '0'"),
         (("http://127.0.0.1:1/x",), 3, "http://127.0.0.1:1/x cannot be opened: "),
         (("rtsp://127.0.0.1:1/x",), 3, "rtsp://127.0.0.1:1/x cannot be opened: "),
-        (("ftp://bucket/x",), 2, "ftp:// is none of what is read"),
+        (("ftp://bucket/x",), 2, "ftp:// cannot be read"),
         (("0", "1"), 2, "camera 0 is live: give it alone, without other paths"),
         (
             ("0", "--resume", "--output", "r.csv", "--sort-into", "sorted"),
             2,
-            "--resume goes on with files: what a live source showed is gone\nerror: --sort-into ",
+            "--resume works with files only: a live source cannot be replayed\nerror: --sort-into ",
         ),
     ],
 )

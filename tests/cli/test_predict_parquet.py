@@ -116,7 +116,7 @@ def test_a_damaged_file_gives_its_rows_and_one_more(
     assert [row["path"] for row in rows] == [
         *(f"torn.parquet!/{number}" for number in range(3)), "torn.parquet"
     ]  # fmt: skip
-    assert "not a readable Parquet, or not to its end" in rows[-1]["reason"]
+    assert "not a readable Parquet, or readable in part" in rows[-1]["reason"]
     assert [row["status"] for row in others] == ["unreadable"] * 2
 
 

@@ -194,13 +194,13 @@ def test_rows_with_other_columns_are_not_gone_on_with(run: Run, clip: Path, mode
     result = run(*words, "--resume", "--smooth", "1")
 
     assert result.exit_code == 3
-    assert "line 1 of rows.jsonl.partial is no row" in result.stderr
+    assert "line 1 of rows.jsonl.partial is not a row" in result.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--every", "soon"), "'soon' is no time; write seconds (0.2, 0.2s, 200ms) or 1:23.5"),
+        (("--every", "soon"), "'soon' is not a time; write seconds (0.2, 0.2s, 200ms) or 1:23.5"),
         (("--every", "-1"), "every_s must be at least 0, not -1.0"),
         (("--start", "5", "--end", "4"), "end_s must be after start_s (5), not 4"),
         (("--smooth", "nan"), "smooth_s must be at least 0, not nan"),
@@ -225,14 +225,14 @@ def test_a_video_is_annotated_and_charted(
 
     assert result.exit_code == 0, result.output
     assert "1 picture and 1 video written to framed" in result.stderr
-    assert "2 tracks on t.png" in result.stderr
+    assert "2 tracks written to t.png" in result.stderr
     assert {path.name for path in (tmp_path / "framed").iterdir()} == {"astronaut.png", "clip.webm"}
     assert [path.name for path in (tmp_path / "sorted").rglob("*.*")] == ["astronaut.png"]
     capture = cv2.VideoCapture(str(tmp_path / "framed" / "clip.webm"), cv2.CAP_FFMPEG)
     frames = [capture.read()[1] for _ in range(6)]
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
     assert capture.read()[0] is False
-    # Frames are drawn in the colors of labels, which grey pixels and black have not.
+    # Frames are drawn in the colors of labels, which gray pixels and black have not.
     colored = [int(np.ptp(frame.astype(int), axis=2).max()) for frame in frames]
     assert colored[0] > 60
     assert colored[3] < 20
@@ -246,7 +246,7 @@ def test_a_video_is_annotated_and_charted(
         (("--timeline", "t.svg"), "--timeline t.svg does not end in .png or .html"),
         (
             ("--timeline", "t.png", "--output", "r.csv", "--resume"),
-            "--timeline shows the faces of one run: leave it out with --resume",
+            "--timeline needs all faces in one run: leave it out with --resume",
         ),
     ],
 )
@@ -278,7 +278,7 @@ def test_a_chart_as_a_page(
 
     page = (tmp_path / "t.html").read_text()
     assert result.exit_code == 0, result.output
-    assert "2 tracks on t.html" in result.stderr
+    assert "2 tracks written to t.html" in result.stderr
     assert "<script" not in page
     assert "&lt;script&gt;x &amp; y.webm" in page
     assert "://" not in page

@@ -243,7 +243,7 @@ def test_every_figure_of_the_page_is_that_of_the_predictions(scored: Path, page:
     text = " ".join(page.text.split())
     assert f"private {percent(right.mean())} accuracy" in text
     assert "n = 60, of 7 labels" in text
-    assert f"{seen.sum()} of the images stand among the training images" in text
+    assert f"{seen.sum()} of the images are also training images" in text
     assert f"Without them: {percent(right[~seen].mean())} (n = {(~seen).sum()})" in text
     counts = columns[0]["confusion_matrix"]
     most = max((counts[a][b], a, b) for a in range(7) for b in range(7) if a != b)[0]
@@ -349,12 +349,12 @@ def test_a_score_on_the_split_that_chose_is_called_selection(
     kept = [json.loads(line) for line in copy.scores.read_text().splitlines()]
     assert [line["protocol"] for line in kept] == list(said.values())
     shown = run(*words, "public", "--output", "scores").stdout
-    assert "selection score: public chose the checkpoint" in shown
-    assert "trained with --validation 0.1 leaves public held out" in shown
+    assert "selection score: the checkpoint was chosen on public" in shown
+    assert "train with --validation 0.1 to keep public held out" in shown
     assert "A selection score." in Path("scores/report.html").read_text()
     assert "selection" in run("info", copy.path).stdout
     private = run(*words, "private").stdout
-    assert "held-out: private chose nothing about this model" in private
+    assert "held-out: nothing about this model was chosen on private" in private
     assert "selection" not in private
 
 
@@ -474,7 +474,7 @@ def test_a_split_that_was_learned_from_is_training_under_any_name(
         "n_images": 0, "accuracy": None, "n_seen": 60, "source": "model"
     }  # fmt: skip
     assert "nothing (n = 0; 60 left out)" in result.stdout
-    assert "None is left without them" in Path("scores/report.html").read_text()
+    assert "Without them, no image is left" in Path("scores/report.html").read_text()
 
 
 def test_whose_choice_it_was_is_judged_by_name(faces: Dataset) -> None:

@@ -106,7 +106,7 @@ def test_other_machines_need_a_token_and_it_says_so(run: Run, trained: RunFolder
     result = run(*words)
 
     assert "warning: others can reach this service at 0.0.0.0, port" in result.stderr
-    assert re.search(r"warning: the token, drawn for this time: [A-Za-z0-9_-]{32}\n", result.stderr)
+    assert re.search(r"warning: the token, random for this run: [A-Za-z0-9_-]{32}\n", result.stderr)
     assert "drawn" not in run(*words, "--token", TOKEN).stderr
 
 
@@ -141,11 +141,11 @@ def test_a_port_that_is_taken_is_refused(run_json: RunJson, trained: RunFolder) 
 @pytest.mark.parametrize(
     ("words", "status", "text"),
     [
-        (["--host", "no.such.host.invalid"], 2, "no address of this machine"),
-        (["--host", "203.0.113.1"], 2, "no address of this machine"),
+        (["--host", "no.such.host.invalid"], 2, "not an address of this machine"),
+        (["--host", "203.0.113.1"], 2, "not an address of this machine"),
         (["--host", ""], 2, "--host is empty"),
         (["--port", "70000"], 2, "port must be between 0 and 65535"),
-        (["--token", "short"], 2, "a token is 16 or more"),
+        (["--token", "short"], 2, "a token must be 16 or more"),
         (["--model", "nothing.onnx"], 4, "no model at nothing.onnx"),
         (["--colour"], 2, "No such option"),
     ],

@@ -102,8 +102,8 @@ def test_a_finished_shard_is_passed_over(
         (["--shard", "x", "--output", "parts"], "--shard is K/N"),
         (["--shard", "0/2"], "give --output DIR"),
         (["--shard", "0/2", "--output", "parts", "--format", "table"], "unknown format 'table'"),
-        (["--shard", "0/2", "--output", "parts", "--excel"], "--excel is a form of CSV"),
-        (["--shard", "0/2", "--output", "parts", "--montage", "a.png"], "--montage is of one"),
+        (["--shard", "0/2", "--output", "parts", "--excel"], "--excel writes CSV only"),
+        (["--shard", "0/2", "--output", "parts", "--montage", "a.png"], "--montage needs all rows"),
         (["--shard", "0/2", "--output", "faces/face-0.png"], "is a file, and a folder is needed"),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_live_source_has_no_shards(run: Run) -> None:
     result = run("predict", "0", "--shard", "0/2", "--output", "parts")
 
     assert result.exit_code == 2
-    assert "a live source is of one process" in result.stderr
+    assert "a live source needs all rows in one process" in result.stderr
 
 
 def test_parts_are_no_inputs(run: Run, trained: RunFolder, face_files: Path) -> None:

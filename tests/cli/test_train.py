@@ -138,7 +138,7 @@ def test_what_cannot_be_fine_tuned_is_said(
     both = run(*words, "nowhere", "--epochs", 0)
 
     assert (onnx.exit_code, missing.exit_code, other.exit_code, both.exit_code) == (4, 4, 2, 2)
-    assert "an ONNX, which can be used and not trained" in onnx.stderr
+    assert "an ONNX file, which can be used but not trained" in onnx.stderr
     assert "name a run folder, or the model.safetensors in one" in onnx.stderr
     assert "has network=cnn, widths=8,16, and not network=separable, widths=8" in other.stderr
     assert "hint: leave network, widths out: --init decides that" in other.stderr
@@ -232,7 +232,7 @@ NO_RUN = "is not the run.json of a run"
         (
             "odd.json",
             b'{"epochs": 3}',
-            f"odd.json {NO_RUN} (odd.json: it is not a run of fercli's)",
+            f"odd.json {NO_RUN} (odd.json: it is not a fercli run)",
         ),
         (
             "my.toml",
@@ -245,7 +245,7 @@ NO_RUN = "is not the run.json of a run"
         (
             "list.json",
             b"[3]",
-            f"list.json {NO_RUN} (list.json: what it says of itself must be an object, not a list)",
+            f"list.json {NO_RUN} (list.json: its metadata must be an object, not a list)",
         ),
     ],
 )
@@ -293,7 +293,7 @@ def test_a_run_is_repeated_on_its_own_data(run: Run, dataset_path: Path) -> None
     record.write_text(json.dumps(dataset))
     elsewhere = run("train", "--config", record, "--output", "third")
     assert elsewhere.exit_code == 0
-    assert "learned from other data" in elsewhere.stderr
+    assert "was trained on other data" in elsewhere.stderr
 
 
 @pytest.fixture
@@ -413,7 +413,7 @@ def test_a_command_that_is_started_again_goes_on(run: Run, dataset_path: Path) -
     assert Path("job/model.safetensors").read_bytes() == model
     other = run(*words, "--seed", 3)
     assert other.exit_code == 2
-    assert "seed 3 is asked for, and job was begun with 0" in other.stderr
+    assert "seed is 3 now, but job was started with 0" in other.stderr
     assert run(*words, "--force").exit_code == 2
     assert run(*words[:-1], "elsewhere").exit_code == 4
 
@@ -447,12 +447,12 @@ def test_a_finished_run_is_given_more_epochs(
     assert json.loads(Path("mine-3-epochs/run.json").read_text())["extends"]["run"] == "mine"
     again = run(*words, 3)
     assert again.exit_code == 0
-    assert "by the schedule of those" in again.stderr
+    assert "on a schedule of that many" in again.stderr
     assert Path("mine-3-epochs-2/model.safetensors").exists()
     assert run(*words, 3, "--output", "mine-3-epochs").exit_code == 2
     fewer = run(*words, 1)
     assert fewer.exit_code == 2
-    assert "has 2 epochs already" in fewer.stderr
+    assert "already has 2 epochs" in fewer.stderr
     assert run(*words, 2).exit_code == 0
 
 
@@ -460,7 +460,7 @@ def test_resume_refuses_what_would_change_the_result(run: Run, trained: RunFolde
     result = run("train", "--resume", trained.path, "--epochs", 5, "--set", "seed=1")
 
     assert result.exit_code == 2
-    assert "seed cannot be changed with more epochs" in result.stderr
+    assert "seed cannot be changed when a run gets more epochs" in result.stderr
     assert run("train", "--resume", trained.path, "--epochs", 2).exit_code == 0
 
 
@@ -533,7 +533,7 @@ def test_a_gpu_without_kernels_is_passed_over_aloud(
 
     missing = (
         "this torch has no kernels for cuda:0 (Tesla P100): its compute capability is 6.0, "
-        "theirs 7.5, 9.0"
+        "that of the kernels 7.5, 9.0"
     )
     assert passed.exit_code == 0
     assert f"{missing}; training on cpu instead" in passed.stderr
@@ -553,7 +553,7 @@ def test_processes_cannot_share_the_gpu_of_a_mac(
     result = run("train", "--data", dataset_path, "--device", "mps", "--processes", 2)
 
     assert result.exit_code == 2
-    assert "several processes take a device each, and mps is one" in result.stderr
+    assert "several processes need a device each, and mps is a single one" in result.stderr
     assert "--device cpu" in result.stderr
 
 
@@ -649,7 +649,7 @@ def test_a_signal_while_the_model_is_written_is_told(
     result = run("train", "--data", dataset_path, *SMALL, "--output", "late")
 
     assert result.exit_code == 0
-    assert "SIGTERM came when all was trained; the run is whole" in result.stderr
+    assert "SIGTERM came after the training; the run is complete" in result.stderr
     assert read_run_record(Path("late")).finished_at
 
 

@@ -37,13 +37,13 @@ def test_a_bundled_model_is_small_and_described(name: str) -> None:
     assert runtime.metadata.dataset
     assert runtime.metadata.dataset.sha256 in card
     for text in (
-        "MIT licence, as fercli's code",
+        "MIT license, like fercli's code",
         "fercli finds\nthe faces of photos",
         "fer train",
         "seed",
         "minutes",
         "Article 5(1)(f)",
-        "licence",
+        "license",
         "Known bias",
     ):
         assert text in card, text

@@ -159,7 +159,7 @@ def test_somebody_whom_the_server_does_not_know(
 
             assert result.exit_code == 5, result.output
             (error,) = json.loads(result.stdout)["errors"]
-            assert "does not let in who asks (status 403, InvalidAccessKeyId)" in error["message"]
+            assert "refuses access (status 403, InvalidAccessKeyId)" in error["message"]
             assert "SECRETSECRET" not in result.output
 
 
@@ -208,8 +208,8 @@ def test_a_server_that_dies_halfway(
         resumed = run_json(*words, "--resume")["data"]
 
     assert result.exit_code == 8, result.output
-    assert "error: s3://bucket does not answer any more" in result.stderr
-    assert "hint: the same command with --resume goes on with it" in result.stderr
+    assert "error: s3://bucket no longer answers" in result.stderr
+    assert "hint: run the same command with --resume to continue" in result.stderr
     assert 0 < kept < 900
     assert resumed["n_resumed"] == kept - 1
     rows = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]

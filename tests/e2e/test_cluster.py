@@ -340,7 +340,7 @@ def test_nobody_at_the_address(
     assert time.monotonic() - started < 60
     assert read_said().splitlines() == [
         "error: no Ray cluster answers at 127.0.0.1:1 (Connection refused)",
-        "hint: ray status, on a machine of the cluster, says whether it runs",
+        "hint: run ray status on a machine of the cluster to see whether it is up",
     ]
     assert not list(Path().glob("rows*"))
 

@@ -159,7 +159,7 @@ def test_a_run_folder_that_is_not_shared_is_refused(tmp_path: Path, start_node: 
 
     said = [node.communicate() for node in nodes]
 
-    assert "is not there for process 1" in said[0][1] + said[1][1]
+    assert "cannot be found by process 1" in said[0][1] + said[1][1]
     refused = [json.loads(line) for out, _ in said for line in out.splitlines()]
     assert {one["exit_code"] for one in refused} == {2}
     assert not list(tmp_path.glob("*/run/model.safetensors"))

@@ -40,7 +40,7 @@ REFUSED = (
     ("predict clip.avi --timeline chart.png", "matplotlib"),
 )
 """What is typed, and which module the answer names."""
-HINT = "hint: pip install fercli, in an environment of its own"
+HINT = "hint: pip install fercli, in a separate environment"
 
 
 def run(words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
@@ -125,7 +125,7 @@ def check_refusals() -> None:
     before = sorted(map(str, Path().rglob("*")))
     for words, module in REFUSED:
         error, hint = run(words, status=5).stderr.splitlines()[-2:]
-        assert error.startswith(f"error: {module} is no part of fercli-lite"), error
+        assert error.startswith(f"error: {module} is not part of fercli-lite"), error
         assert hint == HINT, hint
     hint = run("predict photo.png --output rows.parquet", status=5).stderr.splitlines()[-1]
     assert hint == "hint: pip install 'fercli-lite[parquet]'", hint

@@ -86,7 +86,7 @@ def test_teachers_are_averaged_with_their_labels_by_name(tmp_path: Path) -> None
 
     assert targets is not None
     assert targets == pytest.approx(np.array([[0.5, 0.15, 0.35]] * 3), abs=1e-6)
-    assert notes == [f"asking teacher {number} of 2 about 3 images" for number in (1, 2)]
+    assert notes == [f"teacher {number} of 2 predicts 3 images" for number in (1, 2)]
     assert ask_teachers([first, second], images, notes.append, lambda: 15) is None
     path = tmp_path / "targets.safetensors"
     assert load_targets(path, (3, 3)) is None

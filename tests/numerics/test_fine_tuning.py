@@ -133,10 +133,10 @@ def test_what_cannot_be_fine_tuned_is_refused(
         shutil.copy(trained.onnx, assets / f"{name}.onnx")
     monkeypatch.setattr("fercli.model_files._ASSETS", assets)
     for spec in (str(tmp_path / "other.onnx"), str(trained.onnx)):
-        with pytest.raises(ModelFileError, match="is an ONNX, which can be used and not") as caught:
+        with pytest.raises(ModelFileError, match="ONNX file, which can be used but not") as caught:
             find_init(spec)
         assert caught.value.hint == "name a run folder, or the model.safetensors in one"
-    with pytest.raises(ModelFileError, match="the bundled model base is an ONNX without"):
+    with pytest.raises(ModelFileError, match="the bundled model base is ONNX, without"):
         find_init("base")
 
     shutil.copy(trained.model, assets / "plus.safetensors")
@@ -292,7 +292,7 @@ def test_without_a_checkpoint_another_model_is_refused(
     shutil.rmtree(run.checkpoints)
     train(faces, replace(tiny_config, seed=5, epochs=1), source, overwrite=True)
 
-    with pytest.raises(ModelFileError, match="is not the one the run was to begin with"):
+    with pytest.raises(ModelFileError, match="is not the one that the run started from"):
         resume(others, run)
 
     shutil.rmtree(source.path)
@@ -301,7 +301,7 @@ def test_without_a_checkpoint_another_model_is_refused(
 
 
 def test_two_ways_to_begin_are_refused(trained: RunFolder) -> None:
-    with pytest.raises(ConfigError, match="init and pretrained are two ways to begin"):
+    with pytest.raises(ConfigError, match="init and pretrained both set initial weights"):
         build_config({"init": "x", "pretrained": True, "network": "resnet18"})
     with pytest.raises(ConfigError, match="give --init or --pretrained, too"):
         build_config({"freeze_epochs": 1})

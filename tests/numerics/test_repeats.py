@@ -86,9 +86,9 @@ def test_interrupted_repeats_go_on_and_keep_what_is_finished(
     assert read_run_record(tmp_path / "cut" / "seed-0").finished_at == finished_at
     assert result.mean == whole.mean
     assert digest(tmp_path / "cut" / "seed-1") == digest(tmp_path / "whole" / "seed-1")
-    with pytest.raises(ConfigError, match="epochs 2 is asked for"):
+    with pytest.raises(ConfigError, match="epochs is 2 now"):
         train_repeats(few_faces, replace(config, epochs=2), SEEDS, tmp_path / "cut", go_on=True)
-    with pytest.raises(ConfigError, match=r"seeds 3 is asked for, .* begun with 2"):
+    with pytest.raises(ConfigError, match=r"seeds is 3 now, .* started with 2"):
         train_repeats(few_faces, config, RepeatConfig(seeds=3), tmp_path / "cut", go_on=True)
     train_repeats(few_faces, config, RepeatConfig(folds=2), tmp_path / "cut", overwrite=True)
     assert [run.name for run in find_repeats(tmp_path / "cut")] == ["fold-1", "fold-2"]
@@ -140,7 +140,7 @@ def test_members_of_ensembles_share_no_seed(config: TrainConfig) -> None:
 
 def test_models_that_may_know_a_fold_are_refused(config: TrainConfig) -> None:
     for changes in ({"teacher": ("base",)}, {"init": "plus"}):
-        with pytest.raises(ConfigError, match="may have learned from the folds"):
+        with pytest.raises(ConfigError, match="may have been trained on the folds"):
             list_repeats(build_config(changes, base=config), RepeatConfig(folds=2))
 
 

@@ -139,7 +139,7 @@ def test_a_training_that_is_started_again_goes_on(
     assert notes == [f"{cut.path} is finished already"]
     assert cut.record.read_text() == record
     other = replace(config, epochs=3, seed=1)
-    with pytest.raises(ConfigError, match=r"epochs 3 is asked for, .* with 2; seed 1"):
+    with pytest.raises(ConfigError, match=r"epochs is 3 now, .* with 2; seed is 1"):
         train(few_faces, other, cut, go_on=True)
     with pytest.raises(ConfigError, match="other data"):
         train(build_synthetic(130), config, cut, go_on=True)
@@ -180,17 +180,17 @@ def test_what_cannot_go_on_for_longer_is_refused(
 ) -> None:
     run, longer = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "longer")
     train(few_faces, build_config({"widths": (8,)}, base=tiny_config), run)
-    with pytest.raises(ConfigError, match="has 2 epochs already, and 2 are no more"):
+    with pytest.raises(ConfigError, match="already has 2 epochs, and 2 is not more"):
         extend(few_faces, run, longer, 2)
     with pytest.raises(ModelFileError, match="other data"):
         extend(build_synthetic(130), run, longer, 3)
-    with pytest.raises(ConfigError, match="written over the input"):
+    with pytest.raises(ConfigError, match="overwrite the input"):
         extend(few_faces, run, run, 3, overwrite=True)
     extend(few_faces, run, longer, 3)
     for path in find_checkpoints(longer.checkpoints):
         path.unlink()
     longer.model.unlink()
-    with pytest.raises(ModelFileError, match="began with one of another run"):
+    with pytest.raises(ModelFileError, match="started from one of another run"):
         resume(few_faces, longer)
     with pytest.raises(ConfigError, match="is not finished"):
         extend(few_faces, longer, RunFolder(tmp_path / "more"), 9)
@@ -452,7 +452,7 @@ def test_a_teacher_inside_the_run_that_it_would_replace_is_refused(
     run = RunFolder(shutil.copytree(trained.path, tmp_path / "run"))
     config = build_config({"teacher": str(run.onnx)}, base=tiny_config)
 
-    with pytest.raises(ConfigError, match="would be written over the input"):
+    with pytest.raises(ConfigError, match="would overwrite the input"):
         train(faces, config, run, overwrite=True)
 
     assert digest(run) == digest(trained)

@@ -58,7 +58,7 @@ def use(path: Path, **changes: object) -> TrainConfig:
 
 
 @pytest.mark.parametrize(("name", "millions"), [("resnet18", 11.2), ("vgg11_bn", 9.2)])
-def test_the_head_is_ours_and_the_stem_grey(name: str, millions: float) -> None:
+def test_the_head_is_ours_and_the_stem_gray(name: str, millions: float) -> None:
     network = build_network(NetworkConfig(network=name), 5).eval()
 
     assert count_parameters(network) / 1e6 == pytest.approx(millions, abs=0.1)
@@ -78,7 +78,7 @@ def test_the_image_is_enlarged_if_asked_for() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_pretrained_weights_see_grey_as_they_saw_color(
+def test_pretrained_weights_see_gray_as_they_saw_color(
     weights: dict[str, torch.Tensor], tmp_path: Path, suffix: str
 ) -> None:
     path = tmp_path / f"weights{suffix}"
@@ -133,7 +133,7 @@ def test_without_a_network_the_manual_way_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(type(entry), "get_state_dict", fail)
     config = build_config({"network": NAME, "pretrained": True})
 
-    with pytest.raises(SetupError, match="cannot be had") as caught:
+    with pytest.raises(SetupError, match="cannot be downloaded") as caught:
         load_pretrained(build(config)[0], config)
     assert entry.url in caught.value.hint
     assert "pretrained_weights=FILE" in caught.value.hint

@@ -301,7 +301,7 @@ def list_images() -> dict[str, bytes]:
 
 
 def build_images(_specimens: Specimens, _folder: Path) -> Target:
-    """Every format that is read, as grey and as color, whole and reduced."""
+    """Every format that is read, as gray and as color, whole and reduced."""
     images = list(list_images().values())
 
     def make(random: Random) -> bytes:

@@ -117,7 +117,7 @@ def test_a_sheet_is_nearly_square_and_holds_400_faces(
         dark = np.asarray(sheet.convert("L")) == 0
     assert dark[4:100, 4:100].all() == (n_faces > 0)
     count = "the first 400 of 401" if n_faces > 400 else str(n_faces)
-    assert montage.describe() == f"{count} faces on sheet.png"
+    assert montage.describe() == f"{count} faces written to sheet.png"
 
 
 def test_a_sheet_is_known_by_its_head() -> None:
@@ -134,7 +134,7 @@ def test_a_sheet_is_known_by_its_head() -> None:
 def test_a_sheet_is_not_laid_over_an_input() -> None:
     Path("a.png").write_bytes(b"x")
 
-    with pytest.raises(ConfigError, match="would be written over"):
+    with pytest.raises(ConfigError, match="would overwrite"):
         Montage(Path("a.png")).add(say("a.png"))
 
 

@@ -524,7 +524,7 @@ UNREAD = {
     "torn": (PICTURE[:-20], "cut short"),
     "empty": (box(b"ftyp", b"mif1", bytes(4)), "no image that is AVIF or HEIC"),
     "video": (box(b"ftyp", b"mp42") + box(b"moov", box(b"mvhd")), "it is a video"),
-    "nothing": (box(b"ftyp", b"mif1") + full_box(b"meta", 0), "no picture of its own"),
+    "nothing": (box(b"ftyp", b"mif1") + full_box(b"meta", 0), "no primary image"),
     "two kinds": (make_file(TWO_KINDS), "no image that is AVIF or HEIC"),
     "no length": (make_av1_picture(b"\x12"), "cut short"),
     "half a length": (make_av1_picture(b"\x12" + b"\x80" * 7), "cut short"),

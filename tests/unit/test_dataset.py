@@ -223,5 +223,5 @@ def test_labels_that_cannot_be_learned_are_warned_of() -> None:
     typo = build([0, 1, 0, 2], [0, 0, 1, 1], splits, names)
     single = build([0, 0], [0, 1], splits, names)
 
-    assert find_warnings(typo) == ["odd has images in test, and none in train"]
+    assert find_warnings(typo) == ["odd has images in test, but none in train"]
     assert "same label" in find_warnings(single)[0]

@@ -61,7 +61,7 @@ def test_jpeg_is_close(gray: Any) -> None:
     assert np.abs(found.astype(int) - gray).mean() < 3
 
 
-def test_colors_do_not_change_the_grey_of_a_jpeg() -> None:
+def test_colors_do_not_change_the_gray_of_a_jpeg() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     content = encode(Image.fromarray(noise), "JPEG", quality=95)
 
@@ -309,7 +309,7 @@ def test_pixels_do_not_depend_on_the_strips(monkeypatch: pytest.MonkeyPatch, mod
         assert np.array_equal(found.rgb, whole.rgb)
 
 
-def test_numbers_are_rounded_to_the_nearest_grey() -> None:
+def test_numbers_are_rounded_to_the_nearest_gray() -> None:
     every = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     floats = np.random.default_rng(0).random((200, 200), dtype=np.float32)
     floats[0, :2] = 0, 1
@@ -331,7 +331,7 @@ def test_copies_are_small(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
 
-    # The grey values are a byte each; float64 of all pixels would be eight.
+    # The gray values are a byte each; float64 of all pixels would be eight.
     assert peak < 3_000_000
 
 

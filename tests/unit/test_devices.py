@@ -79,8 +79,8 @@ def test_a_device_without_kernels_is_refused_in_a_sentence(imagine: Any) -> None
         choose_device("cuda")
 
     assert caught.value.message == (
-        "this torch has no kernels for cuda:0 (Tesla): its compute capability is 7.0, theirs "
-        "7.5, 8.0, 8.6, 9.0, 10.0, 12.0"
+        "this torch has no kernels for cuda:0 (Tesla): its compute capability is 7.0, that of the "
+        "kernels 7.5, 8.0, 8.6, 9.0, 10.0, 12.0"
     )
     assert "--device cpu" in caught.value.hint
 

@@ -112,5 +112,5 @@ def test_processes_share_out_devices_not_one_device() -> None:
     for name in ("cpu", "cuda"):
         check_group_device(torch.device(name))
     for name in ("mps", "cuda:1"):
-        with pytest.raises(ConfigError, match="is one"):
+        with pytest.raises(ConfigError, match="is a single one"):
             check_group_device(torch.device(name))

@@ -44,8 +44,8 @@ def test_what_is_wrong_is_told_with_what_mends_it(
     assert "gone" in model
     assert "fer models fetch yunet" in detector
     assert disks == [
-        f"5 MiB are free at {Path.cwd()}: use --output",
-        f"5 MiB are free at {tmp_path}: set FERCLI_HOME to another disk",
+        f"only 5 MiB are free at {Path.cwd()}: use --output",
+        f"only 5 MiB are free at {tmp_path}: set FERCLI_HOME to another disk",
     ]
 
 

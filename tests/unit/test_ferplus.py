@@ -78,7 +78,7 @@ def test_votes_of_another_order_are_refused(
     with pytest.raises(DatasetLayoutError, match="other images"):
         join_votes(read_votes(tmp_path / "turned"), only_train)
     for name, content, reason in (
-        ("swapped", [lines[0], *lines[:0:-1]], "does not go with"),
+        ("swapped", [lines[0], *lines[:0:-1]], "does not match"),
         ("short", lines[:100], "rows"),
     ):
         odd = tmp_path / name

@@ -102,7 +102,7 @@ def test_values_may_stand_twenty_levels_deep() -> None:
 @pytest.mark.parametrize(
     ("head", "reason"),
     [
-        ({"kind": "run", "schema": 1}, "it is not a model of fercli's"),
+        ({"kind": "run", "schema": 1}, "it is not a fercli model"),
         ({"kind": "model", "schema": 4}, "it has schema 4, and this fercli reads 3"),
         ({"kind": "model", "schema": 0}, "schema must be at least 1"),
     ],

@@ -287,7 +287,7 @@ def test_a_child_is_given_twenty_seconds_of_computing_and_two_minutes(
 @needs_limits
 def test_a_child_that_computes_for_ever_is_told_from_one_that_dies() -> None:
     assert first_look.read_answer(-24, b"") == "computes for more than 20 s without an answer"
-    assert first_look.read_answer(-9, b"") == "ends the process that loads it (SIGKILL)"
+    assert first_look.read_answer(-9, b"") == "crashes the process that loads it (SIGKILL)"
     assert first_look.read_answer(0, b'{"fault": "x"}') == "x"
 
 
@@ -347,12 +347,12 @@ def test_a_run_that_the_look_let_pass_is_ended_too(
 @pytest.mark.parametrize(
     ("node", "kind", "reason"),
     [
-        (helper.make_node("Cast", ["logits"], ["y"], to=TensorProto.STRING), 8, "gives object"),
-        (helper.make_node("Cast", ["logits"], ["y"], to=TensorProto.BOOL), 9, "gives bool"),
-        (helper.make_node("Cast", ["logits"], ["y"], to=TensorProto.INT64), 7, "gives int64"),
+        (helper.make_node("Cast", ["logits"], ["y"], to=TensorProto.STRING), 8, "returns object"),
+        (helper.make_node("Cast", ["logits"], ["y"], to=TensorProto.BOOL), 9, "returns bool"),
+        (helper.make_node("Cast", ["logits"], ["y"], to=TensorProto.INT64), 7, "returns int64"),
         (helper.make_node("ReduceMean", ["logits"], ["y"], keepdims=0), 1, r"shape \[\]"),
         (helper.make_node("ReduceMean", ["logits"], ["y"], axes=[0]), 1, r"shape \[1, 7\] for 3"),
-        (helper.make_node("SequenceConstruct", ["logits"], ["y"]), 0, "gives list"),
+        (helper.make_node("SequenceConstruct", ["logits"], ["y"]), 0, "returns list"),
     ],
     ids=["text", "flags", "whole", "scalar", "one", "sequence"],
 )

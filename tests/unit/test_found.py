@@ -94,7 +94,7 @@ def test_a_checkpoint_of_another_network_is_refused(trained: RunFolder, tmp_path
     folder = shutil.copytree(trained.checkpoints, tmp_path / "checkpoints")
     wider = build_config({"recipe": "fast", "stem_width": 4, "widths": (8, 24), "device": "cpu"})
 
-    with pytest.raises(ModelFileError, match=r"of another training than run\.json describes"):
+    with pytest.raises(ModelFileError, match=r"from another training than run\.json describes"):
         restore_newest(folder, begin(wider), pytest.fail)
 
 
@@ -117,7 +117,7 @@ def test_a_damaged_parquet_with_a_right_digest_is_refused(
     side = path.with_name(f"{path.stem}.side.jsonl")
     reseal(side, n_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
-    with pytest.raises(DataError, match="no Parquet file that can be read"):
+    with pytest.raises(DataError, match="not a readable Parquet file"):
         merge_parts(tmp_path / "parts", tmp_path / "all.parquet")
 
 
@@ -131,7 +131,7 @@ def test_columns_whose_names_are_no_text_are_refused(
     side = path.with_name(f"{path.stem}.side.jsonl")
     reseal(side, n_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
-    with pytest.raises(DataError, match="no Parquet file that can be read"):
+    with pytest.raises(DataError, match="not a readable Parquet file"):
         merge_parts(tmp_path / "parts", tmp_path / "all.parquet")
 
 

@@ -88,7 +88,7 @@ def test_a_folder_that_another_process_does_not_see_is_refused(
 
     with (
         lock_folder(tmp_path),
-        pytest.raises(ConfigError, match="of process 0 is not there for process 1"),
+        pytest.raises(ConfigError, match="of process 0 cannot be found by process 1"),
     ):
         check_shared(tmp_path, group)
 

@@ -79,12 +79,12 @@ def test_an_output_of_ours_is_no_input() -> None:
 
 def test_somebodys_file_is_never_taken_for_an_output() -> None:
     for words in (("faces",), ("faces/1.png",), ("faces/*.png",)):
-        with pytest.raises(ConfigError, match="would be written over"):
+        with pytest.raises(ConfigError, match="would overwrite"):
             find(*words, outputs=("faces/1.png",))
 
 
 def test_a_folder_that_is_filled_holds_no_inputs() -> None:
-    with pytest.raises(ConfigError, match="faces, and could be written over"):
+    with pytest.raises(ConfigError, match="faces and could be overwritten"):
         find("-", stdin=("faces/1.png",), outputs=("faces",))
     assert find("b.png", outputs=("faces",)) == ["b.png"]
 

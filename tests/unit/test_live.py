@@ -157,10 +157,10 @@ def test_a_file_of_that_name_goes_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("rtmp://me:secret@cam/x", "rtmp:// is none of what is read: http://, https://, rtsp://"),
-        ("file:///me:secret", "file:// is none of what is read"),
+        ("rtmp://me:secret@cam/x", "rtmp:// cannot be read; use http://, https://, rtsp://"),
+        ("file:///me:secret", "file:// cannot be read"),
         ("rtsp:///secret", "no host"),
-        ("http://me:sec/ret@cam/x", "a port that is no number"),
+        ("http://me:sec/ret@cam/x", "a port that is not a number"),
         ("http://[secret", "no host"),
         ("http://cam/\nsecret", "no host"),
         ("http://cam:0/secret", "no host"),
@@ -292,7 +292,7 @@ def test_a_camera_without_a_frame(plug: Callable[..., None]) -> None:
     plug(FakeCapture(""))
     feed = open_feed()
 
-    with pytest.raises(InputNotFoundError, match="camera 0 can be opened, and gives no frame"):
+    with pytest.raises(InputNotFoundError, match="camera 0 can be opened, but gives no frame"):
         list(feed.read())
     feed.close()
 
@@ -404,7 +404,7 @@ def test_a_picture_is_refused_with_what_does_it(
     with pytest.raises(DataError) as caught:
         open_feed(url)
 
-    assert "is a picture, and neither a stream nor a video" in caught.value.message
+    assert "is a picture, not a stream or a video" in caught.value.message
     assert (
         caught.value.hint
         == f"curl -o {shlex.quote(f'./{name}')} {url} && fer predict {shlex.quote(f'./{name}')}"
@@ -529,7 +529,7 @@ def test_what_is_named_as_a_picture_and_ends_is_one(
     plug(camera)
 
     if is_picture:
-        with pytest.raises(DataError, match="is a picture, and neither a stream nor a video"):
+        with pytest.raises(DataError, match="is a picture, not a stream or a video"):
             open_feed(address)
     else:
         open_feed(address).close()

@@ -62,7 +62,7 @@ def test_a_lock_never_empties_or_follows(tmp_path: Path) -> None:
     with open_locked(target) as stream:
         assert stream.read() == b"content"
     for path in (link, pipe):
-        with pytest.raises(OutputExistsError, match="no regular file"), open_locked(path):
+        with pytest.raises(OutputExistsError, match="not a regular file"), open_locked(path):
             pass
     assert target.read_bytes() == b"content"
 

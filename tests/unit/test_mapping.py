@@ -23,4 +23,4 @@ def test_other_names_are_refused_with_both_lists(wanted: tuple[str, ...]) -> Non
     with pytest.raises(ModelFileError) as caught:
         map_labels(np.zeros(1, dtype=np.uint8), ("a", "b"), wanted)
 
-    assert f"the model knows {', '.join(wanted)}; the dataset has a, b" in caught.value.message
+    assert f"the model has the labels {', '.join(wanted)}; the dataset a, b" in caught.value.message

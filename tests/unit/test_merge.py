@@ -147,11 +147,11 @@ def test_missing_parts_are_named(folder: Path, tmp_path: Path) -> None:
         (lambda r: r["list"].update(n_inputs=99), "a list of 99 inputs, not [0-9]+"),
         (lambda r: r["list"].update(sha256="0"), "list of [0-9]+ inputs, with others among them"),
         (lambda r: r.update(shard=1), "00000-of-00003.jsonl is shard 1/3 .* overlap"),
-        (lambda r: r["inputs"].update(n_inputs=99), "parts are of [0-9]+ inputs, and the list has"),
-        (lambda r: r.update(n_bytes=5), "bytes, and was written with 5"),
+        (lambda r: r["inputs"].update(n_inputs=99), "parts cover [0-9]+ inputs, but the list has"),
+        (lambda r: r.update(n_bytes=5), "bytes, but was written with 5"),
         (lambda r: r.update(sha256="0" * 64), "do not match their digest"),
         (lambda r: r.update(order_sha256="0" * 64), "damaged: it does not match its digest"),
-        (lambda r: r.update(kind="else"), "not a part of fercli's"),
+        (lambda r: r.update(kind="else"), "not a fercli part"),
         (lambda r: r.pop("counts") and r.update(shards="x"), "must be a whole number"),
     ],
 )
@@ -172,7 +172,7 @@ def test_torn_parts_are_refused(folder: Path, tmp_path: Path) -> None:
     whole = part.read_bytes()
 
     part.write_bytes(whole[:-9])
-    with pytest.raises(DataError, match="bytes, and was written with"):
+    with pytest.raises(DataError, match="bytes, but was written with"):
         merge_parts(folder, tmp_path / "all.jsonl")
     part.write_bytes(whole.replace(b'"path"', b'"Path"', 1))
     with pytest.raises(DataError, match="do not match their digest"):
@@ -204,7 +204,7 @@ def test_the_output_is_neither_overwritten_nor_a_part(folder: Path, tmp_path: Pa
         merge_parts(folder, target)
     with pytest.raises(ConfigError, match=r"parts are jsonl, and .*all.csv"):
         merge_parts(folder, tmp_path / "all.csv")
-    with pytest.raises(ConfigError, match="written over the input"):
+    with pytest.raises(ConfigError, match="overwrite the input"):
         merge_parts(folder, name_part(folder, 1), overwrite=True)
     assert target.read_text() == "mine"
     merge_parts(folder, target, overwrite=True)

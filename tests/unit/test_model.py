@@ -171,9 +171,9 @@ def test_a_bad_image_gets_its_reason_instead_of_ending_the_batch(
         model.predict("missing.png")
     with pytest.raises(fercli.ImageNotFoundError):
         model.predict(["missing.png"])
-    with pytest.raises(TypeError, match="images are paths, arrays, bytes or Pillow images"):
+    with pytest.raises(TypeError, match="images must be paths, arrays, bytes or Pillow images"):
         model.predict(None)  # type: ignore[arg-type]  # what is wrong is the point
-    with pytest.raises(ValueError, match="errors is one of raise, skip"):
+    with pytest.raises(ValueError, match="errors must be one of raise, skip"):
         model.predict(images, errors="ignore")  # type: ignore[arg-type]  # likewise
 
 
@@ -186,7 +186,7 @@ def test_arrays_say_the_order_of_their_colors(model: fercli.Model, photo: Path) 
     assert model.predict(np.ascontiguousarray(rgb[:, :, ::-1]), color="bgr") == expected
     assert model.predict(opaque, color="bgr") == expected
     assert model.predict(rgb, color="bgr") != expected
-    with pytest.raises(ValueError, match="color is one of rgb, bgr"):
+    with pytest.raises(ValueError, match="color must be one of rgb, bgr"):
         model.predict(rgb, color="BGR")  # type: ignore[arg-type]  # what is wrong is the point
 
 
@@ -297,7 +297,7 @@ def test_a_model_evaluates_explains_and_exports(
     assert fercli.load("face.onnx").labels == model.labels
     with pytest.raises(fercli.OutputExistsError):
         model.export("face.onnx")
-    with pytest.raises(ValueError, match="label is one of"):
+    with pytest.raises(ValueError, match="label must be one of"):
         model.explain(faces.images[0], ["sadness"])
     evaluation.save("scores")
     assert (tmp_path / "scores" / "report.html").exists()

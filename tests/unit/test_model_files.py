@@ -65,7 +65,7 @@ def test_a_run_gives_the_form_that_is_preferred(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("finished_at", "reason"), [(None, "has not yet a"), ("2026-01-01", "has lost its")]
+    ("finished_at", "reason"), [(None, "does not yet have a"), ("2026-01-01", "has lost its")]
 )
 def test_a_run_without_its_model_says_what_became_of_it(
     tmp_path: Path, finished_at: str | None, reason: str
@@ -124,12 +124,12 @@ def test_what_is_no_model_file_is_refused(tmp_path: Path) -> None:
 
     for word, error, reason in (
         (tmp_path / "model.pt", ModelFileError, "neither a .safetensors nor an .onnx"),
-        (tmp_path / "pipe.onnx", ModelFileError, "is no file that a model could be read from"),
+        (tmp_path / "pipe.onnx", ModelFileError, "is not a file that a model can be read from"),
         (tmp_path / "gone.onnx", ModelNotFoundError, r"there is no model at .*gone\.onnx"),
         ("a\0b", ModelNotFoundError, "there is no model at"),
         ("x" * 5000, ModelNotFoundError, "File name too long"),
-        ("hf:owner", ConfigError, "'hf:owner' is no model of the hub"),
-        ("hf:a/b@", ConfigError, "is no model of the hub"),
+        ("hf:owner", ConfigError, "'hf:owner' is not a hub model"),
+        ("hf:a/b@", ConfigError, "is not a hub model"),
         (tmp_path, ModelFileError, "is not a run"),
     ):
         with pytest.raises(error, match=reason):
@@ -155,7 +155,7 @@ def test_what_was_not_named_is_said() -> None:
     assert brought.remark == "model: base, which comes with fercli"
     assert (brought.title, replace(brought, assumed=False).remark) == ("base", "")
     assert hub.title == "hf:a/b@c"
-    assert hub.remark.startswith("model: hf:a/b@c; name it so to get the same again")
+    assert hub.remark.startswith("model: hf:a/b@c; this name, with its commit,")
     assert replace(hub, pinned=True).remark == ""
 
 

@@ -69,7 +69,7 @@ def test_a_folder_of_inputs_is_refused_even_when_forced() -> None:
     Path("faces/sub").mkdir(parents=True)
 
     for root in ("faces", "faces/sub"):
-        with pytest.raises(ConfigError, match="holds what is to be looked at"):
+        with pytest.raises(ConfigError, match="contains the inputs"):
             OutputFolder(Path("faces"), [Path(root)], force=True)
 
 

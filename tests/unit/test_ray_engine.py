@@ -175,7 +175,7 @@ def test_failures_travel(describe: Callable[..., RayJob]) -> None:
 
 @pytest.mark.parametrize("device", ["cuda:1", "mps"])
 def test_ray_chooses_the_device(describe: Callable[..., RayJob], device: str) -> None:
-    with pytest.raises(ConfigError, match="Ray chooses"):
+    with pytest.raises(ConfigError, match="Ray assigns"):
         describe(device=device)
 
 

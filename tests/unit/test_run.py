@@ -96,7 +96,7 @@ def test_a_run_is_fine_tuned(dataset_path: Path, trained: RunFolder) -> None:
     assert configs == [str(trained.path), str(trained.path), str(trained.model)]
     with pytest.raises(ConfigError, match="widths=8,16, and not"):
         fercli.train(dataset_path, output="new", init=begun, **SMALL)
-    with pytest.raises(ModelFileError, match="which can be used and not trained"):
+    with pytest.raises(ModelFileError, match="which can be used but not trained"):
         fercli.train(dataset_path, output="new", init=trained.onnx, **whole)
     assert not Path("new").exists()
 
@@ -134,7 +134,7 @@ def test_a_run_is_gone_on_with(faces: Dataset, dataset_path: Path) -> None:
     nameless = dataclasses.replace(faces, source="elsewhere.csv")
     with pytest.raises(StopError):
         fercli.train(nameless, output="cut", on_progress=stop, **SMALL)
-    with pytest.raises(DatasetNotFoundError, match="does not say where its data lies"):
+    with pytest.raises(DatasetNotFoundError, match="does not say where its data is"):
         fercli.resume("cut")
     with pytest.raises(ModelFileError, match="other data"):
         fercli.resume("cut", "synthetic:100")

@@ -114,5 +114,5 @@ def test_eight_labels_become_seven_in_proportion() -> None:
 
 
 def test_a_model_of_other_labels_cannot_be_asked_for_the_seven() -> None:
-    with pytest.raises(ModelFileError, match="the labels a, b, c, d; of fer2013's it lacks angry"):
+    with pytest.raises(ModelFileError, match="labels a, b, c, d; it lacks these of fer2013: angry"):
         choose_labels(Says(EVEN), "fer2013")

@@ -84,7 +84,7 @@ def test_a_whole_model_holds_its_digest_and_a_blank_place_is_filled_once() -> No
     blank = content.replace(digest.encode(), SEAL_BLANK.encode())
 
     assert seal(blank) == content
-    with pytest.raises(ValueError, match="no one place"):
+    with pytest.raises(ValueError, match="exactly one place"):
         seal(content)
     assert check_seal(b"no model", TINY) is None
 
@@ -110,7 +110,7 @@ def test_the_last_of_several_places_is_the_digests_and_the_others_are_content() 
     assert check_seal(content, TINY) == digest
     with pytest.raises(ModelFileError, match="damaged"):
         check_seal(content.replace(b"1111", b"1121", 1), TINY)
-    with pytest.raises(ValueError, match="no one place"):
+    with pytest.raises(ValueError, match="exactly one place"):
         seal(body + SEAL_BLANK.encode())
 
 
@@ -127,5 +127,5 @@ def test_a_digest_may_be_the_last_of_a_file_and_not_less_than_whole() -> None:
 
     assert check_seal(content, TINY) == content[-64:].decode()
     assert check_seal(content[:-1], TINY) is None
-    with pytest.raises(ValueError, match="no one place"):
+    with pytest.raises(ValueError, match="exactly one place"):
         seal(head + SEAL_BLANK.encode()[:-1])

@@ -177,7 +177,7 @@ def test_labels_that_a_model_lacks_are_named(
 
     status, _, answer = open_service().predict(crop, "?labels_of=birds")
 
-    assert (status, say(answer)) == (400, "tiny has no auk, tern, of birds")
+    assert (status, say(answer)) == (400, "tiny lacks auk, tern of birds")
 
 
 def test_models_are_listed_the_default_first(open_service: Open) -> None:
@@ -262,8 +262,8 @@ def test_every_answer_has_the_headers_that_protect(open_service: Open, crop: byt
 @pytest.mark.parametrize(
     ("kind", "body", "status", "text"),
     [
-        ("text/plain", b"x", 415, "the body is an image, or a form with images"),
-        ("application/x-www-form-urlencoded", b"x", 415, "the body is an image"),
+        ("text/plain", b"x", 415, "the body must be an image, or a form with images"),
+        ("application/x-www-form-urlencoded", b"x", 415, "the body must be an image"),
         ("image/png", b"", 400, "the body is empty"),
         ("multipart/form-data", b"--xyz--", 400, "the form has no boundary"),
         ("multipart/form-data; boundary=" + 300 * "x", b"--x", 400, "the form is damaged"),
@@ -477,7 +477,7 @@ def test_a_request_without_end_does_not_keep_the_service(open_service: Open, cro
         status, headers, answer = waiting.result()
     assert 0.3 < took_s < 10
     assert (status, headers["retry-after"]) == (503, "1")
-    assert say(answer) == "the service is about to end"
+    assert say(answer) == "the service is shutting down"
 
 
 @pytest.mark.parametrize(
@@ -549,7 +549,7 @@ def test_what_is_no_http_is_refused_in_our_words(open_service: Open) -> None:
         connection.sendall(b"\x16\x03\x01nonsense\r\n\r\n")
         status, answer = read_answer(connection)
 
-    assert (status, say(answer)) == (400, "the request is no valid HTTP")
+    assert (status, say(answer)) == (400, "the request is not valid HTTP")
 
 
 def test_connections_have_a_limit(open_service: Open) -> None:
@@ -653,7 +653,7 @@ def test_a_model_of_ones_own_has_a_name_without_folders(
 
 
 def test_what_needs_torch_is_not_served(trained: RunFolder) -> None:
-    with pytest.raises(ModelFileError, match="would need torch") as caught:
+    with pytest.raises(ModelFileError, match="needs torch") as caught:
         ServedModels(str(trained.model))
 
     assert caught.value.hint == f"fer export {trained.model}, or give --model plus"
@@ -710,8 +710,10 @@ def test_any_address_may_be_a_host_where_all_are_listened_on(open_service: Open)
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"token": "short"}, "a token is 16 or more"), ({"token": 16 * "ü"}, "a token is"),
-        ({"allow_host": ("a b",)}, "'a b' is no name"), ({"port": 70_000}, "port must be between"),
+        ({"token": "short"}, "a token must be 16 or more"),
+        ({"token": 16 * "ü"}, "a token must be"),
+        ({"allow_host": ("a b",)}, "'a b' is not a host name"),
+        ({"port": 70_000}, "port must be between"),
         ({"max_pixels": 10**9}, "max_pixels must be between"),
     ],
 )  # fmt: skip

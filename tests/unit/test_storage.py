@@ -131,7 +131,7 @@ def test_inputs_are_told_by_what_they_are(tmp_path: Path) -> None:
 
     for name in ("source", "soft", "hard", f"../{tmp_path.name}/source"):
         output = tmp_path / name
-        with pytest.raises(ConfigError, match="would be written over") as refusal:
+        with pytest.raises(ConfigError, match="would overwrite") as refusal:
             check_apart([other, output], [tmp_path, source])
         assert f"{output} " in refusal.value.message
         with pytest.raises(ConfigError):
@@ -225,7 +225,7 @@ def test_files_of_a_folder_are_not_written_over(tmp_path: Path) -> None:
         check_outputs(folder, ["a", "b"], force=False)
     with pytest.raises(OutputExistsError, match="is a file, and a folder is needed"):
         check_outputs(folder / "b", ["a"], force=True)
-    with pytest.raises(ConfigError, match="written over the input"):
+    with pytest.raises(ConfigError, match="overwrite the input"):
         check_outputs(folder, ["b"], force=True, inputs=[folder / "b"])
 
 

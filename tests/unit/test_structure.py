@@ -159,7 +159,7 @@ def test_tiles_are_decoded_and_counted_whole(gray: Any) -> None:
     found = load_image(content, share=NotedShare(ByteBudget(0)))
 
     assert np.array_equal(found.gray, gray)
-    # Four bytes of a tile's pixel; two copies of the image, and its grey.
+    # Four bytes of a tile's pixel; two copies of the image, and its gray.
     assert max(asked) == len(content) + 4 * 160 * 160 + 3 * 48 * 48
     with pytest.raises(ImageRefusedError, match="a tile of 25600 pixels"):
         load_image(content, max_pixels=160 * 160 - 1)

@@ -41,7 +41,7 @@ def test_synthetic_names() -> None:
 
 
 def test_the_faces_are_the_same_for_ever() -> None:
-    """Of each expression the mean face in 6 x 6, grey levels; last bits are the machine's."""
+    """Of each expression the mean face in 6 x 6, gray levels; last bits are the machine's."""
     golden = json.loads((Path(__file__).parents[1] / "golden" / "synthetic.json").read_text())
 
     faces = build_synthetic(140)

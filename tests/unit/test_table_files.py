@@ -82,7 +82,7 @@ def test_what_could_not_be_written_is_refused_first(
     with pytest.raises(OutputExistsError):
         check_table(there, force=False)
     check_table(there, force=True)
-    with pytest.raises(ConfigError, match="written over the input"):
+    with pytest.raises(ConfigError, match="overwrite the input"):
         check_table(there, force=True, inputs=[there])
     monkeypatch.setattr("fercli.dependencies.is_there", lambda _module: False)
     with pytest.raises(DependencyMissingError) as caught:

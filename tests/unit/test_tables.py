@@ -81,10 +81,10 @@ def test_the_darkest_and_the_brightest_pixel_are_read() -> None:
 @pytest.mark.parametrize(
     ("header", "what"),
     [
-        ("a,b,c", "emotion and pixels among them; it has 'a', 'b', 'c'"),
-        ("emotion,a,Usage", "pixels among them"),
-        ("emotion,emotion,pixels", "emotion among them"),
-        ("emotion,pixels,Usage,usage", "one Usage among them"),
+        ("a,b,c", "including emotion and pixels; it has 'a', 'b', 'c'"),
+        ("emotion,a,Usage", "including pixels"),
+        ("emotion,emotion,pixels", "including emotion"),
+        ("emotion,pixels,Usage,usage", "including one Usage"),
     ],
 )
 def test_a_header_that_does_not_name_its_columns_is_refused(header: str, what: str) -> None:

@@ -97,7 +97,7 @@ def test_a_turned_video_is_upright(make_clip: MakeClip, tmp_path: Path) -> None:
     assert frame.bgr.shape == (400, 240, 3)
 
 
-def test_colors_become_grey_as_those_of_images_do() -> None:
+def test_colors_become_gray_as_those_of_images_do() -> None:
     bgr = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     frame = VideoFrame(index=0, time_s=0, duration_s=None, rate=None, bgr=bgr)
 

@@ -26,7 +26,7 @@ LEAST_CORRELATION: Final = 0.96
 _SIDE: Final = 16
 _BLOCK: Final = 1024
 _LEAST_SPREAD: Final = 1.0
-"""Standard deviation, in grey values, below which an image shows nothing to compare."""
+"""Standard deviation, in gray values, below which an image shows nothing to compare."""
 
 
 @dataclass(frozen=True)

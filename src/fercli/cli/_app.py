@@ -43,17 +43,17 @@ def root(*, version: VersionOption = False) -> None:
     """Facial expression recognition: prepare FER2013, train, evaluate, export, predict.
 
     Start with:
-      fer demo                           the whole loop on synthetic faces, offline
-      fer data download                  get FER2013 and make a dataset of it
-      fer data prepare fer2013.csv       the same of your own copy
-      fer data check                     copies, leaks and contradictions in it
+      fer demo                           run the loop on synthetic faces, offline
+      fer data download                  download FER2013 and prepare it
+      fer data prepare fer2013.csv       prepare your own copy instead
+      fer data check                     find copies, leaks and contradictions
       fer train --recipe fast            train in minutes on a laptop
       fer evaluate                       score the newest run
-      fer compare runs/a runs/b          two models on the same images
-      fer predict faces/ photo.jpg       tell expressions of faces in crops and photos
-      fer merge parts --output all.csv   the parts of a list that many machines predicted
-      fer serve --open                   the same in the browser, and over HTTP
-      fer explain face.png               where on a face an answer comes from
+      fer compare runs/a runs/b          compare two models on the same images
+      fer predict faces/ photo.jpg       classify expressions in crops and photos
+      fer merge parts --output all.csv   join what several machines predicted
+      fer serve --open                   predict in the browser and over HTTP
+      fer explain face.png               show which parts of a face matter
     """
 
 
@@ -72,6 +72,6 @@ def add_group(name: str, about: str, *modules: ModuleType) -> None:
 
 app.callback(help=keep_lines(root.__doc__ or ""))(root)
 add_group("data", "Get, prepare and check datasets.", download, prepare, check)
-add_group("models", "List the models and detectors that can be had, and fetch them.", models)
+add_group("models", "List the models and face detectors; download detectors.", models)
 for module in (train, evaluate, compare, export, predict, merge, serve, explain, info, demo):
     module.add_to(app)

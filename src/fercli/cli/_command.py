@@ -56,10 +56,12 @@ _COMMON: Final = {
             "-v",
             count=True,
             show_default=False,
-            help="Show tracebacks of errors; -vv logs too.",
+            help="Show tracebacks of errors; -vv adds debug logs.",
         ),
     ],
-    "no_color": Annotated[bool, typer.Option("--no-color", help="Never use colors (NO_COLOR).")],
+    "no_color": Annotated[
+        bool, typer.Option("--no-color", help="Never use colors; same as setting NO_COLOR.")
+    ],
     "version": VersionOption,
 }
 _DEFAULTS: Final = {
@@ -74,7 +76,7 @@ _UsageError: Final[type[Exception]] = next(
 
 _LITE_EPILOG: Final = (
     f"This is {LITE}: predict, serve, info, models, data prepare and data check work. "
-    f"The others need fercli: pip install {FULL}, in an environment of its own."
+    f"The other commands need fercli: pip install {FULL}, in a separate environment."
 )
 
 

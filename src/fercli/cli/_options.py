@@ -96,7 +96,7 @@ def parse_seconds(text: str) -> float:
         for power, part in enumerate(reversed(before), start=1):
             seconds += int(part) * 60**power
     except ValueError:
-        message = f"{text!r} is no time; write seconds (0.2, 0.2s, 200ms) or 1:23.5"
+        message = f"{text!r} is not a time; write seconds (0.2, 0.2s, 200ms) or 1:23.5"
         raise typer.BadParameter(message) from None
     return seconds
 
@@ -145,7 +145,7 @@ DataOption = Annotated[str | None, _build_data_option("the prepared dataset in t
 
 ScoredDataOption = Annotated[
     str | None,
-    _build_data_option("what the run learned from, else the prepared dataset in the data home"),
+    _build_data_option("the run's training data, else the prepared dataset in the data home"),
 ]
 
 
@@ -188,7 +188,7 @@ FiguresOption = Annotated[
     typer.Option(
         "--figures",
         metavar="png|pdf|svg",
-        help="Write pictures as PNG, or as vectors.",
+        help="Format of the pictures; pdf and svg are vector graphics.",
         autocompletion=lambda: ["png", "pdf", "svg"],
     ),
 ]
@@ -199,7 +199,7 @@ TableOption = Annotated[
     typer.Option(
         "--table",
         metavar="FILE",
-        help="Write the table there: .tex, .md, .csv or .xlsx (extra excel).",
+        help="Write the scores as a table: .tex, .md, .csv or .xlsx (extra excel).",
     ),
 ]
 
@@ -209,7 +209,7 @@ SplitOption = Annotated[
     typer.Option(
         "--split",
         metavar="SPLIT",
-        help="The split to score. Default: the first there is of private, test, public, "
+        help="The split to score. Default: the first that exists of private, test, public, "
         "validation.",
         autocompletion=complete_split,
     ),

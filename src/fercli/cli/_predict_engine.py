@@ -87,10 +87,10 @@ def choose_engine(engine: str, address: str | None, alone: Mapping[str, object])
     on_ray = engine == "ray"
     problems = find_unknown_choice("engine", engine, ENGINES)
     if address is not None and not on_ray:
-        problems.append("--address is of a Ray cluster: give --engine ray with it")
+        problems.append("--address names a Ray cluster: give --engine ray with it")
     if on_ray:
         problems += [
-            f"{flag} needs the pixels, and actors send rows alone: leave it out with --engine ray"
+            f"{flag} needs the pixels, but Ray returns rows only: leave it out with --engine ray"
             for flag, value in alone.items()
             if value
         ]

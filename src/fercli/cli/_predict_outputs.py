@@ -66,7 +66,7 @@ def choose_target(
         else _find_file_problems(path, kind, row_format, resume=resume)
     )
     if for_excel and kind != "csv":
-        problems.append("--excel is a form of CSV: give --output FILE.csv or --format csv with it")
+        problems.append("--excel writes CSV only: give --output FILE.csv or --format csv with it")
     if problems:
         raise ConfigError(*problems)
     if path is None:
@@ -112,10 +112,10 @@ def choose_part(
     kind = row_format or "jsonl"
     problems = find_unknown_choice("format", kind, ROW_FILE_FORMATS)
     if folder is None:
-        problems.append("--shard leaves a part in a folder: give --output DIR with it")
+        problems.append("--shard writes its part into a folder: give --output DIR with it")
     if for_excel and kind != "csv":
-        problems.append("--excel is a form of CSV: give --format csv with it")
-    problems += [f"{flag} is of one process with all rows: leave it out with --shard"
+        problems.append("--excel writes CSV only: give --format csv with it")
+    problems += [f"{flag} needs all rows in one process: leave it out with --shard"
                  for flag in alone]  # fmt: skip
     if problems or folder is None:
         raise ConfigError(*problems)
@@ -140,9 +140,9 @@ def split_endings(words: list[str]) -> frozenset[str]:
 def _find_stdout_problems(kind: str, *, json: bool, resume: bool) -> list[str]:
     problems = find_unknown_choice("format", kind, FORMATS)
     if resume:
-        problems.append("--resume needs the file of rows to go on with: --output")
+        problems.append("--resume needs the file to continue: give --output FILE")
     if kind == "parquet":
-        problems.append("parquet is no text: give --output FILE.parquet")
+        problems.append("parquet cannot be written to stdout: give --output FILE.parquet")
     elif json and kind in ROW_FILE_FORMATS:
         problems.append("--json with --format needs --output: both would write to stdout")
     return problems
@@ -157,7 +157,7 @@ def _find_file_problems(
         way = "write a .csv with --excel" if kind in {"xls", "xlsx"} else "give --format"
         return [f"--output {path} does not end in .jsonl, .csv or .parquet: {way}"]
     if resume and kind == "parquet":
-        return ["a torn parquet file cannot be gone on with: use jsonl or csv"]
+        return ["an interrupted parquet file cannot be resumed: use jsonl or csv"]
     return find_unknown_choice("format", kind, FORMATS)
 
 

@@ -119,13 +119,13 @@ class WantedPictures:
     def _check(self, roots: list[PurePath]) -> None:
         problems = _find_film_problems(self.film, roots, resume=self.resume)
         if self.link and self.sort_into is None:
-            problems.append("--link says how files are sorted: give --sort-into DIR with it")
+            problems.append("--link needs --sort-into: give --sort-into DIR with it")
         pictures = {"--montage": self.montage, "--timeline": self.timeline}
         for flag, path in pictures.items():
             if path is None:
                 continue
             if self.resume:
-                problems.append(f"{flag} shows the faces of one run: leave it out with --resume")
+                problems.append(f"{flag} needs all faces in one run: leave it out with --resume")
             endings = _PICTURE_ENDINGS[flag]
             if path.suffix.lower() not in endings:
                 problems.append(f"{flag} {path} does not end in {' or '.join(endings)}")
@@ -153,7 +153,7 @@ def _find_film_problems(film: Path | None, roots: list[PurePath], *, resume: boo
 
     problems = []
     if resume:
-        problems.append("--annotate FILE shows one run: leave it out with --resume")
+        problems.append("--annotate FILE needs the whole video: leave it out with --resume")
     if len(roots) > 1 or (roots and not is_video(Path(roots[0]))):
-        problems.append(f"--annotate {film} is of one video: give that alone, or name a folder")
+        problems.append(f"--annotate {film} takes one video: give only that, or name a folder")
     return problems

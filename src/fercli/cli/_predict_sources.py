@@ -94,7 +94,7 @@ def choose_live_source(paths: list[str], *, resume: bool, sorts: bool) -> LiveSo
     if len(paths) > 1:
         problems.append(f"{found[0].noun} is live: give it alone, without other paths")
     if resume:
-        problems.append("--resume goes on with files: what a live source showed is gone")
+        problems.append("--resume works with files only: a live source cannot be replayed")
     if sorts:
         problems.append("--sort-into copies files: a live source has none")
     if problems:

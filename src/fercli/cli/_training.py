@@ -213,7 +213,7 @@ def extend_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
     rest = replace(request, options=options, folder=None)
     refused = find_changes(rest, flatten_config(build_config(record.config)), record.processes)
     if refused:
-        message = f"{', '.join(refused)} cannot be changed with more epochs"
+        message = f"{', '.join(refused)} cannot be changed when a run gets more epochs"
         raise ConfigError(message, hint=f"leave it out, or train anew: fer train --init {path}")
     from fercli.training import plan_extension
 
@@ -229,7 +229,7 @@ def extend_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
     if launches:
         config = build_config(record.config)
         raise typer.Exit(launch_processes(config, record.processes, longer.path))
-    output.note(f"{path} goes on to {epochs} epochs in {longer.path}, by the schedule of those")
+    output.note(f"{path} continues to {epochs} epochs in {longer.path}, on a schedule of that many")
 
     def go_on(callbacks: Callbacks) -> TrainResult:
         from fercli.training import extend
@@ -269,7 +269,7 @@ def load_dataset(output: Output, data: str | None, repeated: str | None = None) 
     for warning in find_warnings(dataset) if dataset.is_synthetic else []:
         output.warn(warning)
     if repeated not in {None, dataset.sha256}:
-        output.warn(f"the run that is repeated learned from other data than {dataset.source}")
+        output.warn(f"the run being repeated was trained on other data than {dataset.source}")
     return dataset
 
 
@@ -325,7 +325,7 @@ def watch(
                 raise
             raise typer.Exit(find_status(reason)) from None
     if signal_number := should_stop():
-        output.note(f"{name_signal(signal_number)} came when all was trained; the run is whole")
+        output.note(f"{name_signal(signal_number)} came after the training; the run is complete")
     return result
 
 

@@ -49,7 +49,7 @@ def check_command(
     ] = True,
     ferplus: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="FER+'s votes, fer2013new.csv, to judge the labels by."),
+        typer.Option(metavar="FILE", help="FER+'s votes, fer2013new.csv, to check the labels."),
     ] = None,
     folder: Annotated[
         Path | None,
@@ -61,9 +61,9 @@ def check_command(
 ) -> Outcome:
     """Audit a dataset: counts, copies, leaks, contradictions.
 
-    Copies are compared pixel for pixel; near copies by their correlation at 16 x 16, as they are
-    and mirrored, so that brightness does not matter. Leaks are copies in two splits. Whatever is
-    found, the status is 0: fer data prepare --drop acts on it.
+    Copies are compared pixel by pixel; near copies by their correlation at 16 x 16 pixels, both as
+    they are and mirrored, so brightness does not matter. Leaks are copies in two splits. The exit
+    status is 0 whatever is found; fer data prepare --drop leaves images out.
 
     Exit status: 0 done, 2 the output is already there, 3 the source is missing or refused.
 
@@ -86,7 +86,7 @@ def check_command(
     votes = None if ferplus is None else read_votes(ferplus)
     with watch_images(output, "reading the dataset") as on_progress:
         dataset = load_data(source, on_progress, output.warn)
-    with watch_images(output, "comparing each image with each") as on_progress:
+    with watch_images(output, "comparing every pair of images") as on_progress:
         audit = check_dataset(dataset, near=near, votes=votes, on_progress=on_progress)
     result = summarize(audit, find_warnings(dataset))
     if folder is not None:
@@ -108,18 +108,18 @@ def _show(console: Console, result: CheckResult) -> None:
         **_describe_across(found.across, "also in"),
         "groups with several labels": f"{result.conflicting_groups:,} "
         f"({result.conflicting_images:,} images)",
-        "images of one grey value": f"{len(result.constant_images):,}",
+        "images of one gray value": f"{len(result.constant_images):,}",
     }
     if near := result.near_duplicates:
-        pairs["pairs nearly the same"] = f"{near.n_pairs:,}, {near.n_mirrored:,} mirrored"
-        pairs |= _describe_across(near.across, "nearly one of")
+        pairs["near-duplicate pairs"] = f"{near.n_pairs:,}, {near.n_mirrored:,} mirrored"
+        pairs |= _describe_across(near.across, "near duplicates of")
     if result.ferplus:
         rows = result.ferplus.splits.items()
         pairs |= {f"FER+, {split}": _describe_votes(row) for split, row in rows}
     pairs["sha256"] = result.sha256
     if result.files:
         pairs["findings"] = result.files["findings"]
-        pairs["pictures"] = f"{len(result.files) - 1} beside it"
+        pairs["pictures"] = f"{len(result.files) - 1} in the same folder"
     print_pairs(console, pairs)
     if result.ferplus:
         print_table(console, _build_noise_table(result.ferplus.label_noise))
@@ -139,7 +139,7 @@ def _describe_votes(row: dict[str, int]) -> str:
     agreeing = row["n_agreeing"] / judged if judged else 0.0
     return (
         f"{agreeing:.1%} of {judged:,} images with a majority agree; "
-        f"{row['n_not_a_face']:,} no face, {row['n_not_a_face_votes']:,} with a vote for it, "
+        f"{row['n_not_a_face']:,} not a face, {row['n_not_a_face_votes']:,} with a vote for that, "
         f"{row['n_unknown']:,} unknown"
     )
 
@@ -147,7 +147,7 @@ def _describe_votes(row: dict[str, int]) -> str:
 def _build_noise_table(noise: dict[str, float | None]) -> Table:
     from rich.table import Table
 
-    table = Table(title="FER+ says otherwise", title_justify="left")
+    table = Table(title="labels that FER+ contradicts", title_justify="left")
     table.add_column("label")
     table.add_column("share of images with a majority", justify="right")
     for label, share in noise.items():

@@ -55,8 +55,8 @@ def compare_command(
         list[str],
         typer.Argument(
             metavar="MODEL...",
-            help="Two or more: run folders, .safetensors, .onnx or bundled models; of repeated "
-            "trainings (--seeds, --folds) their folder.",
+            help="Two or more: run folders, .safetensors, .onnx or bundled models; for repeated "
+            "trainings (--seeds, --folds), their folder.",
             autocompletion=complete_model,
         ),
     ],
@@ -86,14 +86,14 @@ def compare_command(
     figures: FiguresOption = "png",
     force: ForceOption = False,
 ) -> Outcome:
-    """Compare models on the same images, and say what may be chance.
+    """Compare models on the same images, and test the differences.
 
-    Every two models get McNemar's exact test, adjusted for the number of pairs, and a bootstrap
-    interval of the difference. Of runs, the settings in which they differ are listed too. With
-    --output DIR writes comparison.json, pictures of disagreements and of accuracy against cost, and
-    the curves of the runs.
+    Each pair of models gets McNemar's exact test, adjusted for the number of pairs, and a bootstrap
+    interval of the difference. For runs, the settings that differ are listed, too. With --output
+    DIR, writes comparison.json, pictures of disagreements and of accuracy against cost, and the
+    training curves of the runs.
 
-    Exit status: 0 done, 2 bad options or one model alone, 3 data missing, 4 a model missing or
+    Exit status: 0 done, 2 bad options or only one model, 3 data missing, 4 a model missing or
     refused, 5 no such device.
 
     Examples:
@@ -193,7 +193,7 @@ def _assign(models: list[str], values: list[str]) -> dict[str, str]:
         elif spec in models:
             of_one[spec] = value
         else:
-            message = f"{text}: {spec} is none of the models that are compared"
+            message = f"{text}: {spec} is not one of the compared models"
             raise ConfigError(message)
     return assigned | of_one
 
@@ -250,8 +250,8 @@ def _describe(pair: PairedDifference) -> str:
     p = f"p = {pair.p_adjusted:.2g}" if pair.p_adjusted > 1e-300 else "p < 1e-300"
     return (
         f"{pair.second} against {pair.first}: {100 * pair.difference:+.2f} points (95 % interval "
-        f"{100 * low:+.2f} to {100 * high:+.2f}), right alone {pair.n_only_second} and "
-        f"{pair.n_only_first}, {p}: {verdict}"
+        f"{100 * low:+.2f} to {100 * high:+.2f}), alone right on {pair.n_only_second} and "
+        f"{pair.n_only_first} images, {p}: {verdict}"
     )
 
 

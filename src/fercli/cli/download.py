@@ -40,7 +40,7 @@ def download_command(
         ),
     ] = _DEFAULT,
     sha256: Annotated[
-        str | None, typer.Option(metavar="DIGEST", help="Of the file; a URL needs it.")
+        str | None, typer.Option(metavar="DIGEST", help="The file's SHA-256; needed for a URL.")
     ] = None,
     folder: Annotated[
         Path | None,
@@ -54,14 +54,14 @@ def download_command(
 ) -> Outcome:
     """Get a copy of FER2013 and prepare it for training.
 
-    fer train finds it. Sources: kaggle:msambare/fer2013 (the default) is public and needs no
+    fer train then finds it. Sources: kaggle:msambare/fer2013 (the default) is public and needs no
     account; its images are JPEGs, so pixels differ a little from the original table.
-    kaggle-challenge is the original of 2013; it needs a Kaggle account and accepted rules. What was
-    cut goes on where it was; what is there already is not downloaded again. The licence of the
-    images is unclear: research and teaching.
+    kaggle-challenge is the original of 2013; it needs a Kaggle account and its rules accepted. An
+    interrupted download continues; a complete one is not repeated. The license of the images is
+    unclear: use them for research and teaching.
 
     Exit status: 0 done, 2 the prepared dataset is already there, 3 it cannot be downloaded or is
-    not what it should be, 5 an account, a library or space on the disk is missing.
+    not what it should be, 5 an account, a library or disk space is missing.
 
     Examples:
       fer data download
@@ -96,7 +96,7 @@ def download_command(
 
     def show(console: Console) -> None:
         show_prepared(console, result, loaded.dataset.source)
-        kept = "was there" if found.was_there else f"{found.n_bytes / 2**20:,.1f} MiB"
-        print_pairs(console, {"downloaded": f"{found.path} ({kept}); it may be removed"})
+        kept = "already there" if found.was_there else f"{found.n_bytes / 2**20:,.1f} MiB"
+        print_pairs(console, {"downloaded": f"{found.path} ({kept}); you may delete it"})
 
     return Outcome({**to_json(result), **download_facts}, show)

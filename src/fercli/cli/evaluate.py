@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 __all__ = ["add_to", "show_evaluation"]
 
 _PROTOCOLS: Final = {
-    "held-out": "held-out: {} chose nothing about this model",
-    "selection": "selection score: {} chose the checkpoint, so this accuracy is optimistic; where "
-    "there is no other split, a model trained with --validation 0.1 leaves {} held out",
-    "training": "training: the model learned from these images",
+    "held-out": "held-out: nothing about this model was chosen on {}",
+    "selection": "selection score: the checkpoint was chosen on {}, so this accuracy is "
+    "optimistic; without another split, train with --validation 0.1 to keep {} held out",
+    "training": "training: the model was trained on these images",
 }
 """What a score is worth."""
 
@@ -68,7 +68,7 @@ def evaluate_command(
     data: ScoredDataOption = None,
     split: SplitOption = None,
     tta: Annotated[
-        bool, typer.Option("--tta", help="Also score the mean of image and mirror image.")
+        bool, typer.Option("--tta", help="Also score the mean over each image and its mirror.")
     ] = False,
     robustness: Annotated[
         bool,
@@ -89,13 +89,13 @@ def evaluate_command(
 ) -> Outcome:
     """Score a model: accuracy with its interval, F1 of every label.
 
-    With --output DIR writes report.html, a page that holds everything, precision and recall of
-    every label too; metrics.json; predictions.csv, one row per image; and the pictures. A run also
-    gets a line in its scores.jsonl. Plain and mirrored (--tta) scores are never mixed. A score on
-    the split that chose the model is called a selection score.
+    With --output DIR, writes report.html, a page with all scores, including precision and recall of
+    every label; metrics.json; predictions.csv, one row per image; and the pictures. A run also
+    gets a line in its scores.jsonl. Plain and mirrored (--tta) scores are reported separately. A
+    score on the split that the best epoch was selected on is called a selection score.
 
     Exit status: 0 done, 2 bad options, 3 data missing, 4 model missing or refused, 5 no such
-    device, 6 --require does not hold.
+    device, 6 the accuracy is below --require.
 
     Examples:
       fer evaluate

@@ -54,23 +54,23 @@ def explain_command(
         str,
         typer.Option(
             metavar="|".join(FACES),
-            help="How the face is found, as predict does.",
+            help="How the face is found, as in fer predict.",
             autocompletion=lambda: FACES,
         ),
     ] = "auto",
     label: Annotated[
         list[str] | None,
-        typer.Option(metavar="LABEL", help="Ask about this label too; may be given again."),
+        typer.Option(metavar="LABEL", help="Explain this label, too; may be repeated."),
     ] = None,
     device: DeviceOption = None,
     figures: FiguresOption = "png",
     force: ForceOption = False,
 ) -> Outcome:
-    """Show where on a face an answer comes from.
+    """Show which parts of a face a prediction depends on.
 
     Each image gets one picture. Red parts lower the label's probability when they are covered, blue
-    ones raise it. A run or a .safetensors also shows Grad-CAM; an ONNX file has no gradients. Of a
-    photo the largest face is taken. The maps speak of the model, not of the person.
+    ones raise it. A run or a .safetensors also shows Grad-CAM; an ONNX file has no gradients. In a
+    photo, the largest face is used. The maps describe the model, not the person.
 
     Exit status: 0 done, 2 bad options, 3 no images, 4 model missing or refused, 5 no such device,
     7 some images could not be read.

@@ -37,7 +37,7 @@ def export_command(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL]...",
-            help="A run folder, a .safetensors, an .onnx or a bundled model; several become one. "
+            help="A run folder, a .safetensors, an .onnx or a bundled model; several are joined. "
             "Default: the newest finished run under ./runs, else base.",
             autocompletion=complete_model,
         ),
@@ -60,27 +60,28 @@ def export_command(
         typer.Option(
             "--output",
             metavar="FILE",
-            help="Default: model.onnx, model-fp16.onnx or model-int8.onnx, here.",
+            help="The file to write. Default: model.onnx, model-fp16.onnx or model-int8.onnx.",
         ),
     ] = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Export a model as one ONNX file, and prove that it agrees.
+    """Export a model as one ONNX file, and check its predictions.
 
     The file takes raw pixels: scaling, normalization and softmax are inside the graph. The file is
-    kept only when it gives torch's probabilities within 1e-4 and the same labels on the parity
-    images: those of --data, else of the prepared default, else 256 synthetic faces.
+    kept only if its probabilities are within 1e-4 of torch's and its labels are the same on the
+    parity images: those of --data, else of the prepared default, else 256 synthetic faces.
 
-    Several models become one that answers with the mean of their probabilities, more often right
-    than each of them, at the sum of their cost. They must have learned from the same dataset; what
-    chose them, `public` or `validation`, sets the temperature of the mean.
+    Several models become one ensemble that returns the mean of their probabilities. It is more
+    often right than any of them, at the sum of their cost. They must be trained on the same
+    dataset. The temperature of the mean is fitted on the split that selected them, `public` or
+    `validation`.
 
     --int8 calibrates on training images and reports label agreement, accuracy and speed on a
     held-out split. Nothing is written when less than 95 % of the labels agree or more than half a
     point of accuracy is lost.
 
     Exit status: 0 done, 2 the output is there already or may not be written, 3 data missing,
-    4 model missing or refused, 6 the two disagree.
+    4 model missing or refused, 6 the file disagrees with the model.
 
     Examples:
       fer export --onnx
@@ -118,7 +119,7 @@ def export_command(
             pairs["checked on"] = f"{result.n_checked:,} images of {result.parity_images}"
             pairs |= _describe_quantized(result)
         else:
-            pairs["checked"] = "a copy of an ONNX model, its digest compared"
+            pairs["checked"] = "a copy of an ONNX model, with the same digest"
         print_pairs(console, pairs)
 
     return Outcome(to_json(result), show)

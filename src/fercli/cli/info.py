@@ -36,26 +36,26 @@ def info_command(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="A run folder, a .safetensors, an .onnx or a bundled model. Without it: the "
-            "environment.",
+            help="A run folder, a .safetensors, an .onnx or a bundled model. Without it: describe "
+            "the installation.",
             autocompletion=complete_model,
         ),
     ] = None,
     diagram: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw the network there, as PNG, shapes and all."),
+        typer.Option(metavar="FILE", help="Draw the network with its shapes, as a PNG file."),
     ] = None,
     card: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a model card there, in Markdown.")
     ] = None,
     force: ForceOption = False,
 ) -> Outcome:
-    """Show what a model holds, or what the environment offers.
+    """Describe a model, or this installation and machine.
 
-    Of the environment it says what is missing or wrong, and what mends it. A model card says what
-    the model is, how it scored (`fer evaluate` first), and what it is and is not for.
+    For the installation, it lists what is missing or wrong, and how to fix it. A model card says
+    what the model is, how it scored (`fer evaluate` first), and what it is and is not for.
 
-    Exit status: 0 done, 2 bad options or an output that is there, 4 model missing or refused.
+    Exit status: 0 done, 2 bad options or an output that exists, 4 model missing or refused.
 
     Examples:
       fer info
@@ -177,7 +177,7 @@ def _describe_environment(output: Output) -> Outcome:
         pairs["onnxruntime runs on"] = ", ".join(used) or "nothing"
         pairs["data home"] = data["paths"].get("data_home", "unknown")
         pairs["prepared dataset"] = data["paths"].get("dataset") or (
-            "none yet: fer data download, or fer data prepare of a copy of your own"
+            "none yet: fer data download, or fer data prepare SOURCE with your own copy"
         )
         pairs["free disk"] = ", ".join(
             f"{number / 1e9:,.1f} GB for {name.replace('_', ' ')}"

@@ -36,19 +36,19 @@ def merge_command(
     target: Annotated[
         Path,
         typer.Option(
-            "--output", metavar="FILE", help="The file of all rows; it ends as the parts do."
+            "--output", metavar="FILE", help="The file for all rows, with the parts' ending."
         ),
     ],
     force: ForceOption = False,
 ) -> Outcome:
     """Put the parts of a sharded prediction together, as one file.
 
-    Every part must be there, whole, and of the same list of inputs, model, labels, options and
-    versions; what differs is said, and nothing is written then. The file is byte for byte what one
-    process writes.
+    All parts must be present and complete, and have the same list of inputs, model, labels, options
+    and versions. If something differs, the error names it and nothing is written. The file is byte
+    for byte what a single process would write.
 
-    Exit status: 0 done, 2 bad options or the file is there already, 3 parts are missing, torn or
-    do not agree, 5 Parquet without pyarrow.
+    Exit status: 0 done, 2 bad options or the file is there already, 3 parts are missing, damaged or
+    do not agree, 5 pyarrow, needed for Parquet, is missing.
 
     Examples:
       fer merge parts --output rows.jsonl

@@ -46,7 +46,7 @@ def list_command(output: Output) -> Outcome:  # noqa: ARG001  # nothing to say o
     rows.append(_describe("haar", "faces", "comes with OpenCV", None, None))
     for weights in DETECTORS.values():
         path = weights.path if weights.path.is_file() else None
-        state = "fetched" if path else f"to be had: fer models fetch {weights.name}"
+        state = "fetched" if path else f"not fetched: fer models fetch {weights.name}"
         if path is not None and digest_file(path) != weights.sha256:
             state = f"damaged: remove {path} and fetch it again"
         row = _describe(weights.name, "faces", state, path, weights.sha256)
@@ -78,7 +78,7 @@ def fetch_command(
     A file whose sha256 is not the known one is not kept.
 
     Exit status: 0 done or already there, 2 unknown name or another file in its place, 3 it cannot
-    be had or is not what it should be, 5 no space.
+    be downloaded or its digest is wrong, 5 no disk space.
 
     Examples:
       fer models fetch yunet
@@ -101,7 +101,7 @@ def fetch_command(
     }
 
     def show(console: Console) -> None:
-        state = "it was there" if found.was_there else "downloaded"
+        state = "already there" if found.was_there else "downloaded"
         pairs = {name: state, "kept at": str(weights.path), "sha256": weights.sha256}
         print_pairs(console, pairs)
 

@@ -88,7 +88,7 @@ def predict_command(
         str | None,
         typer.Option(
             metavar="fer2013",
-            help="Keep to FER2013's seven labels: FER+'s contempt leaves its probability to them "
+            help="Use FER2013's seven labels only: they share the probability of FER+'s contempt "
             "in proportion. Default: the model's own labels.",
             autocompletion=lambda: ["fer2013"],
         ),
@@ -98,7 +98,7 @@ def predict_command(
         typer.Option(
             "--format",
             metavar="|".join(FORMATS),
-            help="How to write rows. Default: table, or what --output's name ends in.",
+            help="Format of the rows. Default: by the ending of --output, else table.",
         ),
     ] = None,
     target: Annotated[
@@ -113,22 +113,22 @@ def predict_command(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with --output: files that have rows, and finished parts, are passed over.",
+            help="Continue with --output: files that have rows, and finished parts, are skipped.",
         ),
     ] = False,
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="K/N",
-            help="Look at shard K of N, from 0 to N - 1, and leave its part in the folder "
-            "--output; fer merge puts all together.",
+            help="Predict shard K of N, from 0 to N - 1, and write its part into the folder "
+            "--output; fer merge joins the parts.",
         ),
     ] = None,
     engine: Annotated[
         str,
         typer.Option(
             metavar="|".join(ENGINES),
-            help="local: this process; ray: the actors of a Ray cluster, by the extra ray.",
+            help="local: this process; ray: the actors of a Ray cluster (extra ray).",
             autocompletion=lambda: list(ENGINES),
         ),
     ] = "local",
@@ -136,13 +136,13 @@ def predict_command(
         str | None,
         typer.Option(
             metavar="HOST:PORT|auto",
-            help="With --engine ray: the cluster. Default: RAY_ADDRESS, else one of this "
-            "machine's processors, for the time of the command.",
+            help="With --engine ray: the cluster. Default: RAY_ADDRESS, else a temporary cluster "
+            "on this machine's processors.",
         ),
     ] = None,
     excel: Annotated[
         bool,
-        typer.Option("--excel", help="CSV as spreadsheets take it: marked as UTF-8, 4 digits."),
+        typer.Option("--excel", help="CSV for spreadsheets: with a UTF-8 mark and 4 digits."),
     ] = False,
     ext: Annotated[
         list[str] | None,
@@ -155,20 +155,20 @@ def predict_command(
         Path | None,
         typer.Option(
             metavar="DIR|FILE.webm|.mp4",
-            help="Write images and videos with faces framed and named; one video to FILE.webm, or "
-            "as H.264 with its sound to FILE.mp4, by the extra video.",
+            help="Write images and videos with faces framed and labeled; one video to FILE.webm, "
+            "or as H.264 with its sound to FILE.mp4 (extra video).",
         ),
     ] = None,
     sort_into: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Copy files into folders named by their largest face."),
+        typer.Option(metavar="DIR", help="Copy files into folders by the label of the main face."),
     ] = None,
     link: Annotated[
         bool, typer.Option("--link", help="With --sort-into: links instead of copies.")
     ] = False,
     montage: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Write a sheet of the faces with their labels."),
+        typer.Option(metavar="FILE.png", help="Write a contact sheet of the faces with labels."),
     ] = None,
     timeline: Annotated[
         Path | None,
@@ -180,19 +180,18 @@ def predict_command(
     force: ForceOption = False,
     **typed: Any,  # noqa: ANN401  # the options that fields of the configuration declare
 ) -> Outcome:
-    """Tell the expression of every face in photos, videos, streams.
+    """Classify the expressions of faces in photos, videos, streams.
 
-    Images of up to 96 pixels are taken as one face; in others faces are looked for. Each face is a
-    row: file, label, confidence, probabilities, box. A photo without a face is a row, and a file
-    that cannot be read is a row with its reason; what lies in a folder and is neither image nor
-    video is counted and passed over. Of a video, each sampled frame gives rows with its time, and
-    each face the number of its track; a camera goes on until --end or Ctrl-C. An ONNX model runs
-    without torch.
+    An image of up to 96 pixels is taken as one face; in larger images, faces are detected. Each
+    face is a row: file, label, confidence, probabilities, box. A photo without a face also gets a
+    row, and so does a file that cannot be read, with the reason. Other files in a folder are
+    counted and ignored. In a video, each sampled frame gives rows with its time and the track
+    number of each face; a camera runs until --end or Ctrl-C. An ONNX model runs without torch.
 
     Exit status: 0 done, 2 bad options, 3 a path or camera is missing or nothing was found, 4 model
-    missing or refused, 5 no such device or cluster or a store does not know who asks, 7 some files
-    could not be read or a live source was lost, 8 a store or cluster was lost, 130, 143 or 129
-    stopped by Ctrl-C, SIGTERM or a closed terminal, a live source's rows whole.
+    missing or refused, 5 no such device or cluster, or a store refused the credentials, 7 some
+    files could not be read or a live source was lost, 8 a store or cluster was lost, 130, 143 or
+    129 stopped by Ctrl-C, SIGTERM or a closed terminal (rows of a live source are complete).
 
     Examples:
       fer predict faces/
@@ -343,13 +342,13 @@ def _note_passed_over(output: Output, summary: PredictionSummary) -> None:
         output.note(f"{count(others.n_files, 'other file')} passed over")
     if others.n_packed_videos:
         videos = count(others.n_packed_videos, "video")
-        output.note(f"{videos} of them in archives or stores: videos are read from files on disk")
+        output.note(f"{videos} of them in archives or stores: only videos on disk are read")
     if summary.n_missed >= _MANY_MISSED:
         missed = f"haar found no face in {summary.n_missed:,} photos"
-        output.note(f"{missed}; turned and covered ones are found by --faces yunet")
+        output.note(f"{missed}; --faces yunet also finds turned and covered faces")
     if summary.n_unwritten:
-        more = f", nor of {summary.n_unwritten - 1:,} others" if summary.n_unwritten > 1 else ""
-        output.warn(f"no picture or copy of {summary.unwritten}{more}")
+        more = f"; {summary.n_unwritten - 1:,} more failed" if summary.n_unwritten > 1 else ""
+        output.warn(f"a picture or copy was not written: {summary.unwritten}{more}")
 
 
 def _open_model(
@@ -507,7 +506,7 @@ def _conclude(
     for sink in sinks:
         output.note(sink.describe())
     if result.n_no_face > result.n_faces and not work.source:
-        output.note("if these are pictures of one face each: --faces whole takes them as they are")
+        output.note("if every picture is a single face, give --faces whole")
     errors = _list_troubles(output, result, work)
     data = to_json(result)
     if result.rows is None:
@@ -531,7 +530,7 @@ def _list_troubles(output: Output, result: PredictResult, work: Work) -> list[di
     errors = []
     if result.n_skipped:
         message = f"{result.n_skipped} of {count(result.n_inputs, 'file')} could not be read"
-        hint = "each has its row with the reason"
+        hint = "each has a row with the reason"
         if work.source:
             message = f"{work.source.noun} could not be read to its end"
             hint = "the last row has the reason"
@@ -549,7 +548,7 @@ def _count_result(result: PredictResult, work: Work) -> str:
     if work.source:
         looked_at = f"{count(result.n_frames, 'frame')}, {result.n_dropped:,} dropped"
         return f"{work.source.noun} ({looked_at}): {faces}, {result.images_per_s:,.1f} images/s"
-    passed = f"{result.n_resumed:,} had their rows, " if result.n_resumed else ""
+    passed = f"{result.n_resumed:,} already had rows, " if result.n_resumed else ""
     frames = f" ({count(result.n_frames, 'frame')})" if result.n_frames else ""
     # A photo may take a second.
     rate = f"{result.images_per_s:,.{0 if result.images_per_s >= 10 else 1}f}"

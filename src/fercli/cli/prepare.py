@@ -57,8 +57,8 @@ def prepare_command(
         str | None,
         typer.Option(
             metavar="REASON,…",
-            help="Leave images out: constant, conflicts, leaks (of train, also in another split), "
-            "duplicates. Default: none.",
+            help="Leave out images: constant, conflicts, leaks (train images that another split "
+            "has, too), duplicates. Default: none.",
         ),
     ] = None,
     labels: Annotated[
@@ -68,10 +68,10 @@ def prepare_command(
         Path | None, typer.Option(metavar="FILE", help="FER+'s votes, fer2013new.csv.")
     ] = None,
     classes: Annotated[
-        int, typer.Option(metavar="7|8", help="FER+'s labels: without or with contempt.")
+        int, typer.Option(metavar="7|8", help="FER+'s labels: 7 without contempt, 8 with it.")
     ] = 8,
     soft: Annotated[
-        bool, typer.Option("--soft", help="Keep how FER+'s votes are distributed, to learn from.")
+        bool, typer.Option("--soft", help="Keep the shares of FER+'s votes as soft labels.")
     ] = False,
     label_names: Annotated[
         str | None,
@@ -85,12 +85,12 @@ def prepare_command(
     """Make one prepared dataset from any copy of FER2013.
 
     Reads fer2013.csv, icml_face_data.csv and train.csv (plain, gzip or zip) and image folders
-    (train/<emotion>/..., test/<emotion>/..., as a folder or a zip). Labels are mapped by name. A
-    malformed row or image is refused with its place, and nothing is written. Without --output
-    the dataset becomes the default of every other command.
+    (train/<emotion>/..., test/<emotion>/..., as a folder or a zip). Labels are mapped by name. If a
+    row or image is malformed, the error names it and nothing is written. Without --output, the
+    dataset becomes the default of every other command.
 
-    FER+'s labels are another task than FER2013's: what is prepared with them says so, and a model
-    of the one is never scored by the other.
+    FER+'s labels are a different task from FER2013's. A dataset prepared with them says so, and a
+    model trained on one is never scored on the other.
 
     Exit status: 0 done, 2 the output is already there, 3 the source is missing or refused.
 
@@ -143,7 +143,7 @@ def _read_votes(labels: str, ferplus: Path | None, classes: int, *, soft: bool) 
     if labels == "ferplus" and ferplus is None:
         problems.append("--labels ferplus needs the votes: give --ferplus fer2013new.csv")
     if labels == "source" and (ferplus is not None or soft or classes != 8):
-        problems.append("--ferplus, --classes and --soft go with --labels ferplus")
+        problems.append("--ferplus, --classes and --soft need --labels ferplus")
     if classes not in {7, 8}:
         problems.append(f"--classes is 7 or 8, not {classes}")
     if problems:
@@ -160,8 +160,8 @@ def write_prepared(output: Output, dataset: Dataset, notes: list[str], path: Pat
     from fercli.data import find_warnings, save_dataset
 
     if not dataset.n_images:
-        message = f"of {dataset.source} no image is left"
-        raise DatasetLayoutError(message, hint="nothing was written; leave less out")
+        message = f"no image of {dataset.source} is left"
+        raise DatasetLayoutError(message, hint="nothing was written; leave fewer images out")
     save_dataset(path, dataset)
     result = PrepareResult(
         output=str(path),

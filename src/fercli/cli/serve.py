@@ -35,12 +35,12 @@ def serve_command(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     **typed: Any,  # noqa: ANN401  # the options that fields of the configuration declare
 ) -> Outcome:
-    """Tell expressions in the browser and over HTTP, on this machine.
+    """Classify faces in the browser and over HTTP, on this machine.
 
-    The page takes photos and the camera; programs send images to /api/predict and get the rows of
-    `fer predict --json`. Pictures are sent nowhere, kept nowhere and logged nowhere. It goes on
-    until Ctrl-C or SIGTERM, and finishes then what is under way. PyTorch is not imported; the extra
-    `serve` has to be installed.
+    The page reads photos and the camera; programs send images to /api/predict and get the rows of
+    `fer predict --json`. Pictures are not sent on, stored or logged. The service runs until Ctrl-C
+    or SIGTERM, then finishes the requests in progress. PyTorch is not imported; the extra `serve`
+    must be installed.
 
     Exit status: 2 bad options, host or port, 4 model missing or refused, 5 the extra is missing,
     130 or 143 stopped by Ctrl-C or SIGTERM.
@@ -92,12 +92,12 @@ def _tell_address(output: Output, listener: Listener) -> None:
     if listener.is_open:
         output.warn(
             f"others can reach this service at {listener.address}, port {listener.config.port}, by "
-            "plain HTTP: whoever has the token can send pictures, and who listens on the way can "
-            "read them"
+            "plain HTTP: anyone with the token can send pictures, and anyone who listens on the "
+            "network can read them"
         )
     if listener.token_is_drawn:
         # Said even to the quiet: nobody else knows it.
-        output.warn(f"the token, drawn for this time: {listener.config.token}")
+        output.warn(f"the token, random for this run: {listener.config.token}")
     output.note(
         f"serving on {listener.url_with_token if listener.token_is_drawn else listener.url}"
     )

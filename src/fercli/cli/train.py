@@ -80,8 +80,8 @@ def train_command(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Continue a run exactly. With --output of the same folder: begin it where it is "
-            "not there. With more --epochs: train a finished one for longer, in a new folder.",
+            help="Continue a run exactly. With the same folder as --output: start the run if it "
+            "does not exist. With more --epochs: train a finished run longer, in a new folder.",
             autocompletion=complete_run,
         ),
     ] = None,
@@ -100,15 +100,15 @@ def train_command(
     force: ForceOption = False,
     **typed: Any,  # noqa: ANN401  # the options that fields of the configuration declare
 ) -> Outcome:
-    """Train a network and leave a run folder with a model in it.
+    """Train a network and write a run folder with its model.
 
     The best epoch is selected on the validation split; the private split is never opened. Ctrl-C
-    saves the state, and --resume continues; on a CPU the final weights are bit-identical. With
-    --output and --resume of the same folder, a command that is started again goes on.
-    Precedence: options, --set, environment, --config, recipe.
+    saves the state, and --resume continues; on a CPU, the final weights are then bit-identical to
+    those of an uninterrupted run. With the same folder as --output and --resume, the same command
+    starts the run or continues it. Precedence: options, --set, environment, --config, recipe.
 
-    Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 4 teacher, weights to
-    begin with or dataset do not match, 5 no such device, or pretrained weights cannot be had, 8 the
+    Exit status: 0 done, 2 the configuration cannot be run, 3 data missing, 4 teacher, initial
+    weights or dataset do not match, 5 no such device, or pretrained weights not available, 8 the
     run failed (its last good state is named), 130 interrupted.
 
     Examples:
@@ -147,7 +147,7 @@ def train_command(
         table=table,
     )
     if table is not None and not (plan.kind or (resume and (resume / REPEATS).exists())):
-        message = "--table is of repeated trainings: give --seeds or --folds"
+        message = "--table needs repeated trainings: give --seeds or --folds"
         raise ConfigError(message)
     _check(request, resume)
     rank, _ = read_launch()
@@ -157,7 +157,7 @@ def train_command(
         start = start_repeats if plan.kind else start_run
         return start(output, request, dry_run=dry_run)
     if dry_run:
-        message = "--dry-run says what would be trained anew, and --resume goes on"
+        message = "--dry-run shows a new training, but --resume continues one"
         raise ConfigError(message, hint="leave one of them out")
     if (resume / REPEATS).exists():
         return resume_repeats(output, resume, request)
@@ -173,11 +173,11 @@ def _check(request: TrainRequest, resume: Path | None) -> None:
         message = f"--processes must be at least 1, not {request.processes}"
         raise ConfigError(message)
     if request.goes_on and request.force:
-        message = "--force begins anew, and --resume goes on"
+        message = "--force starts over, but --resume continues"
         raise ConfigError(message, hint="leave one of them out")
     repeats = request.plan.kind or (resume is not None and (resume / REPEATS).exists())
     if request.table is not None and not repeats:
-        message = "--table is of repeated trainings: give --seeds or --folds"
+        message = "--table needs repeated trainings: give --seeds or --folds"
         raise ConfigError(message)
 
 

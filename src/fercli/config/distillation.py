@@ -26,7 +26,7 @@ class DistillationConfig:
     cross_fit: bool = option(
         default=False,
         help="Each member leaves out one fold of the training images and predicts only that fold.",
-        details="Its predictions are then of images that it was not trained on (Dao et al., "
+        details="It then predicts only images that it was not trained on (Dao et al., "
         '"Knowledge Distillation as Semiparametric Inference", 2021, section 4).',
     )
     folds: int = option(
@@ -49,8 +49,8 @@ class DistillationConfig:
         flag="--teacher",
         metavar="MODEL",
         help="Distill from this model. Repeat to average several teachers.",
-        details="A run, a `.safetensors`, an `.onnx` or a bundled model; `members` makes teachers "
-        "of its own.",
+        details="A run, a `.safetensors`, an `.onnx` or a bundled model; `members` trains its own "
+        "teachers.",
     )
     teacher_weight: float = option(
         0.7,
@@ -59,7 +59,7 @@ class DistillationConfig:
         help="Weight of the distillation loss; the loss against the labels has the rest.",
     )
     teacher_temperature: float = option(
-        2.0, low=1, high=20, help="What the logits of both sides are divided by in that loss."
+        2.0, low=1, high=20, help="Temperature that divides both sides' logits in that loss."
     )
     self_weight: float = option(
         0.0,
@@ -81,13 +81,13 @@ class DistillationConfig:
         """Check every field; see `ConfigError.problems`."""
         problems = check_fields(self)
         if self.cross_fit and not self.members:
-            problems.append("cross_fit is a way that members teach: members must be at least 2")
+            problems.append("cross_fit needs members: members must be at least 2")
         if (self.folds or self.fold) and not 1 <= self.fold <= self.folds:
             problems.append(
                 f"fold must be one of at least two folds, and not {self.fold} of {self.folds}"
             )
         if self.members and self.teacher:
-            problems.append("members and teacher are two ways to a teacher: give one of them")
+            problems.append("members and teacher both provide teachers: give one of them")
         problems += [
             f"the teacher {one} is named twice"
             for one in dict.fromkeys(self.teacher)

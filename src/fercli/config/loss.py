@@ -23,7 +23,7 @@ class LossConfig:
         "none",
         choices=BALANCES,
         flag="--balance",
-        help="What is done for rare labels.",
+        help="How rare labels are balanced.",
         details="`weights` multiplies the loss of an image by the inverse frequency of its label; "
         "`oversample` samples images, with replacement, in proportion to it.",
     )

@@ -33,9 +33,9 @@ class NetworkConfig:
         choices=NETWORKS,
         flag="--network",
         help="The network.",
-        details="`cnn` is ours, sized by the fields below; `separable` is the same of depthwise "
-        "separable convolutions, without `flip_equivariant`; `notebook` is the student notebook's; "
-        "the others are torchvision's.",
+        details="`cnn` is fercli's own, sized by the fields below; `separable` is the same with "
+        "depthwise separable convolutions, without `flip_equivariant`; `notebook` is the student "
+        "notebook's; the others are torchvision's.",
     )
     stem_width: int = option(
         32, low=1, high=4096, help="Channels after the 4x4 stem of `cnn`, whose stride is 2."
@@ -45,8 +45,8 @@ class NetworkConfig:
         choices=STEMS,
         help="Whether the stem's filters are learned or computed.",
         details="`whitened` computes them from the training images and never trains them, which "
-        "saves the costliest part of the backward pass; at most 32 channels, 16 filters of either "
-        "sign.",
+        "saves the costliest part of the backward pass; at most 32 channels: 16 filters, each with "
+        "both signs.",
     )
     flip_equivariant: bool = option(
         default=False,
@@ -68,8 +68,8 @@ class NetworkConfig:
     )
     norm_scale: bool = option(
         default=True,
-        help="Train a scale in the batch norms of `cnn`, beside their shift.",
-        details="The convolution before can learn it as well (Jordan 2024, arXiv 2404.00498, "
+        help="Train the scale of the batch norms of `cnn`, not only their shift.",
+        details="The preceding convolution can learn it instead (Jordan 2024, arXiv 2404.00498, "
         "leaves it out).",
     )
     dropout: float = option(
@@ -80,7 +80,7 @@ class NetworkConfig:
         low=32,
         high=512,
         off=0,
-        help="Side that a network of torchvision's enlarges the image to; 0 does not.",
+        help="Side in pixels that images are enlarged to for torchvision's networks; 0: not.",
     )
 
     def __post_init__(self) -> None:

@@ -42,8 +42,8 @@ class OptimizerConfig:
     bias_ratio: float = option(
         1.0,
         above=0,
-        help="Learning rate of biases, those of norms above all, as a multiple of the others'.",
-        details="In short trainings biases have far to go in few steps (Page, "
+        help="Learning rate of biases, mainly of norms, as a multiple of the other weights'.",
+        details="In short trainings, biases must move far in few steps (Page, "
         '"How to Train Your ResNet 8", 2019).',
     )
     trunk_ratio: float = option(
@@ -58,8 +58,8 @@ class OptimizerConfig:
         low=0,
         flag="--weight-decay",
         help="Weight decay.",
-        details="Of convolution and dense weights; norms and biases, and what `muon` keeps at a "
-        "fixed length, are never decayed.",
+        details="Applied to convolution and dense weights; norms, biases and what `muon` keeps at "
+        "a fixed length are never decayed.",
     )
     schedule: str = option(
         "cosine",
@@ -74,7 +74,8 @@ class OptimizerConfig:
         0.1,
         low=0,
         below=1,
-        help="Fraction of all steps in which the rate rises, linearly from 0 but for `onecycle`.",
+        help="Fraction of all steps for warm-up: the rate rises, linearly from 0 except with "
+        "`onecycle`.",
     )
     final_factor: float = option(
         0.01,
@@ -84,7 +85,7 @@ class OptimizerConfig:
     )
     step_epochs: int = option(5, low=1, high=1_000_000, help="Epochs between two drops of `step`.")
     step_factor: float = option(
-        0.1, above=0, high=1, help="What a drop of `step` and `plateau` multiplies the rate by."
+        0.1, above=0, high=1, help="Factor of the learning rate at a drop of `step` and `plateau`."
     )
     plateau_patience: int = option(
         5,

@@ -43,7 +43,7 @@ class PredictConfig:
         low=0,
         flag="--min-face",
         metavar="PX",
-        help="Faces whose box has a shorter side below it are left out.",
+        help="Leave out faces whose box has a shorter side below this.",
     )
     batch_size: int = option(64, low=1, flag="--batch-size", help="Faces per call of the model.")
     min_confidence: float = option(
@@ -51,7 +51,7 @@ class PredictConfig:
         low=0,
         high=1,
         flag="--min-confidence",
-        help="Below it the label is `uncertain`; probabilities stay.",
+        help="Below this confidence, the label is `uncertain`; probabilities are kept.",
     )
     max_pixels: int = option(
         MAX_PIXELS,
@@ -64,7 +64,7 @@ class PredictConfig:
         None,
         flag="--image-column",
         metavar="NAME",
-        help="Parquet files: which column holds the images. Default: the only one of bytes.",
+        help="Parquet files: which column holds the images. Default: the only column of bytes.",
     )
 
     every_s: float = option(
@@ -72,8 +72,7 @@ class PredictConfig:
         low=0,
         flag="--every",
         unit="s",
-        help="Videos and live sources: time between the frames that are looked at; 0 for every "
-        "frame.",
+        help="Videos and live sources: time between sampled frames; 0 for every frame.",
     )
     start_s: float = option(
         0.0, low=0, flag="--start", unit="s", help="Videos: where to begin, as 83 or 1:23."
@@ -83,7 +82,7 @@ class PredictConfig:
         above=0,
         flag="--end",
         unit="s",
-        help="Videos: where to end. Live sources: when. Default: their end, and never.",
+        help="Videos: where to end; default: the end. Live sources: when to end; default: never.",
     )
     smooth_s: float = option(
         0.0,
@@ -91,7 +90,7 @@ class PredictConfig:
         flag="--smooth",
         unit="s",
         help="Videos and live sources: average each track's probabilities with this time constant, "
-        "in columns of their own. 0: none.",
+        "in extra columns. 0: no smoothing.",
     )
 
     def __post_init__(self) -> None:

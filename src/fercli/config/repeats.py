@@ -31,9 +31,9 @@ class RepeatConfig:
         off=0,
         flag="--folds",
         metavar="N",
-        help="Cross-validate: train N times, each without one fold of train, and score on that.",
+        help="Cross-validate: train N times, each without one fold of train, and score that fold.",
         details="Folds are stratified by label, and copies of an image share one. `split_seed` "
-        "draws them; the epoch is selected on `validation` as ever, never on the fold.",
+        "draws them; the epoch is selected on `validation` as usual, never on the fold.",
     )
 
     def __post_init__(self) -> None:

@@ -24,7 +24,8 @@ class ServeConfig:
         "127.0.0.1",
         flag="--host",
         metavar="HOST",
-        help="The address to listen on. Any but this machine's own lets others in, with a token.",
+        help="The address to listen on. Any but a loopback address lets other machines connect, "
+        "with a token.",
     )
     port: int = option(
         8013, low=0, high=65535, flag="--port", help="The port; 0 for one that is free."
@@ -34,21 +35,23 @@ class ServeConfig:
         flag="--token",
         metavar="TOKEN",
         env="FERCLI_TOKEN",
-        help="What a client has to know; at least 16 letters and digits. Drawn at random where "
-        "others can reach the service and none is given.",
+        help="Secret that clients must send; at least 16 letters and digits. Default where other "
+        "machines can connect: a random one.",
     )
     allow_host: tuple[str, ...] = option(
         (),
         flag="--allow-host",
         metavar="NAME",
-        help="A name under which clients reach the service, as that of a reverse proxy. Demands a "
+        help="Host name by which clients reach the service, such as a reverse proxy's. Requires a "
         "token.",
         details="May be given several times.",
     )
     max_bytes: int = option(
         32 << 20, low=1, high=1 << 30, flag="--max-bytes", help="Largest request, in bytes."
     )
-    max_images: int = option(32, low=1, high=1000, flag="--max-images", help="Images of a request.")
+    max_images: int = option(
+        32, low=1, high=1000, flag="--max-images", help="Most images in one request."
+    )
     max_pixels: int = option(
         MAX_PIXELS,
         low=1,
@@ -63,24 +66,26 @@ class ServeConfig:
         low=0,
         high=1,
         unit="s",
-        help="How long a face may wait for those of other requests under way.",
+        help="How long a face may wait to share a batch with faces of other requests.",
     )
     max_requests: int = option(
-        128, low=1, help="Requests that are worked on or wait; beyond it the answer is 503."
+        128, low=1, help="Most requests in progress or waiting; further ones get 503."
     )
     max_waiting_bytes: int = option(
-        256 << 20, low=1, help="Bytes of all requests together; beyond it the answer is 503."
+        256 << 20, low=1, help="Most bytes of all requests together; further requests get 503."
     )
     max_connections: int = option(512, low=1, help="Open connections; further ones get 503.")
     header_s: float = option(
-        10.0, above=0, unit="s", help="How long a client may take to say what it wants."
+        10.0, above=0, unit="s", help="How long a client may take to send a request's header."
     )
     idle_s: float = option(
         10.0, above=0, unit="s", help="How long a client may pause within a request."
     )
-    body_s: float = option(60.0, above=0, unit="s", help="How long a client may take to send all.")
+    body_s: float = option(
+        60.0, above=0, unit="s", help="How long a client may take to send a request's body."
+    )
     drain_s: float = option(
-        10.0, above=0, unit="s", help="How long requests under way may take after a signal."
+        10.0, above=0, unit="s", help="How long requests in progress may take after a signal."
     )
 
     def __post_init__(self) -> None:
@@ -88,9 +93,9 @@ class ServeConfig:
         problems = check_fields(self)
         if self.token is not None and not _TOKEN.fullmatch(self.token):
             # The value is not repeated: what is nearly a secret may be one.
-            problems.append("a token is 16 or more letters, digits and any of . _ ~ -")
+            problems.append("a token must be 16 or more characters: letters, digits, . _ ~ -")
         problems += [
-            f"{name!r} is no name of a host, such as fer.example.org"
+            f"{name!r} is not a host name, such as fer.example.org"
             for name in self.allow_host
             if not _HOST.fullmatch(name)
         ]

@@ -35,7 +35,7 @@ class TrainConfig:
     recipe: str = option(
         "standard",
         help="The recipe that it started from.",
-        details="A label: everything that a recipe sets stands in the other fields. It is named by "
+        details="Only a label: all settings of a recipe are in the other fields. Set it with "
         "`--recipe`.",
     )
     model: NetworkConfig = field(default_factory=NetworkConfig)
@@ -59,7 +59,7 @@ class TrainConfig:
         high=1_000_000,
         flag="--batch-size",
         help="Images per step.",
-        details="Of all processes together; batch norm needs two.",
+        details="In all processes together; batch norm needs at least two.",
     )
     accumulate: int = option(
         1,
@@ -68,15 +68,15 @@ class TrainConfig:
         flag="--accumulate",
         metavar="N",
         help="Compute each step in N parts and add up their gradients, for less memory.",
-        details="`batch_size` stays what a step's gradient is made of: the images, rates and steps "
-        "are the same. Batch norms see one part at a time, and dropout draws for each, so weights "
-        "are not the same as with 1.",
+        details="A step's gradient still comes from `batch_size` images, so learning rates and "
+        "steps stay the same. Batch norms see one part at a time, and dropout draws anew for each, "
+        "so the weights differ from those with 1.",
     )
     sizes_px: tuple[int, ...] = option(
         (48,),
         low=16,
         high=48,
-        help="Side of the images in equal parts of the run; the last is 48.",
+        help="Image side in pixels, one value per equal part of the run; the last is 48.",
     )
     patience: int = option(
         0,
@@ -99,9 +99,9 @@ class TrainConfig:
         0,
         low=0,
         high=MAX_SEED,
-        help="Samples the images of a `validation` fraction.",
-        details="It is apart from `seed`, so that trainings with other seeds, members of an "
-        "ensemble too, are validated on the same images.",
+        help="Seed that draws the images of a `validation` fraction.",
+        details="It is separate from `seed`, so that trainings with different seeds, including the "
+        "members of an ensemble, are validated on the same images.",
     )
     cv_folds: int = option(
         0,
@@ -123,7 +123,7 @@ class TrainConfig:
         low=0,
         high=MAX_SEED,
         flag="--seed",
-        help="Source of all other randomness.",
+        help="Random seed, for everything but the validation fraction.",
         details="Member i of an ensemble has seed + i.",
     )
     device: str = option(
@@ -132,13 +132,13 @@ class TrainConfig:
         metavar="|".join(DEVICES),
         suggestions=tuple(name for name in DEVICES if name != "cuda:N"),
         env="FERCLI_DEVICE",
-        help="Where to compute; auto: the fastest that is there.",
+        help="Device to compute on; auto: the fastest available.",
     )
     precision: str = option(
         "auto",
         choices=PRECISIONS,
         flag="--precision",
-        help="What to compute in; auto: bf16 or fp16 where the device is faster in it, else fp32.",
+        help="Precision of the computation; auto: bf16 or fp16 where that is faster, else fp32.",
     )
     channels_last: bool = option(
         default=True,
@@ -164,7 +164,7 @@ class TrainConfig:
                 f"the notebook network has no stem of its own: stem must be {DEFAULT_STEM}"
             )
         if self.augment.mixup and self.distillation.self_weight:
-            problems.append("self_weight remembers answers to single images: mixup must be 0")
+            problems.append("self_weight needs predictions of single images: mixup must be 0")
         if self.transfer.is_pretrained and NETWORKS.get(self.model.network) != TORCHVISION:
             known = ", ".join(name for name, module in NETWORKS.items() if module == TORCHVISION)
             problems.append(f"{self.model.network} has no pretrained weights: choose from {known}")

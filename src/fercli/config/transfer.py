@@ -17,36 +17,36 @@ class TransferConfig:
         "",
         flag="--init",
         metavar="MODEL",
-        help="Fine-tune this model: its network and weights are what the training begins with.",
-        details="A run, a `.safetensors` of a run, or a bundled model that brings its weights. "
-        "Where the labels, by name and order, are the model's, its last layer is kept, else it is "
+        help="Fine-tune this model: training starts from its network and weights.",
+        details="A run, a `.safetensors` of a run, or a bundled model that brings its weights. If "
+        "the dataset has the model's labels in the same order, its last layer is kept, else it is "
         "new.",
     )
     pretrained: bool = option(
         default=False,
         flag="--pretrained",
-        help="Begin with torchvision's ImageNet weights; fetched once.",
+        help="Start from torchvision's ImageNet weights; downloaded once.",
     )
     pretrained_weights: str = option(
         "",
-        help="A file to take them from instead: a `.pth` of torchvision's, or a `.safetensors`.",
+        help="A file with these weights: a `.pth` of torchvision's, or a `.safetensors`.",
     )
     freeze_epochs: int = option(
         0,
         low=0,
         high=1_000_000,
         help="Epochs at the start in which only the last layer is trained.",
-        details="After `pretrained` the first layer is trained, too: it was made for color. Norms "
-        "follow the new images all the time.",
+        details="With `pretrained`, the first layer is trained, too, because it was made for "
+        "color. Batch norms always follow the new images.",
     )
 
     def __post_init__(self) -> None:
         """Check every field; see `ConfigError.problems`."""
         problems = check_fields(self)
         if self.init and self.is_pretrained:
-            problems.append("init and pretrained are two ways to begin: give one of them")
+            problems.append("init and pretrained both set initial weights: give one of them")
         if self.freeze_epochs and not (self.init or self.is_pretrained):
-            problems.append("freeze_epochs keeps given weights: give --init or --pretrained, too")
+            problems.append("freeze_epochs needs initial weights: give --init or --pretrained, too")
         raise_on(problems)
 
     @property

@@ -291,13 +291,13 @@ def _leads_elsewhere(raw: str) -> bool:
 def _check_kind(archive: str, info: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in {0, stat.S_IFREG}:
-        what = "a link" if kind == stat.S_IFLNK else "no regular file"
+        what = "a link" if kind == stat.S_IFLNK else "not a regular file"
         message = f"{archive}: {_shorten(info.orig_filename)} is {what}, which is refused"
         raise DatasetLayoutError(message)
     if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         # Others Python unpacks without a bound: a kilobyte of bzip2 may be a gigabyte.
-        message = f"{archive}: {_shorten(info.orig_filename)} is packed, but not by deflate"
-        raise DatasetLayoutError(message, hint="pack it again by zip's usual method, deflate")
+        message = f"{archive}: {_shorten(info.orig_filename)} is compressed, but not with deflate"
+        raise DatasetLayoutError(message, hint="compress it again with zip's default, deflate")
     if info.flag_bits & 1:
         message = f"{archive}: {_shorten(info.orig_filename)} is encrypted"
         raise DatasetLayoutError(message, hint="unpack it with its password first")
@@ -425,7 +425,7 @@ def _describe_member(archive: tarfile.TarFile, info: tarfile.TarInfo) -> TarMemb
         return TarMember(info.name, info.size, nothing, refusal)
     content = archive.extractfile(info) if info.isreg() else None
     if content is None:
-        refusal = "is no regular file, which is refused"
+        refusal = "is not a regular file, which is refused"
         return TarMember(info.name, info.size, nothing, refusal)
     return TarMember(info.name, info.size, content)
 

@@ -104,7 +104,7 @@ def join_votes(votes: Votes, dataset: Dataset) -> NDArray[np.int16]:
             splits or labels show.
     """
     rows = np.asarray(dataset.source_row)
-    hint = "votes can be joined to fer2013.csv or icml_face_data.csv, or what was prepared of them"
+    hint = "votes fit fer2013.csv or icml_face_data.csv, or a dataset prepared from one of them"
     if rows.max(initial=-1) >= len(votes.splits):
         message = f"{votes.name} has {len(votes.splits):,} rows, {dataset.source} has more"
         raise DatasetLayoutError(message, hint=hint)
@@ -113,16 +113,16 @@ def join_votes(votes: Votes, dataset: Dataset) -> NDArray[np.int16]:
     if differs.any():
         row = int(rows[np.argmax(differs)])
         message = (
-            f"{votes.name} does not go with {dataset.source}: image {row} is in "
-            f"{named[np.argmax(differs)]} here and in {votes.splits[row]} there"
+            f"{votes.name} does not match {dataset.source}: image {row} is in "
+            f"{named[np.argmax(differs)]} in the dataset but in {votes.splits[row]} in the votes"
         )
         raise DatasetLayoutError(message, hint=hint)
     joined: NDArray[np.int16] = votes.counts[rows]
     agreement = _measure_agreement(joined, dataset)
     if agreement is not None and agreement < _LEAST_AGREEMENT:
         message = (
-            f"{votes.name} does not go with {dataset.source}: of its majorities only "
-            f"{agreement:.0%} are the label, as if they were of other images"
+            f"{votes.name} does not match {dataset.source}: only {agreement:.0%} of the majority "
+            "votes agree with the labels, as if they were for other images"
         )
         raise DatasetLayoutError(message, hint=hint)
     return joined
@@ -179,7 +179,7 @@ def _parse_row(path: Path, number: int, row: dict[str, str]) -> tuple[str, list[
     if split is None or not all(
         field.isascii() and field.isdigit() and len(field) < 4 for field in fields
     ):
-        message = f"{path.name}, row {number}: not a split and ten numbers of votes"
+        message = f"{path.name}, row {number}: expected a split and ten vote counts"
         raise DatasetLayoutError(message, hint="nothing was written")
     votes = [int(field) for field in fields]
     if max(votes) > _MOST_VOTES:

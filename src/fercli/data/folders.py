@@ -95,7 +95,7 @@ def find_face_files(tree: Tree, renames: Mapping[str, str] | None = None) -> Fac
     folders = _list_folders(chosen)
     strange = sorted(set(renames or {}) - set(folders))
     if strange:
-        message = f"{tree.name} has no folder {', '.join(map(repr, strange))} to name"
+        message = f"{tree.name} has no folder {', '.join(map(repr, strange))} for --label-names"
         raise ConfigError(message)
     meanings = {folder: (renames or {}).get(folder, folder) for folder in folders}
     label_names, labels = _choose_labels(tree.name, meanings)
@@ -132,15 +132,15 @@ def _choose_labels(
         return names, known
     if len(strange) < len(emotions):
         message = (
-            f"{source}: the folder {strange[0]!r} has no known emotion's name, and others have"
+            f"{source}: the folder {strange[0]!r} is not named after an emotion, but others are"
         )
         hint = f"rename it, or say what it means: --label-names {strange[0]}=happy"
         raise DatasetLayoutError(message, hint=hint)
     own = sorted(set(meanings.values()), key=_order)
     odd = [name for name in own if safe_name(name) != name]
     if odd or len(own) > _MOST_LABELS:
-        what = f"the folder {odd[0]!r} cannot be shown" if odd else f"{len(own):,} folders"
-        message = f"{source}: {what}; labels are up to {_MOST_LABELS} folders with printable names"
+        what = f"the name {odd[0]!r} is not printable" if odd else f"{len(own):,} folders"
+        message = f"{source}: {what}; expected at most {_MOST_LABELS} folders with printable names"
         raise DatasetLayoutError(message)
     return tuple(own), dict(meanings)
 

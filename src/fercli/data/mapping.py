@@ -28,6 +28,6 @@ def map_labels(
         ModelFileError: The names differ.
     """
     if set(names) != set(wanted):
-        message = f"the model knows {', '.join(wanted)}; the dataset has {', '.join(names)}"
-        raise ModelFileError(message, hint="name a dataset with the model's own labels: --data")
+        message = f"the model has the labels {', '.join(wanted)}; the dataset {', '.join(names)}"
+        raise ModelFileError(message, hint="give a dataset with the model's labels: --data")
     return np.array([wanted.index(name) for name in names], dtype=np.uint8)[labels]

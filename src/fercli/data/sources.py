@@ -44,8 +44,8 @@ Progress = Callable[[int, int | None], None]
 """Called with images read so far, and how many there will be where that is known."""
 
 _WAYS_ON: Final = (
-    "`fer data download` gets FER2013, `fer data prepare SOURCE` takes a copy of yours, "
-    "--data synthetic draws faces"
+    "`fer data download` downloads FER2013, `fer data prepare SOURCE` prepares your own copy, "
+    "--data synthetic generates faces"
 )
 _PACKED: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 _OFFICIAL_ROWS: Final = sum(sum(counts) for counts in FER2013_COUNTS.values())
@@ -123,7 +123,7 @@ def load_source(
         raise DatasetLayoutError(message) from reason
     if after != before:
         message = f"{path} was changed while it was read"
-        raise DatasetLayoutError(message, hint="try again when nobody writes it")
+        raise DatasetLayoutError(message, hint="try again when no program is writing it")
     return loaded
 
 
@@ -196,7 +196,7 @@ def _read_path(path: Path, report: Progress, renames: Mapping[str, str]) -> Load
         dataset.check_digest()
         return LoadedSource(dataset, [])
     if path.suffix.lower() in SUFFIXES:
-        message = f"{path} is a picture, and no dataset"
+        message = f"{path} is a picture, not a dataset"
         hint = "`fer predict` reads it; a dataset is a table, or folders of pictures named by label"
         raise DatasetLayoutError(message, hint=hint)
     with path.open("rb", buffering=0) as raw:
@@ -209,7 +209,7 @@ def find_warnings(dataset: Dataset) -> list[str]:
     if dataset.is_synthetic:
         return ["these faces are synthetic: scores on them say nothing about real faces"]
     if dataset.labeling == FERPLUS:
-        return ["the labels are FER+'s, another task: scores do not compare with FER2013's"]
+        return ["the labels are FER+'s, a different task: do not compare scores with FER2013's"]
     if dataset.is_official:
         return []
     warnings = _warn_of_unlearned(dataset)
@@ -226,7 +226,7 @@ def _warn_of_missing(counts: Mapping[str, int]) -> list[str]:
     if counts.get("test") and not counts.get("public"):
         warnings.append(
             "the test images carry no PublicTest_ or PrivateTest_ prefix: public and private "
-            "cannot be told apart, their split is `test`"
+            "cannot be told apart, so their split is `test`"
         )
     official = {split: sum(numbers) for split, numbers in FER2013_COUNTS.items()}
     missing = [
@@ -241,8 +241,8 @@ def _warn_of_missing(counts: Mapping[str, int]) -> list[str]:
         warnings.append(f"this is not the complete FER2013: {total} of {_OFFICIAL_ROWS} images")
     if missing and counts.get("public") and not counts.get("private"):
         warnings.append(
-            "there is no private split: with fer train --validation 0.1 public chooses nothing, "
-            "and its score is one to quote"
+            "there is no private split: use fer train --validation 0.1 to keep public held out, "
+            "so that its score can be reported"
         )
     return warnings
 
@@ -254,9 +254,9 @@ def _warn_of_unlearned(dataset: Dataset) -> list[str]:
     for label in dataset.label_names:
         elsewhere = [split for split, labels in counts.items() if labels[label]]
         if elsewhere and "train" in counts and "train" not in elsewhere:
-            warnings.append(f"{label} has images in {' and '.join(elsewhere)}, and none in train")
+            warnings.append(f"{label} has images in {' and '.join(elsewhere)}, but none in train")
     if len({label for labels in counts.values() for label, n in labels.items() if n}) == 1:
-        warnings.append("every image has the same label: there is nothing to tell apart")
+        warnings.append("every image has the same label: there is nothing to classify")
     return warnings
 
 
@@ -271,7 +271,7 @@ def _read_tree(path: Path, report: Progress, renames: Mapping[str, str]) -> Load
                 return LoadedSource(_read_table_dataset(stream, size, table.name, report), notes)
         found = find_face_files(tree, renames)
         if not found.files:
-            message = f"{path} holds no layout of FER2013 that fercli reads"
+            message = f"{path} has no layout of FER2013 that fercli can read"
             hint = (
                 f"expected one of {', '.join(TABLE_NAMES)}, "
                 "or images in train/<label>/ and test/<label>/, or in <label>/"
@@ -286,8 +286,8 @@ def _read_tree(path: Path, report: Progress, renames: Mapping[str, str]) -> Load
             splits = SAMPLED_SPLITS
             arrays["splits"] = sample_splits(arrays["images"], arrays["labels"])
             notes.append(
-                "no folders of splits: 8 of 10 images of each label were drawn as train, one as "
-                "validation, one as test; copies of one image stay together"
+                "there are no split folders: of each label, 8 of 10 images were assigned to train, "
+                "1 to validation and 1 to test; copies of an image stay together"
             )
         dataset = build_dataset(
             arrays, label_names=found.label_names, split_names=splits, source=tree.name
@@ -309,7 +309,7 @@ def _table_rank(name: PurePosixPath) -> int | None:
 def _note_archives(tree: Tree) -> list[str]:
     """Say what is not looked into."""
     packed = [name for name in tree.names if name.name.lower().endswith(_PACKED)]
-    return [f"ignored {name}, an archive within: prepare it by itself" for name in packed]
+    return [f"ignored {name}, an inner archive: prepare it separately" for name in packed]
 
 
 def _note_other_tables(tree: Tree, table: PurePosixPath) -> list[str]:

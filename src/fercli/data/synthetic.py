@@ -1,4 +1,4 @@
-"""Synthetic faces that show the seven expressions: a dataset that needs no download and no licence.
+"""Synthetic faces that show the seven expressions: a dataset that needs no download and no license.
 
 They exist to teach and test the tool. Each face is drawn from a few numbers (how high the brows,
 how wide the eyes, how the mouth bends) whose means differ by expression, after the action units

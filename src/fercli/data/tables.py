@@ -67,7 +67,7 @@ def read_table(
                 label, split, pixels = _parse_row(row, columns)
             except _RowError as reason:
                 message = f"{name}, row {number}: {reason}"
-                hint = "nothing was written; mend or drop the row"
+                hint = "nothing was written; fix or remove the row"
                 raise DatasetLayoutError(message, hint=hint) from None
             if len(labels) >= MAX_ROWS:
                 message = f"{name} has more than {MAX_ROWS:,} rows"
@@ -120,7 +120,7 @@ def _find_columns(header: list[str] | None, name: str) -> tuple[int, int, int | 
     if missing or names.count("usage") > 1:
         found = ", ".join(repr(column.strip()[:40]) for column in (header or [])[:5]) or "nothing"
         what = " and ".join(missing) or "one Usage"
-        message = f"{name}: the first row must name the columns, {what} among them; it has {found}"
+        message = f"{name}: the first row must name the columns, including {what}; it has {found}"
         raise DatasetLayoutError(message, hint="FER2013's columns are emotion, pixels, Usage")
     usage = names.index("usage") if "usage" in names else None
     return names.index("emotion"), names.index("pixels"), usage

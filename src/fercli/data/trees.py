@@ -110,7 +110,7 @@ class FolderTree:
                 status = folder.stat()
             mark = (status.st_dev, status.st_ino)
             if mark in above:
-                message = f"{folder} is a link to a folder that it lies in"
+                message = f"{folder} is a link to a folder that contains it"
                 raise DatasetLayoutError(message, hint=_UNREAD)
             folders, files = _list_folder(folder)
             pending += [(Path(path), above | {mark}) for path in folders]
@@ -163,6 +163,6 @@ def _explain_unread(path: Path) -> Iterator[None]:
         yield
     except OSError as reason:
         nowhere = reason.errno in _NOWHERE and path.is_symlink()
-        what = "is a link that leads nowhere" if nowhere else "cannot be read"
+        what = "is a broken link" if nowhere else "cannot be read"
         message = f"{path} {what} ({reason.strerror or reason})"
         raise DatasetLayoutError(message, hint=_UNREAD) from reason

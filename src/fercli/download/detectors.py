@@ -39,7 +39,7 @@ def fetch_detector(
             note=note,
         )
     except OutputExistsError as reason:
-        message = f"{weights.path} is there, and is not {weights.name}'s"
+        message = f"{weights.path} already exists, but is not the weights of {weights.name}"
         raise OutputExistsError(message, hint="remove it, and fetch again") from reason
     except DownloadError as reason:
         hint = f"get {weights.url} by hand, and give it to predict: --detector-weights FILE"

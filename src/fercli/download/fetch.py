@@ -137,7 +137,7 @@ def _find_finished(target: Path, origin: str, sha256: str | None) -> Downloaded 
     if sha256 and digest == sha256.lower():
         pass
     elif not card:
-        message = f"{target} is already there, and was not downloaded"
+        message = f"{target} is already there, but was not downloaded by fercli"
         raise OutputExistsError(message, hint="move it away, or name another --output")
     elif sha256 or digest != card.get("sha256") or card.get("origin") != origin:
         return None
@@ -166,8 +166,8 @@ def _fetch_part(
                 message = f"the download failed {failures} times: {reason}"
                 where = f" from {page}" if page else ""
                 hint = (
-                    "what came so far is kept, the same command goes on with it; or get the file "
-                    f"by hand{where} and: fer data prepare FILE"
+                    "what came so far is kept: run the same command again to continue; or download "
+                    f"the file by hand{where}, then: fer data prepare FILE"
                 )
                 raise DownloadError(message, hint=hint) from reason
             wait_s = min(2.0 ** (failures - 1) if reason.wait_s is None else reason.wait_s,
@@ -193,7 +193,7 @@ def _continue(remote: RemoteFile, part: Path, on_progress: Progress) -> None:
             begins, total = parse_content_range(response, start)
             if begins is None:
                 part.unlink(missing_ok=True)
-                reason = "the server has another file now"
+                reason = "the file on the server has changed"
                 raise TransientError(reason, wait_s=0.0)
             _check_space(part, begins, total)
             state = {"identity": remote.identity, "etag": response.headers.get("ETag")}
@@ -245,7 +245,7 @@ def _write(
         raise TransientError(reason)
     if done > (_MOST_BYTES if total is None else total):
         part.unlink()
-        message = f"more came than the {total or _MOST_BYTES:,} bytes that were announced"
+        message = f"the server sent more than the expected {total or _MOST_BYTES:,} bytes"
         raise DownloadError(message, hint="nothing was kept")
 
 

@@ -32,7 +32,7 @@ _WANTED: Final = ("*.csv", "*.csv.gz", "*.zip", "*.tar", "*.tar.gz", "*.jpg", "*
 """What may be a layout that we read; models and pickles are left where they are."""
 _MODEL: Final = "model.onnx"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-_GOES_ON: Final = "the same command goes on with what came so far"
+_GOES_ON: Final = "run the same command again to continue the download"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _choose_model(what: str, files: list[str]) -> str:
     if len(files) == 1:
         return files[0]
     has = ", ".join(files[:5]) if files else "none"
-    message = f"{what} has no {_MODEL}, and of other ONNX files {has}"
+    message = f"{what} has no {_MODEL}; its other ONNX files: {has}"
     raise ModelFileError(message, hint="fercli takes ONNX from the hub: fer export MODEL --onnx")
 
 
@@ -125,7 +125,7 @@ def fetch_dataset(name: str, folder: Path) -> Downloaded:
         )  # fmt: skip
     missing = [file for file in sizes if not (folder / file).is_file()]
     if missing:
-        message = f"of {what} {len(missing)} files did not come, {missing[0]} first"
+        message = f"{len(missing)} files of {what} were not downloaded, first {missing[0]}"
         raise DownloadError(message, hint=_GOES_ON)
     return Downloaded(path=folder, n_bytes=sum(sizes.values()), sha256="", was_there=False)
 
@@ -160,12 +160,13 @@ def _explain(what: str, not_there: type[FercliError]) -> Iterator[None]:
         raise CredentialsError(message, hint=hint) from reason
     except RevisionNotFoundError as reason:
         message = f"{what} is not there: it has no such revision"
-        raise not_there(message, hint="a commit, a branch or a tag; none is the newest") from reason
+        hint = "give a commit, a branch or a tag, or none for the newest"
+        raise not_there(message, hint=hint) from reason
     except RepositoryNotFoundError as reason:
         message = f"{what} is not there, or not public"
-        raise not_there(message, hint="check the name; HF_TOKEN holds a token") from reason
+        raise not_there(message, hint="check the name, or put a token into HF_TOKEN") from reason
     except (network_error, OSError, ValueError) as reason:
-        message = f"{what} cannot be had ({hide_secrets(' '.join(str(reason).split()))[:200]})"
+        message = f"{what}: download failed ({hide_secrets(' '.join(str(reason).split()))[:200]})"
         raise DownloadError(message, hint=_GOES_ON) from reason
 
 

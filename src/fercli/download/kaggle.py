@@ -73,7 +73,7 @@ def find_challenge() -> RemoteFile:
 
         known = get_kaggle_credentials()
     if not known:
-        message = "the original competition's data are for those who have a Kaggle account"
+        message = "the original competition's data need a Kaggle account"
         raise CredentialsError(message, hint=_WAYS_IN)
     request = ApiDownloadDataFilesRequest()
     request.competition_name = CHALLENGE
@@ -117,7 +117,7 @@ def _read_credentials() -> Iterator[None]:
         yield
     except ValueError as reason:
         message = f"Kaggle's credentials cannot be read ({reason})"
-        raise CredentialsError(message, hint="mend that file, or remove it") from reason
+        raise CredentialsError(message, hint="fix that file, or remove it") from reason
 
 
 class _PatientAdapter(requests.adapters.HTTPAdapter):

@@ -70,11 +70,11 @@ def check_status(response: requests.Response, what: str) -> None:
         reason = f"{what} answers HTTP {status}"
         raise TransientError(reason, wait_s=float(wait) if wait.isdecimal() else None)
     if status in {401, 403}:
-        message = f"{what} refuses: HTTP {status}"
+        message = f"{what} refuses access: HTTP {status}"
         hint = "download it in a browser where you are signed in, then: fer data prepare FILE"
         raise CredentialsError(message, hint=hint)
     message = f"{what} is not there" if status in {404, 410} else f"{what} answers HTTP {status}"
-    hint = "check the name, or get the data by hand and: fer data prepare FILE"
+    hint = "check the name, or download the data by hand, then: fer data prepare FILE"
     raise DownloadError(message, hint=hint)
 
 
@@ -109,12 +109,12 @@ def classify_error(reason: requests.RequestException) -> TransientError | Downlo
     lasting = {
         requests.exceptions.SSLError: f"{host} shows a certificate that is not trusted",
         requests.exceptions.ProxyError: "the proxy of this network does not let it through",
-        requests.exceptions.InvalidURL: "the URL is not one",
-        requests.exceptions.TooManyRedirects: f"{host} sends in circles",
+        requests.exceptions.InvalidURL: "the URL is not valid",
+        requests.exceptions.TooManyRedirects: f"{host} redirects in a loop",
     }
     for kind, message in lasting.items():
         if isinstance(reason, kind):
-            hint = "get the file by hand and: fer data prepare FILE"
+            hint = "download the file by hand, then: fer data prepare FILE"
             return DownloadError(f"{message} ({_shorten(reason)})", hint=hint)
     if isinstance(reason, requests.Timeout):
         return TransientError("no answer came in time")

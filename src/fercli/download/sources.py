@@ -32,11 +32,11 @@ def check_source_name(source: str, sha256: str | None) -> None:
     if sha256 is not None and not _SHA256.fullmatch(sha256):
         problems.append(f"--sha256 takes 64 hexadecimal digits, not {sha256!r}")
     if _HUB.fullmatch(source) and sha256 is not None:
-        problems.append("--sha256 is of one file, and a hub's dataset has many")
+        problems.append("--sha256 is for a single file, and a dataset of the hub has many")
     if _is_url(source):
         problems += _find_url_problems(source, sha256)
     elif not (source == "kaggle-challenge" or _KAGGLE.fullmatch(source) or _HUB.fullmatch(source)):
-        problems.append(f"unknown source {hide_secrets(source)!r}: {', '.join(SOURCES)}")
+        problems.append(f"unknown source {hide_secrets(source)!r}: use {', '.join(SOURCES)}")
     if problems:
         raise ConfigError(*problems)
 
@@ -88,12 +88,12 @@ def _find_url_problems(url: str, sha256: str | None) -> list[str]:
     try:
         parts = urlsplit(url)
     except ValueError as reason:
-        return [f"{hide_secrets(url)} is no URL ({reason})"]
+        return [f"{hide_secrets(url)} is not a URL ({reason})"]
     problems = []
     if parts.scheme != "https" and parts.hostname not in _OWN_HOSTS:
-        problems.append(f"{hide_secrets(url)} is not https: what comes could be anybody's")
+        problems.append(f"{hide_secrets(url)} is not https: anyone could replace the file")
     if sha256 is None:
-        problems.append("a URL can hold anything: give the file's digest, --sha256")
+        problems.append("a URL needs the file's digest to check the download: give --sha256")
     return problems
 
 

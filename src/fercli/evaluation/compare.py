@@ -104,7 +104,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison, and the answers that it was computed from."""
+    """A comparison of models, and the predictions that it was computed from."""
 
     result: ComparisonResult
     """The figures."""
@@ -212,7 +212,7 @@ def open_candidate(
         return Candidate(name, model, open_runtime(model, device=device))
     if order is None:
         message = f"{name} is an ONNX model, but not one that fercli exported"
-        raise ModelFileError(message, hint="say what its outputs mean by --labels, see --input too")
+        raise ModelFileError(message, hint="name its outputs with --labels; see also --input")
     if device not in {"auto", "cpu"}:
         message = f"{name} was not exported by fercli, and such models run on the CPU only"
         raise DeviceUnavailableError(message, hint="use --device cpu")
@@ -310,7 +310,9 @@ def write_comparison(
         if (history := _find_history(one.model.run))
     }
     if len(histories) > 1:
-        save_figure(plot_histories(histories, "trainings of the runs compared"), paths["curves"])
+        save_figure(
+            plot_histories(histories, "training curves of the compared runs"), paths["curves"]
+        )
         written.append("curves")
     remove_others(others, (paths[kind].name for kind in (*written, "comparison")))
     files = {kind: str(paths[kind]) for kind in (*written, "comparison")}

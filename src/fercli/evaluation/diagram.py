@@ -35,7 +35,7 @@ def plot_network(model: Path, metadata: ModelMetadata) -> Figure:
     from fercli.networks.summary import list_blocks
 
     network = build_untrained(model, metadata)
-    rows = [("grey face crop, normalized", "1 x 48 x 48", "")]
+    rows = [("gray face crop, normalized", "1 x 48 x 48", "")]
     for block in list_blocks(network):
         shape = " x ".join(map(str, block.shape))
         rows.append((block.kind, shape, f"{block.n_parameters:,}" if block.n_parameters else ""))

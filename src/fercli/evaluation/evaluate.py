@@ -58,7 +58,7 @@ _LONGEST: Final = 40
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's scores on a split, and the answers that they were computed from."""
+    """A model's scores on a split, and the predictions that they were computed from."""
 
     result: EvaluationResult
     """The scores."""
@@ -100,7 +100,7 @@ class Evaluation:
 
     @property
     def title(self) -> str:
-        """What pictures are of: the model, the split, and what a score on it is worth."""
+        """Title of the pictures: the model, the split, and the protocol of the score."""
         name = safe_name(str(self.run or self.result.model))
         short = name if len(name) <= _LONGEST else f"...{name[-_LONGEST:]}"
         return f"{short} on {self.split} ({self.result.protocol})"
@@ -112,12 +112,12 @@ class Evaluation:
 
     @property
     def n_images(self) -> int:
-        """Images in it."""
+        """Number of images in the split."""
         return self.result.scores.n_images
 
     @property
     def accuracy(self) -> float:
-        """Correct among all, in [0, 1], plain."""
+        """Fraction of correct predictions, in [0, 1], without test-time augmentation."""
         return self.result.scores.accuracy
 
     @property

@@ -34,7 +34,7 @@ _GRAD_CAM: Final = "Grad-CAM"
 
 @dataclass(frozen=True)
 class Explanation:
-    """Maps of one face."""
+    """Maps of the parts of one face that a prediction depends on."""
 
     face: NDArray[np.uint8]
     """[48, 48], what the model saw."""
@@ -59,7 +59,7 @@ class Explanation:
         """
         rows = {}
         for label, lost in self.occlusion.items():
-            maps = {"covering loses (red), gains (blue)": lost}
+            maps = {"covered: less (red), more (blue) confident": lost}
             if label in self.grad_cam:
                 maps[_GRAD_CAM] = self.grad_cam[label]
             rows[f"{label} {self.probabilities[label]:.0%}"] = maps
@@ -99,7 +99,7 @@ def compute_occlusion(
 ) -> NDArray[np.float32]:
     """Return what each label's probability loses where a face is covered, `[K, 48, 48]`.
 
-    A square of the face's mean grey moves over it; a pixel gets the mean loss over all squares that
+    A square of the face's mean gray moves over it; a pixel gets the mean loss over all squares that
     cover it.
 
     Args:

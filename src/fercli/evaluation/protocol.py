@@ -127,10 +127,10 @@ def check_labeling(runtime: Runtime, dataset: Dataset) -> None:
     if learned != dataset.labeling:
         said = {FERPLUS: "the votes of FER+", FROM_SOURCE: "the labels of its source"}
         message = (
-            f"the model learned {said.get(learned, learned)}, and {dataset.source} has "
-            f"{said.get(dataset.labeling, dataset.labeling)}: the score would mean nothing"
+            f"the model was trained on {said.get(learned, learned)}, but {dataset.source} has "
+            f"{said.get(dataset.labeling, dataset.labeling)}: the score would be meaningless"
         )
-        hint = "name a dataset of the same labels with --data"
+        hint = "give a dataset with the same labels: --data"
         raise ModelFileError(message, hint=hint)
 
 

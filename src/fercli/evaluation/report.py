@@ -29,12 +29,12 @@ _CAPTIONS: Final = {
     "per_class": "Precision, recall and F1 of each label, as in the table above.",
     "reliability": "Accuracy (bars) against confidence (x axis); the dotted line is perfect "
     "calibration. Below, the fraction of images at each confidence.",
-    "coverage": "Coverage and accuracy at each confidence threshold; the figures stand in the "
-    "table below.",
+    "coverage": "Coverage and accuracy at each confidence threshold; the table below has the "
+    "numbers.",
     "mistakes": "The most confident errors: true label, prediction, confidence.",
     "samples": "A few images of each label, spread over the split: true label, prediction, "
     "confidence.",
-    "robustness": "Accuracy against corruption strength; the figures stand in the table above.",
+    "robustness": "Accuracy against corruption strength; the table above has the numbers.",
     "curves": "Loss and accuracy over the epochs of the training.",
 }
 

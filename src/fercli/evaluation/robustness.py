@@ -155,7 +155,7 @@ CORRUPTIONS: Final[
     ]
 ] = {
     "blur, sigma in pixels": ((0.7, 1.2, 2.0), _blur),
-    "noise, deviation in grey levels": ((8.0, 16.0, 32.0), _add_noise),
+    "noise, deviation in gray levels": ((8.0, 16.0, 32.0), _add_noise),
     "JPEG quality": ((40.0, 20.0, 10.0), _compress),
     "darkness, factor": ((0.6, 0.35, 0.15), _darken),
     "occlusion, side in pixels": ((12.0, 18.0, 24.0), _occlude),

@@ -62,8 +62,8 @@ def export_any(
     if len(models) == 1 and not int8:
         return export_model(models[0], output, parity, half=half)
     if int8 and dataset is None:
-        message = "there is no dataset to calibrate eight bits on"
-        raise DatasetNotFoundError(message, hint="name one with --data")
+        message = "there is no dataset to calibrate --int8 on"
+        raise DatasetNotFoundError(message, hint="give one with --data")
     labels = read_metadata(models[0]).labels
     if not int8:
         judged = _choose_judged(dataset, labels)

@@ -122,14 +122,14 @@ def _match_labels(models: Sequence[ModelFile], members: list[OnnxRuntime]) -> li
     labels, data = members[0].labels, _read_data(members[0])
     for model, member in zip(models, members, strict=True):
         if set(member.labels) != set(labels):
-            message = f"{model.title} knows other labels than {models[0].title}: {member.labels}"
+            message = f"{model.title} has other labels than {models[0].title}: {member.labels}"
             raise ModelFileError(message, hint=_SAME)
         if _read_data(member) != data:
-            message = f"{model.title} learned from other data than {models[0].title}"
+            message = f"{model.title} was trained on other data than {models[0].title}"
             raise ModelFileError(message, hint=_SAME)
         if member.metadata.quantized == "int8":
-            message = f"{model.title} is in eight bits"
-            raise ModelFileError(message, hint="join first, and give --int8 then")
+            message = f"{model.title} is quantized (int8) already"
+            raise ModelFileError(message, hint="join the unquantized models with --int8")
     return [[member.labels.index(label) for label in labels] for member in members]
 
 

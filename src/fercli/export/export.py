@@ -114,7 +114,7 @@ def export_quantized(
     """
     check_target(output, [model])
     if model.is_onnx and OnnxRuntime(model.path).metadata.quantized == "int8":
-        message = f"{model.title} is in eight bits already"
+        message = f"{model.title} is quantized (int8) already"
         raise ConfigError(message, hint="without --int8 it is copied")
     with tempfile.TemporaryDirectory() as folder:
         source = model.path if model.is_onnx else Path(folder) / "draft.onnx"
@@ -149,7 +149,7 @@ def check_target(output: Path, models: Sequence[ModelFile]) -> None:
         made = RunFolder(model.run).onnx if model.run else None
         check_apart([output], [model.path, *(path for path in model.files if path != made)])
     if output.suffix != ".onnx":
-        message = f"{output} does not end in .onnx, and what is written is an ONNX file"
+        message = f"{output} does not end in .onnx, but the output is an ONNX file"
         raise ConfigError(message, hint=f"name it {output.stem}.onnx")
 
 

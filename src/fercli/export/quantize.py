@@ -131,11 +131,11 @@ def _check(result: Quantized) -> None:
     lost = result.accuracy_before - result.accuracy
     if not (result.label_agreement >= LEAST_AGREEMENT and lost <= MOST_LOSS):
         message = (
-            f"in eight bits {result.label_agreement:.2%} of the labels stay (wanted: "
+            f"with int8, {result.label_agreement:.2%} of the labels stay the same (required: "
             f"{LEAST_AGREEMENT:.0%}) and {100 * lost:.2f} points of accuracy are lost (allowed: "
             f"{100 * MOST_LOSS:g})"
         )
-        raise VerificationError(message, hint="nothing was written; --fp16 halves the file")
+        raise VerificationError(message, hint="nothing was written; try --fp16, half the size")
 
 
 def _quantize_file(

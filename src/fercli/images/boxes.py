@@ -219,7 +219,7 @@ class _Items:
     def check(self) -> str:
         """Look at all that the picture is made of, and return how it is compressed."""
         if self._primary not in self._items:
-            message = "it names no picture of its own"
+            message = "it names no primary image"
             raise ImageDecodeError(message)
         for number in (self._primary, *self._auxiliaries.get(self._primary, ())):
             self._check_item(number, 0)

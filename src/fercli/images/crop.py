@@ -1,4 +1,4 @@
-"""From grey pixels to the face crop a network sees.
+"""From gray pixels to the face crop a network sees.
 
 The whole image is taken as the face and resized with an antialiased triangle filter; nothing is
 normalized here. Normalization is the network's first layer and travels with it, so that nobody
@@ -25,7 +25,7 @@ SIDE_PX: Final = 48
 
 
 def to_face_crop(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a grey image as a face crop.
+    """Return a gray image as a face crop.
 
     Args:
         gray: `[H, W]` uint8; an image of 48x48 comes back as it is.

@@ -1,11 +1,11 @@
-"""Decode an image file into pixels, grey first of all.
+"""Decode an image file into pixels, gray first of all.
 
 The format is decided by content, the name means nothing. Only seven formats are offered to Pillow,
 so its rarer (and more often exploited) codecs never run; an eighth, HEIC, is read where the extra
 `heic` is installed. Every way of storing the same picture
-gives the same grey values: orientation is applied, 16 bits are scaled rather than clipped (which
+gives the same gray values: orientation is applied, 16 bits are scaled rather than clipped (which
 is what `convert("L")` does), transparency is laid on white as a page shows it, and only the first
-frame of an animation counts. The grey of a JPEG is the brightness that it stores. Who needs fewer
+frame of an animation counts. The gray of a JPEG is the brightness that it stores. Who needs fewer
 pixels than a JPEG has gets a half, a quarter or an eighth of each side: its codec then leaves the
 rest out, which saves more than shrinking.
 
@@ -140,7 +140,7 @@ def load_image(
     enough_px: int | None = None,
     share: Share | None = None,
 ) -> DecodedImage:
-    """Decode an image file, or its bytes, into grey, and into color where that is asked for.
+    """Decode an image file, or its bytes, into gray, and into color where that is asked for.
 
     Waits while other threads decode images that leave too little of the process's budget of bytes.
 
@@ -333,7 +333,7 @@ def _decode(content: bytes, wanted: _Wanted, share: Share) -> DecodedImage:
                 size = size[1], size[0]
             return replace(decoded, reduction=reduction, size=size, content=content)
     if decoded.rgb is not None and image.format in _JPEG:
-        # The same grey as without colors.
+        # The same gray as without colors.
         plain = _decode(content, replace(wanted, color=False), share)
         return replace(decoded, gray=plain.gray)
     return decoded
@@ -504,7 +504,7 @@ def _choose_scale(
 
 
 def _lay_on_white(image: Image.Image) -> Image.Image:
-    """Return an image of bytes, grey or in colors, whose grey is by ITU-R 601 weights."""
+    """Return an image of bytes, gray or in colors, whose gray is by ITU-R 601 weights."""
     from PIL import Image
 
     if image.mode in _TRANSPARENT or "transparency" in image.info:

@@ -254,7 +254,7 @@ class _Haar:
     def __init__(self) -> None:
         cv2 = import_cv2()
         if not hasattr(cv2, "CascadeClassifier"):
-            message = f"OpenCV {cv2.__version__} has no cascades"
+            message = f"OpenCV {cv2.__version__} has no Haar cascades"
             hint = "pip install 'opencv-python-headless<5', or give --faces yunet"
             raise DependencyMissingError(message, hint=hint)
         path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_alt2.xml"
@@ -339,7 +339,7 @@ class _Yunet:
 
     def __init__(self, weights: Path | None) -> None:
         if weights is None:
-            message = "yunet needs its weights"
+            message = "the weights of yunet are missing"
             raise ModelNotFoundError(message, hint="fer models fetch yunet")
         cv2 = import_cv2()
         self._cv2 = cv2
@@ -384,7 +384,7 @@ def import_cv2() -> Any:  # noqa: ANN401  # untyped library
     try:
         import cv2
     except ImportError as reason:
-        advice = "face crops need none: --faces whole"
+        advice = "face crops need no detector: --faces whole"
         missing = explain_missing("cv2", reason, title="OpenCV", advice=advice)
         raise missing from reason
     cv2.setNumThreads(1)

@@ -329,7 +329,7 @@ class _Reader:
         if self._failure is not None:
             return self._failure
         if not self._n_frames:
-            message = f"{self._source.noun} can be opened, and gives no frame"
+            message = f"{self._source.noun} can be opened, but gives no frame"
             return InputNotFoundError(message)
         message = f"it was lost after {self._lost_s:.1f} s{self._tell_attempts()}"
         return ImageDecodeError(message)
@@ -433,14 +433,14 @@ def _parse_address(text: str) -> LiveSource:
     """Return the source of an address; no message repeats it, since it may hold a password."""
     scheme, is_whole = text.partition("://")[0].lower(), False
     if scheme not in _PORTS:
-        message = f"{scheme}:// is none of what is read: {', '.join(f'{one}://' for one in _PORTS)}"
+        message = f"{scheme}:// cannot be read; use {', '.join(f'{one}://' for one in _PORTS)}"
         raise ConfigError(message)
     # A port that is no number is where a password ends up that is not escaped.
     with contextlib.suppress(ValueError):
         parts = urlsplit(text)
         is_whole = parts.port != 0 and bool(parts.hostname) and text.isprintable()
     if not is_whole:
-        message = f"the {scheme}:// address has no host, or a port that is no number"
+        message = f"the {scheme}:// address has no host, or a port that is not a number"
         hint = "in a name or password write %40 for @, %3A for :, %2F for /, %23 for #"
         raise ConfigError(message, hint=hint)
     name = re.sub(r"[^\w.-]+", "-", f"{parts.hostname}{parts.path}", flags=re.ASCII).strip("-.")
@@ -454,7 +454,7 @@ def _explain_closed(source: LiveSource) -> tuple[str, str]:
     """Return why a source cannot be opened, as far as a connection tells, and a hint."""
     if isinstance(source.address, int):
         message = f"camera {source.title} cannot be opened, and no file is named {source.title!r}"
-        return message, "is it plugged in, may you use it, and does no other program?"
+        return message, "is it plugged in, permitted, and not in use by another program?"
     parts = urlsplit(source.address)
     place = (str(parts.hostname), parts.port or _PORTS[parts.scheme])
     try:
@@ -477,6 +477,6 @@ def _is_picture(source: LiveSource, capture: Any, n_announced: int) -> bool:  # 
 
 def _refuse_picture(source: LiveSource) -> DataError:
     name = PurePosixPath(urlsplit(source.title).path).name
-    message = f"{source.title} is a picture, and neither a stream nor a video"
+    message = f"{source.title} is a picture, not a stream or a video"
     url, file = shlex.quote(source.title), shlex.quote(f"./{name}" if name else "picture")
     return DataError(message, hint=f"curl -o {file} {url} && fer predict {file}")

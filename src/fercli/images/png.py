@@ -24,7 +24,7 @@ __all__ = ["StripedPng", "cut_png"]
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _CHANNELS: Final = {2: 3, 4: 2, 6: 4}
-"""Bytes of a pixel of eight bits, by the kind of color: RGB, grey and RGB with transparency.
+"""Bytes of a pixel of eight bits, by the kind of color: RGB, gray and RGB with transparency.
 
 Source of these and of the layout: "Portable Network Graphics (PNG) Specification", W3C, 2003,
 sections 5.3, 9.2 and 11.2.2.

@@ -93,7 +93,7 @@ class VideoFrame:
         """Return it as any other image becomes pixels.
 
         Args:
-            color: Keep the colors beside the grey.
+            color: Keep the colors beside the gray.
         """
         import numpy as np
         from PIL import Image

@@ -53,7 +53,7 @@ class InputLayout:
     width: int
     """Pixels."""
     channels: int
-    """1 for grey; 3 get the grey image three times."""
+    """1 for gray; 3 get the gray image three times."""
     channels_first: bool
     """[N, C, H, W] rather than [N, H, W, C]."""
     batched: bool
@@ -76,9 +76,7 @@ def parse_labels(text: str) -> tuple[str, ...]:
     names = tuple(find_label(word) or word for word in words)
     if len(names) < 2 or len(set(names)) < len(names) or "" in names:
         known = ", ".join(_KNOWN_ORDERS)
-        message = (
-            f"--labels takes different names with commas between them, or {known}; not {text!r}"
-        )
+        message = f"--labels takes distinct names separated by commas, or {known}; not {text!r}"
         raise ConfigError(message)
     return names
 
@@ -133,12 +131,12 @@ class ExternalRuntime:
         """Refuse what is no list of numbers for each image."""
         if not isinstance(answer, np.ndarray) or answer.dtype.kind != "f":
             kind = getattr(answer, "dtype", type(answer).__name__)
-            message = f"{self._path} gives {kind} where probabilities or logits are floats"
+            message = f"{self._path} returns {kind}, but probabilities or logits must be floats"
             raise ModelFileError(message)
         if answer.ndim < 2 or len(answer) != n_images or answer.size != n_images * len(self.labels):
             message = (
-                f"{self._path} gives numbers of the shape {list(answer.shape)} for {n_images} "
-                f"images, and --labels names {len(self.labels)}: {', '.join(self.labels)}"
+                f"{self._path} returns an output of shape {list(answer.shape)} for {n_images} "
+                f"images, but --labels names {len(self.labels)}: {', '.join(self.labels)}"
             )
             raise ModelFileError(message)
 

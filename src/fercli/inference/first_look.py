@@ -181,7 +181,7 @@ def _ask_child(content: bytes) -> str | None:
         except subprocess.TimeoutExpired:
             return f"did not answer within {WALL_S} s"
         except OSError as reason:
-            message = f"no process can be started to look at a model in ({reason.strerror})"
+            message = f"no process can be started to check a model ({reason.strerror})"
             raise SetupError(message) from reason
     return read_answer(done.returncode, done.stdout)
 
@@ -199,7 +199,7 @@ def read_answer(status: int, said: bytes) -> str | None:
         if status == -getattr(signal, "SIGXCPU", 0):
             return f"computes for more than {CPU_S} s without an answer"
         name = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return f"ends the process that loads it ({name})"
+        return f"crashes the process that loads it ({name})"
     return None if fault is None else str(fault)
 
 

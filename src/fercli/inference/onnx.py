@@ -125,7 +125,7 @@ def is_exported(path: Path) -> bool:
     try:
         return METADATA_KEY in session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError as reason:
-        message = f"{path} holds names that are no text ({reason.reason})"
+        message = f"{path} contains names that are not valid text ({reason.reason})"
         raise ModelFileError(message) from reason
 
 
@@ -202,7 +202,7 @@ def _read_metadata(path: Path, session: Any, *, sealed: bool) -> ModelMetadata: 
         outputs = [(value.name, value.type, value.shape[1:]) for value in session.get_outputs()]
         text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     except UnicodeDecodeError as reason:
-        message = f"{path} holds names that are no text ({reason.reason})"
+        message = f"{path} contains names that are not valid text ({reason.reason})"
         raise ModelFileError(message, hint=_HINT) from reason
     wanted = [("images", "tensor(uint8)", [48, 48])]
     if text is None or inputs != wanted or [name for name, _, _ in outputs] != ["probabilities"]:

@@ -102,7 +102,7 @@ def _find_fault(answer: object, shape: tuple[int, int]) -> str | None:
     """Return what is wrong with an answer that should be probabilities of a shape, or None."""
     if not isinstance(answer, np.ndarray) or answer.dtype.kind != "f":
         kind = getattr(answer, "dtype", type(answer).__name__)
-        return f"the model gives {kind} where probabilities are floats; it is damaged"
+        return f"the model returns {kind} instead of float probabilities; it is damaged"
     if answer.shape != shape or not answer.size:
         wanted = "{} images and {} labels".format(*shape)
         return f"the model gives answers of the shape {list(answer.shape)} for {wanted}"
@@ -188,7 +188,7 @@ def choose_labels(runtime: Runtime, labels_of: str | None) -> Runtime:
     missing = [label for label in wanted if label not in runtime.labels]
     if missing:
         message = (
-            f"the model has the labels {', '.join(runtime.labels)}; of {labels_of}'s it lacks "
+            f"the model has the labels {', '.join(runtime.labels)}; it lacks these of {labels_of}: "
             f"{', '.join(missing)}"
         )
         raise ModelFileError(message, hint="leave --labels-of out, or take another model")

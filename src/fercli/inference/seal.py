@@ -34,7 +34,7 @@ def seal(content: bytes) -> bytes:
     """
     at = _find_digest(content)
     if at is None or content.count(_HEAD) != 1 or content[at : at + 64] != SEAL_BLANK.encode():
-        message = "the model has no one place for its digest"
+        message = "the model does not have exactly one place for its digest"
         raise ValueError(message)
     digest = hashlib.sha256(content).hexdigest().encode()
     return content[:at] + digest + content[at + 64 :]
@@ -65,8 +65,8 @@ def check_seal(content: bytes, path: Path) -> str | None:
 
 def refuse_damaged(path: Path) -> ModelFileError:
     """Return the error of a file that is not what was written."""
-    message = f"{path} is damaged: it is not what its own sha256 was taken of"
-    return ModelFileError(message, hint="get or export it anew")
+    message = f"{path} is damaged: its content does not match its sha256"
+    return ModelFileError(message, hint="download or export it again")
 
 
 def _find_digest(content: bytes) -> int | None:

@@ -71,7 +71,7 @@ def open_record(value: object, path: Path) -> JsonObject:
         ModelFileError: It is no object, or holds what no JSON file should.
     """
     if flaw := find_flaw(value):
-        message = f"{path}: what it says of itself is damaged ({flaw})"
+        message = f"{path}: its metadata is damaged ({flaw})"
         raise ModelFileError(message)
     return JsonObject(value, path, ModelFileError)
 

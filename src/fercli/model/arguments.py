@@ -41,7 +41,7 @@ Faces = Literal["auto", "whole", "haar", "yunet"]
 Color = Literal["rgb", "bgr"]
 
 _CHANNELS: Final = frozenset({1, 3, 4})
-"""Of one image: grey, colors, colors and opacity. As the last of three sizes they mean channels."""
+"""Of one image: gray, colors, colors and opacity. As the last of three sizes they mean channels."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -52,7 +52,7 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         ValueError: It is none of them.
     """
     if value not in choices:
-        message = f"{name} is one of {', '.join(choices)}, not {value!r}"
+        message = f"{name} must be one of {', '.join(choices)}, not {value!r}"
         raise ValueError(message)
 
 
@@ -65,7 +65,7 @@ def list_pictures(images: Picture | Iterable[Picture]) -> Iterator[Picture]:
     if isinstance(images, np.ndarray):
         is_one = images.ndim == 2 or (images.ndim == 3 and images.shape[2] in _CHANNELS)
         if not is_one and images.ndim < 2:
-            message = f"an image has two sides, and this array is {list(images.shape)}"
+            message = f"an image must be [H, W] or [H, W, C], not {list(images.shape)}"
             raise TypeError(message)
         yield from [images] if is_one else images
     elif isinstance(images, str | bytes | bytearray | os.PathLike) or _is_picture(images):
@@ -73,7 +73,9 @@ def list_pictures(images: Picture | Iterable[Picture]) -> Iterator[Picture]:
     elif isinstance(images, Iterable):
         yield from images
     else:
-        message = f"images are paths, arrays, bytes or Pillow images, not {type(images).__name__}"
+        message = (
+            f"images must be paths, arrays, bytes or Pillow images, not {type(images).__name__}"
+        )
         raise TypeError(message)
 
 
@@ -111,7 +113,7 @@ def decode_picture(picture: Picture, finder: FaceFinder, *, order: str) -> Decod
     content = picture.read() if isinstance(picture, io.IOBase) else picture
     if isinstance(content, bytes | bytearray | memoryview):
         return load_image(bytes(content), color=needs_color, enough_px=finder.enough_px)
-    message = f"no path, array, bytes or Pillow image: {type(picture).__name__}"
+    message = f"not a path, array, bytes or Pillow image: {type(picture).__name__}"
     raise TypeError(message)
 
 
@@ -133,7 +135,8 @@ def _take_array(array: NDArray[np.uint8], *, needs_color: bool, order: str) -> D
     is_gray = array.ndim == 2
     if array.dtype != np.uint8 or not (is_gray or (array.ndim == 3 and array.shape[2] in {3, 4})):
         message = (
-            f"an image is uint8 [H, W] or [H, W, 3], 0-255, not {array.dtype} {list(array.shape)}"
+            "an image must be uint8 [H, W] or [H, W, 3], 0-255, "
+            f"not {array.dtype} {list(array.shape)}"
         )
         raise TypeError(message)
     if 0 in array.shape:

@@ -29,7 +29,7 @@ def compare(
     labels: Mapping[str, str | Sequence[str]] | None = None,
     scaling: Mapping[str, str] | None = None,
 ) -> Comparison:
-    """Return how models compare on the same images: scores, whether a difference is chance, cost.
+    """Compare models on the same images: scores, significance of differences, cost.
 
     Args:
         models: Two or more: models, runs, paths or bundled names; a folder of repeated trainings

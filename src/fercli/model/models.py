@@ -118,7 +118,7 @@ def load(
 
 
 class Model:
-    """A trained model: its file, and what runs it; `load` makes one.
+    """A trained model, ready to run; `load` returns one.
 
     Args:
         file: What `find_model` found.
@@ -227,7 +227,7 @@ class Model:
         color: Color = "rgb",
         errors: Literal["raise", "skip"] = "raise",
     ) -> Predictions:
-        """Return what is said of every face in the images: in their order, largest face first.
+        """Return a prediction for every face in the images, in their order, largest face first.
 
         An image without a face has no entry; with `faces="whole"` each image has exactly one.
 
@@ -242,7 +242,7 @@ class Model:
 
         Args:
             images: One image or several: a path; a Pillow image; the bytes of a file, or a file
-                opened for reading bytes; uint8 `[H, W]` or `[H, W, 1]` in grey, `[H, W, 3]` in
+                opened for reading bytes; uint8 `[H, W]` or `[H, W, 1]` in gray, `[H, W, 3]` in
                 color, `[H, W, 4]` with opacity; or many of a size, `[N, H, W]` or `[N, H, W, 3]`.
                 They are taken one after the other, so a generator of millions is fine.
             faces: `auto`, `whole`, `haar` or `yunet`, as `fer predict --faces`.
@@ -461,14 +461,14 @@ class Model:
         (3, 7)
 
         Args:
-            crops: `[F, 48, 48]` uint8, grey, 0-255.
+            crops: `[F, 48, 48]` uint8, gray, 0-255.
 
         Raises:
             TypeError: The shape or the type is another.
         """
         crops = np.asarray(crops)
         if crops.dtype != np.uint8 or crops.ndim != 3 or crops.shape[1:] != (48, 48):
-            message = f"face crops are uint8 [F, 48, 48], not {crops.dtype} {list(crops.shape)}"
+            message = f"face crops must be uint8 [F, 48, 48], not {crops.dtype} {list(crops.shape)}"
             raise TypeError(message)
         if not len(crops):
             return np.empty((0, len(self.labels)), dtype=np.float32)
@@ -516,7 +516,7 @@ class Model:
         faces: Faces = "auto",
         color: Color = "rgb",
     ) -> Explanation:
-        """Return where on the largest face of an image the answer comes from.
+        """Return which parts of an image's largest face the prediction depends on.
 
         A run or a `.safetensors` also gives Grad-CAM, which needs torch; an ONNX file has no
         gradients and gives occlusion maps alone.
@@ -553,7 +553,7 @@ class Model:
         int8: bool = False,
         overwrite: bool = False,
     ) -> ExportResult:
-        """Write the model as one ONNX file that takes raw pixels, and prove that it agrees.
+        """Write the model as one ONNX file that takes raw pixels, and check its predictions.
 
         Args:
             output: An `.onnx`.

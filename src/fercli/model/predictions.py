@@ -38,7 +38,7 @@ __all__ = ["FacePrediction", "LiveFrame", "LiveStream", "Predictions", "RowStrea
 
 @dataclass(frozen=True)
 class FacePrediction:
-    """What a model says of one face."""
+    """A model's prediction for one face."""
 
     image: int
     """Which of the images it was found in, from 0."""
@@ -55,7 +55,7 @@ class FacePrediction:
 
 
 class Predictions(list[FacePrediction]):
-    """What is said of every face: a list, and what was left out of it."""
+    """A list with a prediction for every face, and the images that were skipped."""
 
     def __init__(self, faces: Iterable[FacePrediction] = ()) -> None:
         super().__init__(faces)
@@ -91,7 +91,7 @@ class ShardWork:
 
 
 class RowStream(Iterator["PredictionRow"]):
-    """Rows of predictions, made as they are asked for; as `fer predict` streams them.
+    """Rows of predictions, computed while they are iterated; as `fer predict` streams them.
 
     Args:
         rows: Yields them; closed with the stream.
@@ -118,7 +118,7 @@ class RowStream(Iterator["PredictionRow"]):
         return next(self._rows)
 
     def to_frame(self) -> DataFrame:
-        """Return the rows that are left as a data frame with the columns of the CSV.
+        """Return the remaining rows as a data frame with the columns of the CSV.
 
         Raises:
             DependencyMissingError: pandas cannot be imported.
@@ -129,7 +129,7 @@ class RowStream(Iterator["PredictionRow"]):
         return frame
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the rows that are left; the ending chooses the format.
+        """Write the remaining rows; the ending chooses the format.
 
         Args:
             path: A `.jsonl`, `.csv` or `.parquet`.
@@ -159,7 +159,7 @@ class RowStream(Iterator["PredictionRow"]):
         resume: bool = False,
         overwrite: bool = False,
     ) -> Path:
-        """Write the rows of a shard as its part, and return the file; `merge_parts` takes all.
+        """Write the rows of a shard as its part, and return the file; `merge_parts` joins parts.
 
         Args:
             folder: Of the parts of all shards.
@@ -194,7 +194,7 @@ class RowStream(Iterator["PredictionRow"]):
 
 @dataclass(frozen=True)
 class LiveFrame:
-    """What a model says of one frame of a live source."""
+    """A model's predictions for one frame of a live source."""
 
     index: int
     """Its number among the frames that the source sent, from 0; those passed over count, too."""
@@ -247,10 +247,10 @@ class LiveStream(Iterator[LiveFrame]):
 
     @property
     def n_dropped(self) -> int:
-        """Frames that were due and passed over so far, since there was no time for them."""
+        """Number of frames that were due so far but skipped, because there was no time for them."""
         return self._feed.n_dropped
 
     def close(self) -> None:
-        """Let go of the source; there are no more frames then."""
+        """Close the source; it gives no more frames."""
         self._predictions = iter(())
         self._close()

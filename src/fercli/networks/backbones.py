@@ -1,4 +1,4 @@
-"""torchvision's classifiers, fitted to small grey faces.
+"""torchvision's classifiers, fitted to small gray faces.
 
 Their first convolution takes one channel, their last dense layer has K outputs and dropout before
 it, and the image may be enlarged first. VGG's classifier goes altogether: three dense layers with
@@ -46,7 +46,7 @@ def import_models() -> Any:  # noqa: ANN401  # a module, imported where it is ne
 
 
 class Backbone(nn.Module):
-    """A classifier of torchvision's, for grey images and K labels.
+    """A classifier of torchvision's, for gray images and K labels.
 
     Args:
         model: Its first convolution sees the image, its last dense layer gives the logits.
@@ -62,7 +62,7 @@ class Backbone(nn.Module):
         """Name of the first convolution in `model`."""
         first = model.get_submodule(self.stem)
         first.in_channels = 1  # type: ignore[assignment]  # modules may hold anything
-        first.weight = nn.Parameter(turn_grey(first.get_parameter("weight")))
+        first.weight = nn.Parameter(turn_gray(first.get_parameter("weight")))
         dense = _find_names(model, nn.Linear)
         pool = getattr(model, "avgpool", None)
         n_places = _count_places(pool)
@@ -90,8 +90,8 @@ class Backbone(nn.Module):
         return logits
 
 
-def turn_grey(weights: Tensor) -> Tensor:
-    """Return filters `[C, 3, H, W]` for color as `[C, 1, H, W]` that see grey as they did."""
+def turn_gray(weights: Tensor) -> Tensor:
+    """Return filters `[C, 3, H, W]` for color as `[C, 1, H, W]` that see gray as they did."""
     return weights.detach().sum(1, keepdim=True)
 
 

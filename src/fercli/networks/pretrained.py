@@ -1,6 +1,6 @@
 """Weights that somebody trained on other pictures: torchvision's, or a file with the same names.
 
-They go into a network whose first layer sees grey and whose last is new; everything between must
+They go into a network whose first layer sees gray and whose last is new; everything between must
 fit, name by name and shape by shape.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fercli.errors import ModelFileError, SetupError
 from fercli.networks import find_head
-from fercli.networks.backbones import Backbone, import_models, turn_grey
+from fercli.networks.backbones import Backbone, import_models, turn_gray
 
 if TYPE_CHECKING:
     from fercli.config import TrainConfig, TransferConfig
@@ -82,18 +82,18 @@ def freeze(
 def _load(body: Backbone, weights: dict[str, Tensor], which: str) -> None:
     stem, head = f"{body.stem}.weight", f"{body.head}."
     if stem in weights and weights[stem].ndim == 4 and weights[stem].shape[1] == 3:
-        weights[stem] = turn_grey(weights[stem])
+        weights[stem] = turn_gray(weights[stem])
     kept = {name: tensor for name, tensor in weights.items() if not name.startswith(head)}
     try:
         result = body.model.load_state_dict(kept, strict=False)
     except RuntimeError as reason:
         text = " ".join(str(reason).split())[:200]
-        message = f"the weights {which} are of another shape ({text})"
+        message = f"the weights {which} have another shape ({text})"
         raise ModelFileError(message) from reason
     missing = [name for name in result.missing_keys if not name.startswith(head)]
     strange = [*missing, *result.unexpected_keys]
     if strange:
-        message = f"the weights {which} are of another network ({', '.join(strange[:3])}, ...)"
+        message = f"the weights {which} are for another network ({', '.join(strange[:3])}, ...)"
         raise ModelFileError(message)
 
 
@@ -103,7 +103,7 @@ def _download(name: str) -> tuple[dict[str, Tensor], str]:
     try:
         weights: dict[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as reason:
-        message = f"the pretrained weights of {name} cannot be had ({reason})"
+        message = f"the pretrained weights of {name} cannot be downloaded ({reason})"
         hint = f"download {entry.url} and give --set pretrained_weights=FILE"
         raise SetupError(message, hint=hint) from reason
     return weights, str(entry)
@@ -120,8 +120,9 @@ def _read_file(path: Path) -> dict[str, Tensor]:
             return arrays
         weights: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as reason:
-        message = f"{path} cannot be read as weights: a .safetensors, or a .pth of tensors alone"
-        raise ModelFileError(message) from reason
+        message = f"{path} cannot be read as weights"
+        hint = "give a .safetensors, or a .pth that holds only tensors"
+        raise ModelFileError(message, hint=hint) from reason
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
         message = f"{path} does not hold a plain mapping of names to tensors"
         raise ModelFileError(message)

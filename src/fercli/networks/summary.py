@@ -83,11 +83,11 @@ def _describe(module: nn.Module) -> str:
         height, width = module.kernel_size
         stride = f", stride {module.stride[0]}" if module.stride[0] > 1 else ""
         if module.groups == module.in_channels > 1:
-            return f"convolutions {height}x{width}, each channel alone"
+            return f"depthwise convolutions {height}x{width}"
         paired = "mirrored pairs of " if kind == "PairedConv2d" else ""
         return f"{paired}convolutions {height}x{width}{stride}"
     if isinstance(module, nn.Linear):
         return f"dense {module.in_features} to {module.out_features}"
     if isinstance(module, nn.MaxPool2d):
-        return f"largest of {module.kernel_size}x{module.kernel_size}"
+        return f"max pooling {module.kernel_size}x{module.kernel_size}"
     return kind

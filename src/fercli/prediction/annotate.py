@@ -185,7 +185,7 @@ class ClipFile:
     def describe(self) -> str:
         """Return what was made."""
         if self._clip is None:
-            return f"no frame for {self._path}"
+            return f"no frame to write to {self._path}"
         return f"{self._clip.n_frames:,} frames, no sound, written to {self._path}"
 
 
@@ -238,7 +238,7 @@ class _Clip:
                     self._size,
                 )  # fmt: skip
             if not self._writer.isOpened():
-                message = "this OpenCV cannot write VP8, which annotated videos are"
+                message = "this OpenCV cannot write VP8, the format of annotated videos"
                 raise RunFailedError(message, hint="pip install 'opencv-python-headless<5'")
         if (rgb.shape[1], rgb.shape[0]) != self._size:
             rgb = cv2.resize(rgb, self._size, interpolation=cv2.INTER_AREA)
@@ -336,7 +336,7 @@ class Montage:
         count = (
             f"{shown:,}" if shown == self._n_faces else f"the first {shown:,} of {self._n_faces:,}"
         )
-        return f"{count} faces on {self._path}"
+        return f"{count} faces written to {self._path}"
 
 
 def draw_frame(frame: VideoFrame, rows: tuple[PredictionRow, ...]) -> NDArray[np.uint8]:

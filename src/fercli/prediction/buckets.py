@@ -73,7 +73,7 @@ _WHO: Final = frozenset({
 
 Source: "Error responses", Amazon S3 API Reference; "Common REST API error codes", Azure Storage.
 """
-_BROKEN: Final = "its store breaks off, or does not send what it promised"
+_BROKEN: Final = "its store ended the transfer early, or sent other data than announced"
 _NO_BUCKET: Final = frozenset({"NoSuchBucket", "ContainerNotFound"})
 
 
@@ -185,7 +185,7 @@ class Bucket:
             error = ObjectFailedError(_BROKEN) if isinstance(error, ObjectFailedError) else error
             raise error from None
         if len(content) != n_bytes:
-            said = f"its store promised {n_bytes:,} bytes, and sent {len(content):,}"
+            said = f"its store announced {n_bytes:,} bytes, but sent {len(content):,}"
             raise ObjectFailedError(said)
         return cast("bytes", content)
 
@@ -232,7 +232,7 @@ class Bucket:
                     self._name, config=profile, client_options=client, retry_config=retry
                 )
             except self._import():
-                message = f"{self.address} cannot be opened with what the environment says"
+                message = f"{self.address} cannot be opened with the environment's settings"
                 raise CredentialsError(message, hint=WAYS[self.scheme]) from None
         return self._client
 
@@ -244,7 +244,7 @@ class Bucket:
             return error.meaning
         # A key that no path of obstore's can hold, such as one with an empty part.
         message = f"{self.address} cannot be listed: {error.reason}"
-        return RunFailedError(message, hint="give the addresses that are wanted on stdin, by -")
+        return RunFailedError(message, hint="give the addresses on stdin, with - as the path")
 
     def _explain(self, reason: Exception) -> ObjectFailedError | FercliError:
         """Return what an error of obstore's means, in words of ours."""
@@ -265,8 +265,8 @@ class Bucket:
             message = f"{self.address} lies in another region"
             return ConfigError(message, hint="set AWS_REGION to it")
         if status in _LATER or status >= 500 or (not status and _LOST.search(asked)):
-            message = f"{self.address} does not answer any more{said}"
-            return RunFailedError(message, hint="the same command with --resume goes on with it")
+            message = f"{self.address} no longer answers{said}"
+            return RunFailedError(message, hint="run the same command with --resume to continue")
         return self._explain_object(reason, status, said)
 
     def _explain_object(self, reason: Exception, status: int, said: str) -> ObjectFailedError:
@@ -277,15 +277,15 @@ class Bucket:
         if status in {401, 403}:
             return ObjectFailedError(f"it may not be read{said}", meaning=self._refuse_asker(said))
         if kind == "PreconditionError":
-            return ObjectFailedError("it was written anew while it was read")
+            return ObjectFailedError("it was changed while it was read")
         if isinstance(reason, ValueError) or kind == "InvalidPathError":
             return ObjectFailedError("a key has an empty part, a dot or a control character")
-        message = f"{self.address} answers otherwise than a store of objects{said}"
-        refusal = f"its store refuses it{said}" if status else "its store's answer is none"
+        message = f"{self.address} does not answer like an object store{said}"
+        refusal = f"its store refuses it{said}" if status else "its store's answer is not valid"
         return ObjectFailedError(refusal, meaning=DownloadError(message))
 
     def _refuse_asker(self, said: str) -> CredentialsError:
-        message = f"{self.address} does not let in who asks{said}"
+        message = f"{self.address} refuses access{said}"
         return CredentialsError(message, hint=WAYS[self.scheme])
 
 
@@ -356,7 +356,7 @@ def _check_endpoints(profile: Mapping[str, str]) -> None:
         given["endpoint_url of the profile"] = profile["endpoint"]
     for name, text in given.items():
         if not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?", text):
-            message = f"{name} is no http:// or https:// address of a server"
+            message = f"{name} is not an http:// or https:// address of a server"
             raise ConfigError(message)
 
 

@@ -90,7 +90,7 @@ def find_files(
         InputNotFoundError: As `find_images`.
     """
     if stored := [text for text in paths if is_stored(text)]:
-        message = f"{stored[0]!r} is in a store, and files on disk are read here"
+        message = f"{stored[0]!r} is in a store, but only files on disk are read here"
         raise ConfigError(message)
     found = find_images(paths, outputs=outputs, keep=keep)
     return (path for path in found if isinstance(path, Path))
@@ -162,7 +162,7 @@ class _Outputs:
         """
         for folder in self._folders:
             if _locate(path).is_relative_to(folder):
-                message = f"the input {path} lies in {folder}, and could be written over"
+                message = f"the input {path} is in {folder} and could be overwritten"
                 raise ConfigError(message, hint="name another folder")
 
 

@@ -123,4 +123,4 @@ def search_image(
 
 def describe_failure(reason: ImageDecodeError) -> str:
     """Return why a file cannot be used, and the option that lifts it, where one does."""
-    return f"{reason.message}; {reason.hint} lifts it" if reason.hint else reason.message
+    return f"{reason.message}; {reason.hint} allows it" if reason.hint else reason.message

@@ -146,7 +146,7 @@ def _explain(title: str, reason: Exception) -> Member:
     else:
         kind = "Parquet" if title.lower().endswith(_TABLE_SUFFIX) else "archive"
         # The same whatever was read before, which differs among shards.
-        said, refused = f"not a readable {kind}, or not to its end ({_describe(reason)})", False
+        said, refused = f"not a readable {kind}, or readable in part ({_describe(reason)})", False
     return Member(Path(title), reason=said, refused=refused, title=title)
 
 

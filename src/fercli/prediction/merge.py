@@ -141,8 +141,8 @@ def _open_parts(folder: Path) -> list[_Opened]:
     first, shard, kind = found[0]
     for name, other, its_kind in found:
         if (other.count, its_kind) != (shard.count, kind):
-            message = f"{folder} holds {first} and {name}, which do not go together"
-            raise DataError(message, hint="keep the parts of each prediction in a folder")
+            message = f"{folder} holds {first} and {name}, which do not belong together"
+            raise DataError(message, hint="keep each prediction's parts in a separate folder")
     expected = [
         Part(folder=folder, shard=Shard(index, shard.count), kind=kind)
         for index in range(shard.count)
@@ -172,7 +172,7 @@ def _check_agreement(parts: Sequence[_Opened]) -> None:
     for one in parts:
         record, wanted = one.record, usual.record
         if (record.shard, record.kind) != (one.part.shard, one.part.kind):
-            problems.append(f"{one.name} is shard {record.shard} by its side file: they overlap")
+            problems.append(f"{one.name} is shard {record.shard} in its side file: they overlap")
             continue
         differences = record.origin.list_differences(wanted.origin)
         if record.n_listed != wanted.n_listed:
@@ -182,11 +182,11 @@ def _check_agreement(parts: Sequence[_Opened]) -> None:
         if differences:
             problems.append(f"{one.name} differs from {usual.name}: {'; '.join(differences)}")
     if problems:
-        hint = "predict the shards again that differ: --resume leaves those that are right"
+        hint = "predict the shards that differ again; --resume keeps those that are right"
         raise DataError(_join(problems), hint=hint)
     n_own, n_listed = sum(one.record.n_own for one in parts), usual.record.n_listed
     if n_own != n_listed:
-        message = f"the parts are of {n_own:,} inputs, and the list has {n_listed:,}"
+        message = f"the parts cover {n_own:,} inputs, but the list has {n_listed:,}"
         raise DataError(message, hint="predict all shards again")
 
 
@@ -208,7 +208,7 @@ def _check_bytes(parts: Sequence[_Opened]) -> None:
     for one in parts:
         size = one.part.path.stat().st_size
         if size != one.record.n_bytes:
-            message = f"{one.part.path} has {size:,} bytes, and was written with "
+            message = f"{one.part.path} has {size:,} bytes, but was written with "
             message += f"{one.record.n_bytes:,}"
             raise DataError(message, hint=_AGAIN)
         if digest_file(one.part.path) != one.record.sha256:
@@ -369,7 +369,7 @@ class _TableCopier:
             # Of the last kind are names of columns that are no UTF-8.
             if getattr(reason, "errno", None) is not None:
                 raise
-            message = f"{path} is no Parquet file that can be read"
+            message = f"{path} is not a readable Parquet file"
             raise DataError(message, hint=_AGAIN) from reason
 
     def _read_groups(self, path: Path) -> Iterator[Any]:
@@ -398,7 +398,7 @@ def _read_records(path: Path, *, is_csv: bool) -> Iterator[bytes]:
 
 
 def _refuse_count(path: Path) -> DataError:
-    message = f"{path} has not as many rows as its side file counts"
+    message = f"{path} does not have as many rows as its side file says"
     return DataError(message, hint=_AGAIN)
 
 

@@ -50,7 +50,7 @@ class OutputFolder:
             raise OutputExistsError(message, hint="name another folder")
         place = _locate(path)
         if path.is_dir() and any(_locate(root).is_relative_to(place) for root in self._roots):
-            message = f"{path} holds what is to be looked at, and would be written over"
+            message = f"{path} contains the inputs, and would be overwritten"
             raise ConfigError(message, hint="name another folder")
         if path.is_dir() and not (force or keep) and any(path.iterdir()):
             message = f"{path} is not empty"

@@ -201,11 +201,11 @@ class Part:
             raise OutputExistsError(message, hint="name another --output")
         for name, shard, kind in find_parts(self.folder):
             if (shard.count, kind) != (self.shard.count, self.kind):
-                message = f"{self.folder} holds {name}, and {self.path.name} does not go with it"
+                message = f"{self.folder} holds {name}; {self.path.name} does not belong with it"
                 raise OutputExistsError(message, hint="name another --output")
         if self.path.exists() and self.side.exists() and not (self.resume or self.overwrite):
             message = f"{self.path} is already there"
-            hint = "--resume leaves it if it is of the same; --force writes it anew"
+            hint = "--resume keeps it if all else is the same; --force writes it again"
             raise OutputExistsError(message, hint=hint)
 
     def find_finished(
@@ -237,8 +237,8 @@ class Part:
             number = f"{now:,}" if now != record.n_own else f"{now:,} others, by name or size"
             differences.append(f"{record.n_own:,} inputs, and now there are {number}")
         if differences and not self.overwrite:
-            message = f"{self.path} is finished, and of something else: {'; '.join(differences)}"
-            hint = "--force with it writes such parts anew; or name another --output"
+            message = f"{self.path} is finished, but does not match: {'; '.join(differences)}"
+            hint = "add --force to write such parts again, or name another --output"
             raise OutputExistsError(message, hint=hint)
         if differences or _is_torn(self.path, record):
             return None

@@ -82,9 +82,9 @@ def _check_machine() -> None:
 def _find_keys(settings: dict[str, str], name: str) -> dict[str, str]:
     if "aws_access_key_id" not in settings:
         if any(way in settings for way in _OTHER_WAYS):
-            message = f"the profile {name!r} has its keys from somewhere else"
+            message = f"the profile {name!r} gets its keys from another source"
             command = 'eval "$(aws configure export-credentials --format env)"'
-            raise CredentialsError(message, hint=f"{command} puts them where they are found")
+            raise CredentialsError(message, hint=f"{command} puts them into the environment")
         return {}
     found = {
         "access_key_id": settings["aws_access_key_id"],

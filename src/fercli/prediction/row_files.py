@@ -71,7 +71,7 @@ class RowFile:
             return
         if partial.stat().st_size:
             message = f"{partial} holds the rows of an interrupted command"
-            hint = "go on with them: --resume; or begin again: --force"
+            hint = "give --resume to continue it, or --force to start over"
             raise OutputExistsError(message, hint=hint)
 
     @contextlib.contextmanager
@@ -141,5 +141,5 @@ def _name_kept_rows(partial: Path) -> Iterator[None]:
         if not partial.exists():
             raise
         message = f"{partial}: {reason.strerror or reason}; it keeps the rows so far"
-        hint = "the same command with --resume goes on with it"
+        hint = "run the same command with --resume to continue"
         raise RunFailedError(message, hint=hint) from reason

@@ -76,4 +76,4 @@ class Timeline:
     def describe(self) -> str:
         """Return what was made."""
         count = len(self._tracks)
-        return f"{count:,} track{'s' * (count != 1)} on {self._path}"
+        return f"{count:,} track{'s' * (count != 1)} written to {self._path}"

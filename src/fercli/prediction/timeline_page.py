@@ -77,7 +77,7 @@ def build_timeline_page(
         for label, color in colors.items()
     )
     left_out = len(tracks) - len(shown)
-    more = f" {left_out:,} more that are seen for less are left out." if left_out else ""
+    more = f" {left_out:,} shorter tracks are left out." if left_out else ""
     name = html.escape(title)
     return f"""<!doctype html>
 <html lang="en">
@@ -93,8 +93,8 @@ def build_timeline_page(
 <ul>{legend}</ul>
 {charts or "<p>No face was found.</p>"}
 </main>
-<footer><p>Probability of each expression over time, in seconds, one chart for each track: a face
-that overlaps the one before, and no identity.{more}</p></footer>
+<footer><p>Probability of each expression over time, in seconds, one chart for each track. A track
+follows a face that overlaps the one before; it does not identify a person.{more}</p></footer>
 </body>
 </html>
 """

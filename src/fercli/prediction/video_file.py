@@ -107,7 +107,7 @@ class VideoFile:
     def describe(self) -> str:
         """Return what was made."""
         if self._film is None:
-            return f"no frame for {self._path}"
+            return f"no frame to write to {self._path}"
         return f"{self._film.n_frames:,} frames, {self._film.sound}, written to {self._path}"
 
 

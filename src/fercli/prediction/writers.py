@@ -368,7 +368,7 @@ def _check_model(path: Path, model: object, layout: RowLayout) -> None:
     """Refuse rows of another model: a file of both would look like one."""
     if model != layout.model:
         message = f"{path} holds rows of the model {model}, not of {layout.model}"
-        hint = "go on with the same --model; without --resume, and with --force, it is written anew"
+        hint = "resume with the same --model, or start over: --force without --resume"
         raise DataError(message, hint=hint)
 
 
@@ -379,6 +379,6 @@ def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
 
 def _refuse(path: Path, number: int) -> DataError:
     message = (
-        f"line {number} of {path} is no row of a model with these labels, or has other columns"
+        f"line {number} of {path} is not a row of a model with these labels, or has other columns"
     )
-    return DataError(message, hint="without --resume, and with --force, it is written anew")
+    return DataError(message, hint="start over: --force without --resume")

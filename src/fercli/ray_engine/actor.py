@@ -124,7 +124,7 @@ class Actor:
         asked = {name: job.origin.options[name] for name in _ASKED}
         origin = Origin.describe(job.origin.model, found.compute_digest(), runtime, config, **asked)
         if differences := origin.list_differences(job.origin):
-            message = f"a Ray actor on {socket.gethostname()} would give other rows: "
+            message = f"a Ray actor on {socket.gethostname()} would give different rows: "
             hint = "every machine of the cluster needs the same fercli, libraries and model"
             raise SetupError(message + "; ".join(differences), hint=hint)
         return _Opened(runtime, config, parallel=on_cpu and found.is_onnx)
@@ -141,7 +141,7 @@ class Actor:
             first, *others = block.sources
             more = f" or one of {len(others):,} after it" if others else ""
             message = f"{_TRIES} Ray actors died over the same block of files: {first}{more}"
-            hint = "leave out what they die of; --resume goes on with the rows so far"
+            hint = "leave out the file that kills them; --resume continues with the rows so far"
             raise RunFailedError(message, hint=hint)
 
     def _check_there(self, block: Block) -> None:
@@ -157,10 +157,8 @@ class Actor:
 
         if ray.get_runtime_context().get_node_id() != self._job.node:
             host = socket.gethostname()
-            message = (
-                f"{files[0]} and {len(files) - 1:,} more are not on {host}, a machine of Ray's"
-            )
-            hint = "inputs have to lie where all machines of the cluster find them, by one path"
+            message = f"{files[0]} and {len(files) - 1:,} more are not on {host} of the Ray cluster"
+            hint = "every machine of the cluster must find the inputs under the same path"
             raise InputNotFoundError(message, hint=hint)
 
     def _unpack(self, block: Block, answer: Answer) -> Iterator[Path | Member]:

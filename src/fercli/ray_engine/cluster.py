@@ -223,6 +223,6 @@ def _explain_loss(reason: Exception) -> FercliError:
         message = "fercli is not installed where the actors of the Ray cluster run"
         hint = "pip install fercli, the same version, on every machine of the cluster"
         return DependencyMissingError(message, hint=hint)
-    message = f"Ray gave up: {shorten(reason)}"
-    hint = "the rows so far are kept; the same command with --resume goes on with them"
+    message = f"Ray failed: {shorten(reason)}"
+    hint = "the rows so far are kept; run the same command with --resume to continue"
     return RunFailedError(message, hint=hint)

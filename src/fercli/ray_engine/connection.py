@@ -119,9 +119,9 @@ def check_answers(address: str) -> None:
     host, _, port = address.rpartition(":")
     if "://" in address or not host or not port.isascii() or not port.isdigit():
         message = f"--address is HOST:PORT of a Ray cluster, or auto, not {address!r}"
-        raise ConfigError(message, hint="HOST:6379 of the head; ray job submit needs none")
+        raise ConfigError(message, hint="give HOST:6379 of the head; ray job submit needs none")
     message = f"no Ray cluster answers at {address}"
-    hint = "ray status, on a machine of the cluster, says whether it runs"
+    hint = "run ray status on a machine of the cluster to see whether it is up"
     try:
         with socket.create_connection((host.strip("[]"), int(port)), _PATIENCE_S) as connection:
             if os.environ.get("RAY_USE_TLS", "0") != "0":
@@ -133,7 +133,7 @@ def check_answers(address: str) -> None:
         message = f"{message} ({shorten(reason)})"
         raise SetupError(message, hint=hint) from reason
     if len(answer) < 4 or answer[3] != _SETTINGS:
-        message = f"{message}: what does is something else"
+        message = f"{message}: another program does"
         raise SetupError(message, hint=hint)
 
 
@@ -149,7 +149,7 @@ def _start(ray: ModuleType, options: dict[str, Any], place: str) -> None:
         # Where it has waited too long Ray raises no more than `Exception`.
         if kind is not None and (kind is Exception or issubclass(kind, expected)):
             message = f"{place} cannot be used: {shorten(reason)}"
-            hint = "a machine of the cluster is needed, and its Ray and Python"
+            hint = "run it on a machine of the cluster, with the cluster's Ray and Python"
             raise SetupError(message, hint=hint if "num_cpus" not in options else "") from reason
         return False
 

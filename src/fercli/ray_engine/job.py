@@ -75,7 +75,7 @@ class RayJob:
         """
         kind = "cpu" if device == "auto" else device
         if kind not in {"cpu", "cuda"}:
-            message = f"Ray chooses its processors and GPUs: --device is cpu or cuda, not {device}"
+            message = f"Ray assigns processors and GPUs: --device must be cpu or cuda, not {device}"
             raise ConfigError(message)
         origin = Origin.describe(
             found.title, found.compute_digest(), runtime, config,

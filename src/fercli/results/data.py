@@ -83,7 +83,7 @@ class CheckResult:
     conflicting_images: int
     """Images in them."""
     constant_images: list[dict[str, int | str]]
-    """Images of one grey value: position, row in the source, split, label."""
+    """Images of one gray value: position, row in the source, split, label."""
     near_duplicates: NearCounts | None
     """Pairs of nearly the same; None where they were not looked for."""
     ferplus: FerPlusReport | None

@@ -28,7 +28,7 @@ __all__ = [
 
 COMMAND: Final = "predict"
 """Of the envelope: its `data` is that of this command."""
-ENDING: Final = "the service is about to end"
+ENDING: Final = "the service is shutting down"
 _EXIT_CODES: Final = {
     HTTPStatus.UNAUTHORIZED: 5,
     HTTPStatus.FORBIDDEN: 5,
@@ -83,7 +83,7 @@ def refuse(
 
 def refuse_busy(message: str) -> RequestError:
     """Return the error that sends a client away for a moment."""
-    hint, headers = "come again a little later", {"Retry-After": "1"}
+    hint, headers = "try again a little later", {"Retry-After": "1"}
     return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "busy", message, hint=hint, headers=headers)
 
 
@@ -91,7 +91,7 @@ def to_request_error(error: FercliError) -> RequestError:
     """Return what a client may know of an error of the library."""
     if isinstance(error, ConfigError):
         return RequestError(HTTPStatus.BAD_REQUEST, list_errors(error))
-    message = "the service cannot do this; what is wrong stands in its log"
+    message = "the service cannot do this; its log has the reason"
     return refuse(HTTPStatus.INTERNAL_SERVER_ERROR, error.code, message)
 
 

@@ -176,6 +176,6 @@ async def _answer_unrouted(request: Request, error: Exception) -> Response:
 
 async def _answer_bug(request: Request, error: Exception) -> Response:
     _LOG.error("a bug", exc_info=error)
-    message = "a bug; its traceback stands in the service's log"
+    message = "a bug in the service; its log has the traceback"
     refusal = refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "error", message)
     return await _answer_refusal(request, refusal)

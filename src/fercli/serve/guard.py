@@ -128,7 +128,7 @@ class Guard:
                 raise refuse(
                     HTTPStatus.UNAUTHORIZED,
                     "token",
-                    "the token is missing or another one",
+                    "the token is missing or wrong",
                     hint="Authorization: Bearer TOKEN, as `fer serve` printed it",
                     headers={"WWW-Authenticate": "Bearer"},
                 )
@@ -137,12 +137,12 @@ class Guard:
         found = _HOST.fullmatch(host)
         if found is not None and (found[1] in self._hosts or self._is_address(found[1])):
             return
-        message = "the service is not known under the name that the request has"
+        message = "the request's Host header does not name this service"
         raise refuse(
             HTTPStatus.FORBIDDEN,
             "host",
             message,
-            hint="--allow-host NAME lets it be reached by one",
+            hint="start fer serve with --allow-host NAME to allow a name",
         )
 
     def _is_address(self, name: str) -> bool:

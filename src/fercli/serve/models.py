@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["ServedModels"]
 
 PURPOSES: Final = {
-    "plus": "Photos of people. Eight labels that ten people voted on, contempt too.",
-    "base": "Comparing with FER2013's literature. Its seven labels; slower and larger.",
-    "tiny": "Small and old machines. FER2013's seven labels by 60,000 parameters.",
+    "plus": "For photos of people. Eight labels, with contempt, voted on by ten people.",
+    "base": "For comparing with papers on FER2013. Its seven labels; slower and larger.",
+    "tiny": "For small and old machines. FER2013's seven labels; 60,000 parameters.",
 }
 """What each bundled model is for."""
 _OWN: Final = "A model of your own."
@@ -51,7 +51,7 @@ class ServedModels:
     def __init__(self, spec: str | None = None) -> None:
         chosen = find_model(spec, prefer_onnx=True, for_photos=True)
         if not chosen.is_onnx:
-            message = f"{chosen.path} would need torch, which a service does not load"
+            message = f"{chosen.path} needs torch, which fer serve does not load"
             hint = f"fer export {chosen.run or chosen.path}, or give --model plus"
             raise ModelFileError(message, hint=hint)
         bundled = list_bundled()

@@ -24,16 +24,16 @@ _PLAIN: Final = {
     str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null",
 }  # fmt: skip
 _ERRORS: Final = {
-    HTTPStatus.BAD_REQUEST: "A parameter or the form is wrong; all that is wrong is named.",
-    HTTPStatus.UNAUTHORIZED: "The token is missing or another one.",
-    HTTPStatus.FORBIDDEN: "The request comes from another site, or under another name.",
+    HTTPStatus.BAD_REQUEST: "A parameter or the form is wrong; every problem is named.",
+    HTTPStatus.UNAUTHORIZED: "The token is missing or wrong.",
+    HTTPStatus.FORBIDDEN: "The request comes from another site, or its Host is not allowed.",
     HTTPStatus.NOT_FOUND: "There is nothing under this path.",
     HTTPStatus.METHOD_NOT_ALLOWED: "The path does not take this method.",
     HTTPStatus.REQUEST_TIMEOUT: "The request did not come in time.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Too many bytes or images.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is neither an image nor a form.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The service is broken; its log says how.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "Too much is under way, or the service is about to end.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The service is overloaded or shutting down.",
 }
 _ANYWHERE: Final = (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED)
 _OF_MODELS: Final = (
@@ -255,10 +255,10 @@ def _describe_predict(service: Service) -> _Json:
     own = [
         _describe_parameter("model", {"enum": names, "default": names[0]}, "Which model to ask."),
         _describe_parameter(
-            "labels_of", {"enum": ["", *LABEL_SETS]}, "Keep to the labels of this set."
+            "labels_of", {"enum": ["", *LABEL_SETS]}, "Use only the labels of this set."
         ),
         _describe_parameter(
-            "name", {"type": "string", "maxLength": MAX_NAME}, "What rows call a single image."
+            "name", {"type": "string", "maxLength": MAX_NAME}, "Name of a single image in rows."
         ),
     ]
     shared = [

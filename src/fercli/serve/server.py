@@ -102,7 +102,7 @@ def _bind(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
         )
     except (socket.gaierror, UnicodeError) as reason:
-        message = f"--host {host} is no address of this machine"
+        message = f"--host {host} is not an address of this machine"
         raise ConfigError(message, hint="127.0.0.1 for this machine alone") from reason
     # A name may stand for both kinds of addresses; clients try the older one at the latest.
     family, _, _, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)
@@ -129,9 +129,9 @@ def _explain_binding(host: str, port: int, reason: OSError) -> ConfigError:
         message = f"{host}:{port} is in use by another process"
         return ConfigError(message, hint=f"give --port {port + 1}, or --port 0 for a free one")
     if reason.errno == errno.EACCES:
-        message = f"port {port} may not be listened on"
-        return ConfigError(message, hint="give a --port from 1024 on")
-    message = f"--host {host} is no address of this machine ({reason.strerror or reason})"
+        message = f"port {port} needs more rights than this user has"
+        return ConfigError(message, hint="give a --port of 1024 or above")
+    message = f"--host {host} is not an address of this machine ({reason.strerror or reason})"
     return ConfigError(message, hint="127.0.0.1 for this machine alone")
 
 
@@ -279,7 +279,7 @@ class _BoundedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # ours is the same for all
         """Answer to what is no HTTP."""
-        self._refuse(refuse(HTTPStatus.BAD_REQUEST, "usage", "the request is no valid HTTP"))
+        self._refuse(refuse(HTTPStatus.BAD_REQUEST, "usage", "the request is not valid HTTP"))
 
     @property
     def _is_idle(self) -> bool:

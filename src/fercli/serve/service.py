@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["Service"]
 
 _T = TypeVar("_T")
-_FULL: Final = "too much is under way"
+_FULL: Final = "too many requests are in progress"
 _SKIPPED: Final = {"unreadable", "refused"}
 _LOG: Final = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ class Service:
         if query.labels_of is None:
             return plain
         if missing := set(LABEL_SETS[query.labels_of]) - set(plain.labels):
-            message = f"{query.model} has no {', '.join(sorted(missing))}, of {query.labels_of}"
+            message = f"{query.model} lacks {', '.join(sorted(missing))} of {query.labels_of}"
             raise ConfigError(message, hint="leave labels_of out, or ask another model")
         return await self.run(self.models.open, query.model, query.labels_of)
 

@@ -66,7 +66,7 @@ def is_form(content_type: str | None) -> bool:
         raise refuse(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "media-type",
-            "the body is an image, or a form with images",
+            "the body must be an image, or a form with images",
             hint="Content-Type: image/jpeg, application/octet-stream or multipart/form-data",
         )
     return kind == _FORM

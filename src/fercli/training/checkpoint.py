@@ -79,8 +79,8 @@ def restore_newest(
         state.restore(arrays, progress)
     except (KeyError, RuntimeError, TypeError, ValueError) as reason:
         text = " ".join(str(reason).split())[:200]
-        message = f"{path} is whole, but of another training than run.json describes ({text})"
-        hint = "put the run.json back that it was made with"
+        message = f"{path} is intact, but from another training than run.json describes ({text})"
+        hint = "restore the run.json that it was made with"
         raise ModelFileError(message, hint=hint) from reason
     return Path(path)
 

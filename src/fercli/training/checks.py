@@ -83,7 +83,7 @@ def check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
     """
     n_images = len(splits.train.labels)
     if n_images < 2:
-        message = f"{n_images} training images, apart from those that validate, are too few"
+        message = f"{n_images} training images, without the validation images, are too few"
         raise DataError(message)
     problems = find_batch_misfit(config.batch_size, n_images)
     _, n_processes = read_launch()

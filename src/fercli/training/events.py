@@ -35,7 +35,7 @@ def check_tensorboard() -> None:
     Raises:
         DependencyMissingError: It is not installed.
     """
-    check_installed("tensorboard", consequence="--log tensorboard has nothing to write with")
+    check_installed("tensorboard", consequence="--log tensorboard cannot be used")
 
 
 class EventFile:

@@ -39,10 +39,10 @@ def plan_extension(run: RunFolder, record: RunRecord, epochs: int) -> TrainConfi
     """
     config = build_config(record.config)
     if not is_finished(run):
-        message = f"{run.path} is not finished: other epochs would change it"
+        message = f"{run.path} is not finished, so its number of epochs cannot be changed"
         raise ConfigError(message, hint=f"finish it first: fer train --resume {run.path}")
     if epochs <= config.epochs:
-        message = f"{run.path} has {config.epochs} epochs already, and {epochs} are no more"
+        message = f"{run.path} already has {config.epochs} epochs, and {epochs} is not more"
         raise ConfigError(message, hint=f"give --epochs {config.epochs + 1} or more")
     return dataclasses.replace(config, epochs=epochs)
 
@@ -61,7 +61,7 @@ def begin_extension(run: RunFolder, record: RunRecord, longer: RunFolder, epochs
     """
     config = plan_extension(run, record, epochs)
     if config.distillation.has_teacher and not run.targets.exists():
-        message = f"{run.targets} is gone, and with it what the teacher said"
+        message = f"{run.targets} with the teacher's predictions is missing"
         raise ModelFileError(message, hint="train anew")
     name, arrays, metadata = _load_end(run)
     progress = {**metadata["progress"], "finished": False}
@@ -99,5 +99,5 @@ def _load_end(run: RunFolder) -> tuple[str, dict[str, Any], dict[str, Any]]:
         if metadata.get("kind") == "checkpoint" and metadata["progress"]["finished"]:
             return newest.name, arrays, metadata
     message = f"{run.checkpoints} does not hold the state that the run ended with"
-    hint = f"begin another training with its weights: fer train --init {run.path}"
+    hint = f"start another training from its weights: fer train --init {run.path}"
     raise ModelFileError(message, hint=hint)

@@ -69,8 +69,8 @@ def check_shared(folder: Path, group: Group) -> None:
     blind = [rank for rank, sees in enumerate(seen) if not sees]
     if blind:
         which = ", ".join(map(str, blind))
-        message = f"{folder} of process 0 is not there for process {which}"
-        hint = "give an --output in a folder that all machines share, by the same name"
+        message = f"{folder} of process 0 cannot be found by process {which}"
+        hint = "give an --output in a folder that all machines share, under the same path"
         raise ConfigError(message, hint=hint)
 
 

@@ -54,8 +54,8 @@ def list_repeats(config: TrainConfig, plan: RepeatConfig) -> dict[str, TrainConf
         seeds = range(config.seed, config.seed + plan.seeds * stride, stride)
         return {f"seed-{seed}": dataclasses.replace(config, seed=seed) for seed in seeds}
     if config.distillation.teacher or config.transfer.init:
-        message = "a teacher, or a model begun with, may have learned from the folds to be scored"
-        raise ConfigError(message, hint="leave --teacher and --init out, or repeat by --seeds")
+        message = "a teacher or initial model may have been trained on the folds to be scored"
+        raise ConfigError(message, hint="leave --teacher and --init out, or repeat with --seeds")
     return {
         f"fold-{fold}": dataclasses.replace(config, cv_folds=plan.folds, cv_fold=fold)
         for fold in range(1, plan.folds + 1)
@@ -203,7 +203,7 @@ def _check_same(folder: Path, terms: Mapping[str, object]) -> None:
     plan, config, record = open_repeats(folder)
     begun = {**flatten_config(config), **dataclasses.asdict(plan), "data": record.sha256}
     problems = [
-        f"{name} {value} is asked for, and {folder} was begun with {begun[name]}"
+        f"{name} is {value} now, but {folder} was started with {begun[name]}"
         for name, value in terms.items()
         if value != begun[name]
     ]

@@ -205,14 +205,14 @@ def _check_data(run: RunFolder, record: RunRecord, dataset: Dataset) -> None:
     """Refuse to go on with other data than a run was begun with."""
     if dataset.sha256 != record.dataset.sha256:
         message = f"the run {run.path} was trained on other data (sha256 {record.dataset.sha256})"
-        raise ModelFileError(message, hint="name the dataset it began with by --data")
+        raise ModelFileError(message, hint="give the dataset that it was started with: --data")
 
 
 def _check_processes(run: RunFolder, record: RunRecord) -> None:
     """Refuse to go on in another number of processes than a run was begun in."""
     processes, (_, n_launched) = record.processes, read_launch()
     if processes != n_launched:
-        message = f"{run.path} was begun in {processes} processes, and here are {n_launched}"
+        message = f"{run.path} was started with {processes} processes, not {n_launched}"
         raise ConfigError(message, hint="another number would change the result")
 
 
@@ -221,7 +221,7 @@ def _find_result(run: RunFolder, dataset: Dataset, config: TrainConfig) -> Train
     record = read_run_record(run.path)
     begun, asked = flatten_config(build_config(record.config)), flatten_config(config)
     problems = [
-        f"{name} {asked[name]} is asked for, and {run.path} was begun with {begun[name]}"
+        f"{name} is {asked[name]} now, but {run.path} was started with {begun[name]}"
         for name in asked
         if asked[name] != begun[name]
     ]
@@ -368,8 +368,8 @@ def _check_can_begin(context: TrainingContext) -> None:
     """Refuse to begin anew what began with the state of another run."""
     run, group = context.run, context.group
     if group.broadcast(group.is_main and read_run_record(run.path).extends is not None):
-        message = f"{run.path} has no valid checkpoint, and began with one of another run"
-        raise ModelFileError(message, hint="make it once more: fer train --resume RUN --epochs N")
+        message = f"{run.path} has no valid checkpoint, and started from one of another run"
+        raise ModelFileError(message, hint="create it again: fer train --resume RUN --epochs N")
 
 
 def _restore(state: TrainingState, run: RunFolder, run_log: RunLog) -> bool:

@@ -159,7 +159,7 @@ class InitModel:
             ModelFileError: It did.
         """
         if begun_with is not None and begun_with.sha256 != self.record.sha256:
-            message = f"the model {self.file.title} is not the one the run was to begin with"
+            message = f"the model {self.file.title} is not the one that the run started from"
             raise ModelFileError(message, hint="put the old one back, or train anew")
 
     def save_train_digests(self, path: Path, dataset_sha256: str) -> None:

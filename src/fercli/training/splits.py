@@ -62,8 +62,8 @@ def choose_splits(dataset: Dataset, config: TrainConfig) -> TrainingSplits:
         return splits
     learned = assign_folds(splits.train.images, config.distillation.folds) != fold
     if not learned.any():
-        message = "without its fold there is nothing to learn from: there are too few images"
-        raise ConfigError(message, hint="take fewer members, or more images")
+        message = "without its fold, no training images are left: there are too few images"
+        raise ConfigError(message, hint="give fewer --members, or more images")
     return dataclasses.replace(splits, train=splits.train.take(learned))
 
 

@@ -41,7 +41,7 @@ export class Live {
   /** Return the camera's stream once somebody has allowed it. */
   async open(deviceId) {
     if (!navigator.mediaDevices) {
-      throw new Error("browsers give it to https pages and to 127.0.0.1 only");
+      throw new Error("browsers allow a camera on https pages and on 127.0.0.1 only");
     }
     const wish = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: "user" };
     const size = { width: { ideal: 1280 }, height: { ideal: 720 } };

@@ -20,8 +20,8 @@ const EVERY_S = 0.2;
 const VIDEO_PX = 1280;
 const ANNOUNCE_MS = 5000;
 const FACES = {
-  auto: "Small pictures are one face; in others faces are searched for.",
-  whole: "Every picture is one face, cut out already.",
+  auto: "Small pictures are taken as one face; larger ones are searched for faces.",
+  whole: "Every picture is one face, already cropped.",
   haar: "Searches with OpenCV's Haar cascade: frontal faces.",
   yunet: "Searches with YuNet, which finds turned and small faces, too.",
 };
@@ -54,7 +54,7 @@ start();
 async function start() {
   byId("privacy").textContent = isHere()
     ? "Nothing leaves this machine."
-    : `Pictures are sent to ${location.host}, nowhere else.`;
+    : `Pictures are sent to ${location.host} only.`;
   try {
     server = await fetchModels();
   } catch (error) {
@@ -225,7 +225,7 @@ function toMegabytes(nBytes) {
 }
 
 function noteBusy(seconds) {
-  busyNote = `The server is busy; going on in ${seconds} s.`;
+  busyNote = `The server is busy; continuing in ${seconds} s.`;
   showProgress();
 }
 

@@ -63,7 +63,7 @@ export class Stage {
     this.photo.alt = alternative;
     this.photo.src = address;
     let shown = this.photo;
-    this.blank.textContent = "This browser cannot show this picture. Its boxes are right all the same.";
+    this.blank.textContent = "This browser cannot show this picture. The boxes are still correct.";
     try {
       await this.photo.decode();
     } catch {

@@ -63,7 +63,7 @@ def find_targets(
         folds = assign_folds(images, config.distillation.members)
     answers = ask_teachers(teachers, images, run_log.note, run_log.callbacks.should_stop, folds)
     if answers is None:
-        message = "interrupted while the teachers were asked"
+        message = "interrupted while the teachers were predicting"
         hint = f"go on with it: fer train --resume {context.run.path}"
         raise RunInterruptedError(message, signal_number=run_log.callbacks.should_stop(), hint=hint)
     identities = [teacher.identity for teacher in teachers]
@@ -89,7 +89,7 @@ def _check_teachers(context: TrainingContext, teachers: list[Teacher]) -> None:
         same_data = metadata.dataset and metadata.dataset.sha256 == context.dataset.sha256
         chosen_on = list_selection_splits(metadata)
         if same_data and chosen_on != [context.splits.validation_name]:
-            words = " and ".join(chosen_on) or "nothing that it tells"
+            words = " and ".join(chosen_on) or "an unknown split"
             context.run_log.note(
                 f"teacher {name} may have been trained on the validation images of this run "
                 f"({context.splits.validation_name}); it was selected on {words}"
@@ -123,6 +123,6 @@ def load_targets(
     targets = arrays.get("targets")
     known = metadata.get("kind") == "targets" and metadata.get("schema") == _SCHEMA
     if not known or targets is None or targets.shape != shape:
-        message = f"{path} does not hold a teacher's answers to {shape[0]:,} images"
-        raise ModelFileError(message, hint="remove it; the teacher will be asked again")
+        message = f"{path} does not hold a teacher's predictions for {shape[0]:,} images"
+        raise ModelFileError(message, hint="remove it; the teacher will predict again")
     return targets, read_teachers(metadata, path=path)

@@ -82,7 +82,7 @@ def open_teachers(
         model = find_model(spec)
         runtime = open_runtime(model, device="cpu" if model.is_onnx else device)
         if set(runtime.labels) != set(label_names):
-            message = f"the teacher {spec} knows other labels than the dataset: {runtime.labels}"
+            message = f"the teacher {spec} has other labels than the dataset: {runtime.labels}"
             raise ModelFileError(message, hint="take a teacher that was trained on these labels")
         columns = [runtime.labels.index(name) for name in label_names]
         teachers.append(Teacher(runtime, columns, describe_provenance(model, runtime.metadata)))
@@ -112,7 +112,7 @@ def ask_teachers(
     times = np.zeros((len(images), 1), dtype=np.float32)
     for number, teacher in enumerate(teachers, start=1):
         asked = np.full(len(images), fill_value=True) if folds is None else folds == number
-        note(f"asking teacher {number} of {len(teachers)} about {asked.sum():,} images")
+        note(f"teacher {number} of {len(teachers)} predicts {asked.sum():,} images")
         if asked.any():
             shown = images[asked]
             plain = predict_in_batches(teacher.runtime, shown)
