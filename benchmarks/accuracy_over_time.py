@@ -1,10 +1,10 @@
 """Accuracy on `public` over the minutes of training that it took, of runs, by their own records.
 
-Each RUN is a finished run folder, `NAME=RUN` names its line. Time is what the processor worked, in
-minutes of one core: the wall time of each epoch with its validation, from `metrics.csv`, times what
-part of all wall time the run's processor time was, from `run.json`. So a run beside other work, or
-one that slept, is not charged for it. What a run was begun with, or taught by, is named in the
-table and is not counted.
+Each RUN is a run folder, `NAME=RUN` names its line. Time is what the processor worked, in
+minutes of one core: the run's processor time, from `run.json`, shared out among its epochs by the
+pixels of their images, since the clock's time of an epoch holds other work, too. What a run was
+begun with, or taught by, is named in the table and is not counted. Of a run that is not finished
+its epochs so far are drawn, dashed, by the time of the quickest of them.
 
 python benchmarks/accuracy_over_time.py [NAME=]RUN... [--picture FILE.png] [--write]
 """
@@ -16,7 +16,7 @@ import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from _report import RESULTS, add_write_option, print_header, publish
 
@@ -25,6 +25,8 @@ from fercli.plots.figures import build_figure, save_figure
 from fercli.runs import RunFolder, read_history, read_run_record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fercli.metadata import RunRecord
 
 SPLIT: Final = "public"
@@ -47,6 +49,13 @@ class Curve:
     """One core's, until each epoch's end."""
     accuracies: tuple[float, ...]
     """On `public`, plain."""
+
+    @property
+    def title(self) -> str:
+        """What its line is called, with how far it is where it is not finished."""
+        if self.record.result is not None:
+            return self.name
+        return f"{self.name}, {len(self.minutes)} of its {self.record.config['epochs']} epochs"
 
     @property
     def best(self) -> float:
@@ -84,29 +93,41 @@ def read_curve(text: str) -> Curve:
     run = RunFolder(Path(folder))
     record = read_run_record(run.path)
     result = record.result
-    if result is None or result.validation_split != SPLIT:
-        sys.exit(f"{folder} is not finished, or {SPLIT} did not choose its epoch")
+    if record.dataset.validation != SPLIT:
+        sys.exit(f"{SPLIT} does not choose the epoch of {folder}")
     history = read_history(run)
-    wall_s = sum(epoch.duration_s for epoch in history)
-    busy = (result.cpu_s or wall_s) / wall_s
-    ends = itertools.accumulate(epoch.duration_s * busy / 60 for epoch in history)
+    if not history:
+        sys.exit(f"{folder} has no epoch yet")
+    areas = measure_images(record, len(history))
+    if result is None:
+        unit_s = min(epoch.duration_s / area for epoch, area in zip(history, areas, strict=True))
+    else:
+        unit_s = (result.cpu_s or sum(epoch.duration_s for epoch in history)) / sum(areas)
+    ends = itertools.accumulate(unit_s * area / 60 for area in areas)
     accuracies = tuple(epoch.validation_accuracy for epoch in history)
     return Curve(name if found else run.path.name, record, tuple(ends), accuracies)
+
+
+def measure_images(record: RunRecord, n_epochs: int) -> list[int]:
+    """Return the pixels of an image in each of the first epochs."""
+    sizes = cast("Sequence[int]", record.config["sizes_px"])
+    n_all = cast("int", record.config["epochs"])
+    return [sizes[int((epoch + 0.5) / n_all * len(sizes))] ** 2 for epoch in range(n_epochs)]
 
 
 def print_table(curves: list[Curve]) -> None:
     """Print when each line crosses each goal, and where it ends."""
     goals = "".join(f"{f'min to {goal:.1%}':>15}" for goal in GOALS)
-    print(f"{'run':26}{'weights':>11}{'epochs':>8}{'minutes':>9}{'best':>8}  {'95 %':15}{goals}")
+    print(f"{'run':32}{'weights':>11}{'epochs':>8}{'minutes':>9}{'best':>8}  {'95 %':15}{goals}")
     for curve in curves:
         result = curve.record.result
         n_images = curve.record.dataset.n_validation
         low, high = compute_wilson_interval(round(curve.best * n_images), n_images)
         reached = (curve.find_minutes(goal) for goal in GOALS)
         times = "".join(f"{'-' if at is None else f'{at:.1f}':>15}" for at in reached)
-        parameters = 0 if result is None else result.parameters
+        parameters = "-" if result is None else f"{result.parameters:,}"
         print(
-            f"{curve.name:26}{parameters:>11,}{len(curve.minutes):>8}{curve.minutes[-1]:>9.1f}"
+            f"{curve.title:32}{parameters:>11}{len(curve.minutes):>8}{curve.minutes[-1]:>9.1f}"
             f"{curve.best:>8.2%}  {f'{low:.1%} to {high:.1%}':15}{times}"
         )
     for curve in curves:
@@ -130,7 +151,8 @@ def plot(curves: list[Curve], path: Path) -> None:
             color=color,
             marker=marker,
             markersize=4,
-            label=f"{curve.name}: {curve.best:.1%}",
+            linestyle="-" if curve.record.result else "--",
+            label=f"{curve.title}: {curve.best:.1%}",
         )
     for goal in GOALS:
         axes.axhline(100 * goal, color="0.85", linewidth=0.8, zorder=0)
