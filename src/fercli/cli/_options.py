@@ -71,9 +71,9 @@ def build_option(one: Option, *, by_recipe: bool = False) -> Any:  # noqa: ANN40
     declared = one.declared
     is_time = declared.get("unit") == "s"
     default = "the recipe's" if by_recipe else one.default
-    if "env" in declared:
-        default = f"{declared['env']}, else {default}"
-    told = "" if default in (None, (), "") or one.kind is bool else f" Default: {default}."
+    defaults = [declared.get("env"), None if default in (None, (), "") else str(default)]
+    ways = ", else ".join(filter(None, defaults))
+    told = "" if not ways or one.kind is bool else f" Default: {ways}."
     complete = complete_model if declared.get("metavar") == "MODEL" else lambda: one.values
     return typer.Option(
         declared["flag"],

@@ -45,7 +45,8 @@ def demo_command(
     under two minutes on two cores. The faces are synthetic: the score shows that the tool works and
     says nothing about real faces.
 
-    Exit status: 0 done, 2 the folder is already there, 6 the accuracy is under 90 %.
+    Exit status: 0 done, 2 the folder is already there, 5 no such device, 6 the accuracy is under
+    90 %.
 
     Examples:
       fer demo

@@ -146,9 +146,6 @@ def train_command(
         log=log,
         table=table,
     )
-    if table is not None and not (plan.kind or (resume and (resume / REPEATS).exists())):
-        message = "--table needs repeated trainings: give --seeds or --folds"
-        raise ConfigError(message)
     _check(request, resume)
     rank, _ = read_launch()
     if rank:
