@@ -49,9 +49,10 @@ COMMANDS: Final = [
     )
 ]
 CLOCKS: Final = {
-    "at", "cpu_s", "duration_s", "finished_at", "images_per_s", "started_at",
+    "at", "cpu_s", "duration_s", "finished_at", "images_per_s", "images_per_s_range",
+    "record_sha256", "started_at",
 }  # fmt: skip
-"""Columns and keys that say when something was, or how long it took."""
+"""Columns and keys that say when something was, how long it took, or are digests of these."""
 DATED: Final = {
     "compared/comparison.json", "compared/cost.png", "evaluated/metrics.json", "run/log.txt",
     "run/metrics.csv", "run/run.json", "run/scores.jsonl",
