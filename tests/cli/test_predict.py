@@ -669,7 +669,7 @@ def test_rows_written_since_the_options_were_looked_at_stay(
     def finish_first(*_: object) -> None:
         Path("rows.jsonl").write_text("{}\n")
 
-    monkeypatch.setattr("fercli.cli.predict.warn_if_synthetic", finish_first)
+    monkeypatch.setattr("fercli.cli._predict_request.warn_if_synthetic", finish_first)
 
     result = run("predict", face_files, "--model", trained.onnx, "--output", "rows.jsonl")
 

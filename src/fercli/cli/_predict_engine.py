@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fercli.dependencies import check_installed
 from fercli.errors import ConfigError
@@ -13,9 +13,7 @@ from fercli.ranges import find_unknown_choice
 
 if TYPE_CHECKING:
     from fercli.cli._output import Output
-    from fercli.config import PredictConfig
-    from fercli.inference import Runtime
-    from fercli.model_files import ModelFile
+    from fercli.cli._predict_request import OpenModel, PredictRequest
     from fercli.ray_engine import Cluster, RayJob
 
 __all__ = ["ENGINES", "Engine", "choose_engine"]
@@ -35,19 +33,12 @@ class Engine:
         """Return where this process opens the model: with actors it wants the labels alone."""
         return "cpu" if self.on_ray else device
 
-    def describe_job(  # all that rows come of
-        self,
-        found: ModelFile,
-        runtime: Runtime,
-        config: PredictConfig,
-        *,
-        device: str,
-        labels_of: str | None,
-        endings: Collection[str],
-        for_excel: bool,
-        typed: Mapping[str, Any],
-    ) -> RayJob | None:
+    def describe_job(self, model: OpenModel, request: PredictRequest) -> RayJob | None:
         """Return what actors have to know; None where there are none.
+
+        Args:
+            model: What is to be run.
+            request: What was typed.
 
         Raises:
             ConfigError: It is a device that cannot be chosen there.
@@ -57,8 +48,9 @@ class Engine:
         from fercli.ray_engine import RayJob
 
         return RayJob.describe(
-            found, runtime, config, device=device, weights=typed.get("detector_weights"),
-            labels_of=labels_of, endings=endings, for_excel=for_excel,
+            model.file, model.runtime, model.config, device=model.device,
+            weights=request.fields.get("detector_weights"), labels_of=request.labels_of,
+            endings=request.endings, for_excel=request.for_excel,
         )  # fmt: skip
 
     def prepare(
@@ -72,13 +64,13 @@ class Engine:
         return lambda: open_cluster(job, self.address, output.note)
 
 
-def choose_engine(engine: str, address: str | None, alone: Mapping[str, object]) -> Engine:
+def choose_engine(engine: str, address: str | None, alone: Sequence[str]) -> Engine:
     """Return the engine that was asked for.
 
     Args:
         engine: What was typed.
         address: What was typed.
-        alone: Options that are of one process, which has the pixels, with what was typed.
+        alone: Options that were typed and are of one process, which has the pixels.
 
     Raises:
         ConfigError: There is no such engine, or it does not go with other options.
@@ -91,8 +83,7 @@ def choose_engine(engine: str, address: str | None, alone: Mapping[str, object])
     if on_ray:
         problems += [
             f"{flag} needs the pixels, but Ray returns rows only: leave it out with --engine ray"
-            for flag, value in alone.items()
-            if value
+            for flag in alone
         ]
     if problems:
         raise ConfigError(*problems)

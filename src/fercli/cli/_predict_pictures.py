@@ -11,6 +11,7 @@ from fercli.errors import ConfigError
 from fercli.storage import check_output, name_partial
 
 if TYPE_CHECKING:
+    from fercli.config import PredictConfig
     from fercli.prediction.sinks import Sink
 
 __all__ = ["WantedPictures"]
@@ -36,8 +37,6 @@ class WantedPictures:
     """A chart of the faces of videos."""
     force: bool
     resume: bool
-    max_pixels: int
-    every_s: float
 
     @property
     def film(self) -> Path | None:
@@ -62,12 +61,13 @@ class WantedPictures:
             raise ConfigError(message)
         return outputs
 
-    def open_sinks(self, roots: list[PurePath]) -> list[Sink]:
+    def open_sinks(self, roots: list[PurePath], config: PredictConfig) -> list[Sink]:
         """Return what takes the predictions; `open_timeline` is for when the model is known.
 
         Args:
             roots: The inputs as they were named; folders below them are made again, those within
                 archives, too. None where a live source was.
+            config: What is looked for.
 
         Raises:
             ConfigError: Options contradict each other, or an output is there already.
@@ -89,23 +89,24 @@ class WantedPictures:
 
         sinks: list[Sink] = []
         if self.film is not None:
-            sinks.append(_open_film(self.film, self.every_s))
+            sinks.append(_open_film(self.film, config.every_s))
         elif self.annotate is not None:
             from fercli.prediction.annotate import Annotator
 
             folder = open_folder(self.annotate)
-            sinks.append(Annotator(folder, max_pixels=self.max_pixels, every_s=self.every_s))
+            sinks.append(Annotator(folder, max_pixels=config.max_pixels, every_s=config.every_s))
         if self.sort_into is not None:
             sinks.append(Sorter(open_folder(self.sort_into), link=self.link))
         if self.montage is not None:
             sinks.append(Montage(self.montage))
         return sinks
 
-    def open_timeline(self, labels: tuple[str, ...]) -> list[Sink]:
+    def open_timeline(self, labels: tuple[str, ...], config: PredictConfig) -> list[Sink]:
         """Return the chart that was asked for, if one was.
 
         Args:
             labels: The model's.
+            config: What is looked for.
 
         Raises:
             DependencyMissingError: matplotlib cannot be imported.
@@ -114,7 +115,7 @@ class WantedPictures:
             return []
         from fercli.prediction.timeline import Timeline
 
-        return [Timeline(self.timeline, labels, every_s=self.every_s)]
+        return [Timeline(self.timeline, labels, every_s=config.every_s)]
 
     def _check(self, roots: list[PurePath]) -> None:
         problems = _find_film_problems(self.film, roots, resume=self.resume)
