@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fercli.dependencies import name_distribution
 from fercli.errors import ConfigError, ModelFileError, ModelNotFoundError
 from fercli.fields import JsonObject, parse_json
-from fercli.metadata import MemberRecord, ModelMetadata, NetworkRecord, TeacherRecord
+from fercli.metadata import MemberRecord, ModelInfo, ModelMetadata, NetworkRecord, TeacherRecord
 from fercli.paths import describe_start, suggest_path
 from fercli.ranges import find_alike
 from fercli.runs import RUNS, TRAIN_DIGESTS, RunFolder, find_newest_run, read_run_record
@@ -470,42 +470,14 @@ def list_selection_splits(metadata: ModelMetadata) -> list[str]:
     return sorted(chosen | {one.split for one in validations if one is not None})
 
 
-def describe_model(model: ModelFile) -> dict[str, Any]:
-    """Return what a model file says of itself, as plain JSON values.
-
-    Returns:
-        `kind` (`torch` or `onnx`), `verified` (whether the file was checked by a digest that it
-        holds of itself), `labels`, `network`, `parameters`, `input`, `temperature` and `trained`.
+def describe_model(model: ModelFile) -> ModelInfo:
+    """Return what a model file says of itself, in short.
 
     Raises:
         ModelFileError: The file is damaged or not a fercli model.
     """
     if model.is_onnx:
         runtime = _open_onnx(model)
-        metadata, verified = runtime.metadata, runtime.digest is not None
-    else:
-        metadata, verified = read_metadata(model), True
-    dataset, validation = metadata.dataset, metadata.validation
-    return {
-        "kind": "onnx" if model.is_onnx else "torch",
-        "verified": verified,
-        "labels": list(metadata.labels),
-        "network": metadata.network.name,
-        "parameters": metadata.parameters,
-        "input": "uint8 [N, 48, 48], gray, 0-255",
-        "temperature": metadata.temperature,
-        "trained": {
-            "dataset": dataset.source if dataset else None,
-            "dataset_sha256": dataset.sha256 if dataset else None,
-            "split": "train",
-            "validation": validation.to_json() if validation else None,
-            "epochs": metadata.epochs,
-            "seed": metadata.seed,
-            "recipe": metadata.recipe,
-            "pretrained": metadata.pretrained,
-            "init": metadata.init.to_json() if metadata.init else None,
-            "teachers": [one.model for one in metadata.teachers],
-            "members": [one.model for one in metadata.members],
-            "fercli": metadata.fercli,
-        },
-    }
+        verified = runtime.digest is not None
+        return ModelInfo.read(runtime.metadata, kind="onnx", verified=verified)
+    return ModelInfo.read(read_metadata(model), kind="torch", verified=True)

@@ -68,7 +68,7 @@ def begin(dataset: Dataset, config: TrainConfig) -> tuple[dict[str, Tensor], Any
     network = build_network(config.model, len(dataset.label_names), mean=0.1, std=0.9)
     initialize(network, torch.Generator().manual_seed(3))
     init = open_init(dataset, config)
-    assert init is not None
+    assert init
     init.load_into(network)
     return network.state_dict(), init
 
@@ -189,7 +189,9 @@ def test_where_it_came_from_is_passed_on(
     assert "--init tiny" in public
     assert "widths" not in public
     model = find_model(str(run.path))
-    assert describe_model(model)["trained"]["init"]["model"] == "tiny"
+    init = describe_model(model).trained.init
+    assert init
+    assert init.model == "tiny"
     assert f"| began with | tiny, sha256 `{metadata.init.sha256}`, its last layer new |" in (
         build_card(model)
     )

@@ -321,7 +321,7 @@ def build_images(_specimens: Specimens, _folder: Path) -> Target:
 def _read_model(path: Path) -> None:
     """Open a model and look at all that is said of it; run it once."""
     model = ModelFile(path, None, assumed=False)
-    json.dumps(describe_model(model), allow_nan=False)
+    json.dumps(describe_model(model).to_json(), allow_nan=False)
     list_selection_splits(read_metadata(model))
     runtime = open_runtime(model, device="cpu", n_threads=1)
     runtime.predict(np.zeros((1, 48, 48), dtype=np.uint8))

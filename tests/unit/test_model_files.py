@@ -201,10 +201,11 @@ def test_bundled_models_say_what_they_are(bundled: None) -> None:
     about = describe_model(tiny)
     metadata = read_metadata(tiny)
 
-    assert (about["kind"], about["verified"], about["labels"]) == ("onnx", True, [*metadata.labels])
-    assert about["parameters"] == metadata.parameters
-    assert about["trained"]["dataset"] == metadata.source
-    assert about["trained"]["validation"]["split"] == "public"
+    assert (about.kind, about.verified, about.labels) == ("onnx", True, metadata.labels)
+    assert about.parameters == metadata.parameters
+    assert about.trained.dataset == metadata.source
+    assert about.trained.validation is not None
+    assert about.trained.validation.split == "public"
     assert tiny.compute_digest() != metadata.sha256
     assert not tiny.assumed
     assert find_bundled_weights("tiny") is None

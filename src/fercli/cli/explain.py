@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,7 @@ from fercli.config import FACES
 from fercli.errors import ConfigError, ImageDecodeError, ImageRefusedError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
+from fercli.results import ExplainedImage, ExplainResult, to_json
 from fercli.storage import check_outputs
 
 if TYPE_CHECKING:
@@ -115,18 +116,21 @@ def explain_command(
         for path, target in zip(paths, targets, strict=True):
             rows.append(_explain(runtime, path, target, asked, finder, found.title))
             on_progress(len(rows), len(paths))
-    skipped = [row for row in rows if row["status"] in {"unreadable", "refused"}]
-    methods = ["occlusion"] if found.is_onnx else ["occlusion", "grad-cam"]
-    data = {
-        "model": found.title, "methods": methods, "n_inputs": len(rows),
-        "n_skipped": len(skipped), "rows": rows,
-    }  # fmt: skip
+    skipped = [row for row in rows if row.status in {"unreadable", "refused"}]
+    result = ExplainResult(
+        model=found.title,
+        methods=("occlusion",) if found.is_onnx else ("occlusion", "grad-cam"),
+        n_inputs=len(rows),
+        n_skipped=len(skipped),
+        rows=tuple(rows),
+    )
     errors = [
-        {"code": "image", "message": f"{row['path']}: {row['reason']}", "hint": ""}
-        for row in skipped
+        {"code": "image", "message": f"{row.path}: {row.reason}", "hint": ""} for row in skipped
     ]
     status = ExitStatus.PARTIAL if skipped else ExitStatus.DONE
-    return Outcome(data, lambda console: _show(console, data), status=status, errors=errors)
+    return Outcome(
+        to_json(result), lambda console: _show(console, result), status=status, errors=errors
+    )
 
 
 def _name_picture(number: int, path: Path, kind: str) -> str:
@@ -141,46 +145,46 @@ def _explain(  # what to explain, how, and what to call it
     asked: tuple[str, ...],
     finder: FaceFinder,
     model: str,
-) -> dict[str, Any]:
+) -> ExplainedImage:
     """Write one picture and return its row; a file that cannot be read gets one as well."""
     from fercli.evaluation import explain
     from fercli.images import cut_faces, load_image
     from fercli.plots import save_figure
 
-    row: dict[str, Any] = {
-        "path": str(path), "status": "ok", "reason": None, "label": None, "confidence": None,
-        "probabilities": None, "output": None,
-    }  # fmt: skip
     try:
         image = load_image(path, color=finder.needs_color, enough_px=finder.enough_px)
         detector, boxes = finder.find(image)
         crops = cut_faces(image, boxes[:1], detector)
     except ImageDecodeError as reason:
-        status = "refused" if isinstance(reason, ImageRefusedError) else "unreadable"
-        return {**row, "status": status, "reason": reason.message}
+        return ExplainedImage(
+            path=str(path),
+            status="refused" if isinstance(reason, ImageRefusedError) else "unreadable",
+            reason=reason.message,
+        )
     if not crops:
-        return {**row, "status": "no_face", "reason": f"{detector} finds no face"}
+        nothing = f"{detector} finds no face"
+        return ExplainedImage(path=str(path), status="no_face", reason=nothing)
     explanation = explain(runtime, crops[0], asked)
     save_figure(explanation.plot(f"{safe_name(path.name)}, by {safe_name(model)}"), target)
-    return {
-        **row,
-        "label": explanation.label,
-        "confidence": explanation.probabilities[explanation.label],
-        "probabilities": explanation.probabilities,
-        "output": str(target),
-    }
+    return ExplainedImage(
+        path=str(path),
+        label=explanation.label,
+        confidence=explanation.probabilities[explanation.label],
+        probabilities=explanation.probabilities,
+        output=str(target),
+    )
 
 
-def _show(console: Console, data: dict[str, Any]) -> None:
+def _show(console: Console, result: ExplainResult) -> None:
     from rich.table import Table
 
-    table = Table(title=count(data["n_inputs"], "image"), title_justify="left")
+    table = Table(title=count(result.n_inputs, "image"), title_justify="left")
     for column in ("image", "label", "confidence", "picture"):
         table.add_column(column)
-    for row in data["rows"]:
-        sure = "" if row["confidence"] is None else f"{row['confidence']:.1%}"
-        said = row["label"] or f"{row['status']}: {row['reason']}"
-        cells = (row["path"], said, sure, row["output"] or "")
+    for row in result.rows:
+        sure = "" if row.confidence is None else f"{row.confidence:.1%}"
+        said = row.label or f"{row.status}: {row.reason}"
+        cells = (row.path, said, sure, row.output or "")
         table.add_row(*(safe_name(cell) for cell in cells))
     print_table(console, table)
-    print_pairs(console, {"model": data["model"], "methods": ", ".join(data["methods"])})
+    print_pairs(console, {"model": result.model, "methods": ", ".join(result.methods)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from fercli.storage import check_apart, check_output, write_text
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from fercli.metadata import InitRecord, ScoreRecord, TrainingInfo, ValidationRecord
     from fercli.model_files import ModelFile
 
 __all__ = ["add_to"]
@@ -68,6 +69,12 @@ def info_command(
             message = "--diagram and --card need a MODEL"
             raise ConfigError(message, hint="fer info runs/fast --card CARD.md")
         return _describe_environment(output)
+    return _describe_model(output, model, diagram, card, force=force)
+
+
+def _describe_model(
+    output: Output, model: str, diagram: Path | None, card: Path | None, *, force: bool
+) -> Outcome:
     from fercli.model_files import describe_model, find_model, read_metadata
     from fercli.runs import RunFolder, read_scores
 
@@ -76,62 +83,65 @@ def info_command(
         output.note(found.remark)
     kept = read_metadata(found).scores
     scores = read_scores(RunFolder(found.run)) if found.run else kept
+    info, command = describe_model(found), _find_command(found)
+    files = _write_files(found, diagram, card, force=force)
     data = {
-        **describe_model(found),
+        **info.to_json(),
         "scores": {split: score.to_json() for split, score in scores.items()},
     }
-    files = _write_files(found, diagram, card, force=force)
     if files:
         data["files"] = files
-    if command := _find_command(found):
+    if command:
         data["trained"]["command"] = command
-
-    def show(console: Console) -> None:
-        trained = {
-            f"trained: {key}": _say(key, value)
-            for key, value in data["trained"].items()
-            if value not in (None, [])
-        }
-        pairs = {
-            "kind": data["kind"],
-            "file": found.path,
-            "integrity": "verified" if data["verified"] else "unverified: it holds no digest",
-            "labels": ", ".join(data["labels"]),
-            "network": data["network"],
-            "parameters": f"{data['parameters']:,}" if data["parameters"] else "unknown",
-            "input": data["input"],
-            "temperature": f"{data['temperature']:.3f}",
-            **trained,
-            **_name_init(data["trained"]["init"]),
-        }
-        for split, score in scores.items():
-            pairs[f"scored: {split}"] = (
-                f"{score.accuracy:.2%} (n = {score.n_images:,}) {score.protocol or ''}".rstrip()
-            )
-        print_pairs(console, {**pairs, **files})
-
-    return Outcome(data, show)
+    pairs = {
+        "kind": info.kind,
+        "file": found.path,
+        "integrity": "verified" if info.verified else "unverified: it holds no digest",
+        "labels": ", ".join(info.labels),
+        "network": info.network,
+        "parameters": f"{info.parameters:,}" if info.parameters else "unknown",
+        "input": info.input,
+        "temperature": f"{info.temperature:.3f}",
+        **_say_training(info.trained),
+        **({"trained: command": command} if command else {}),
+        **{f"scored: {split}": _say_score(score) for split, score in scores.items()},
+        **files,
+    }
+    return Outcome(data, lambda console: print_pairs(console, pairs))
 
 
-def _say(key: str, value: Any) -> str:  # noqa: ANN401  # any field of a model's metadata
-    """Return what a model was trained with, for people."""
-    if key == "validation" and isinstance(value, dict):
-        return (
-            f"{value['accuracy']:.2%} on {name_split(value['split'])}, "
-            f"{count(value['n_images'], 'image')}"
-        )
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {one}" for name, one in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _say_training(trained: TrainingInfo) -> dict[str, str]:
+    """Return what is known of a training, for people."""
+    said = {
+        "dataset": trained.dataset,
+        "dataset_sha256": trained.dataset_sha256,
+        "split": trained.split,
+        "validation": trained.validation and _say_validation(trained.validation),
+        "epochs": trained.epochs,
+        "seed": trained.seed,
+        "recipe": trained.recipe,
+        "pretrained": trained.pretrained,
+        "init": trained.init and _say_init(trained.init),
+        "init sha256": trained.init and trained.init.sha256,
+        "teachers": ", ".join(trained.teachers) or None,
+        "members": ", ".join(trained.members) or None,
+        "fercli": trained.fercli,
+    }
+    return {f"trained: {key}": str(value) for key, value in said.items() if value is not None}
 
 
-def _name_init(init: dict[str, Any] | None) -> dict[str, str]:
-    """Return what a model was fine-tuned from, for people."""
-    if init is None:
-        return {}
-    chosen = f"; chosen on {', '.join(init['chosen_on'])}" if init["chosen_on"] else ""
-    text = f"{init['model']}, its last layer {init['head']}{chosen}"
-    return {"trained: init": text, "trained: init sha256": init["sha256"]}
+def _say_validation(record: ValidationRecord) -> str:
+    images = count(record.n_images, "image")
+    return f"{record.accuracy:.2%} on {name_split(record.split)}, {images}"
+
+
+def _say_score(score: ScoreRecord) -> str:
+    return f"{score.accuracy:.2%} (n = {score.n_images:,}) {score.protocol or ''}".rstrip()
+
+
+def _say_init(record: InitRecord) -> str:
+    chosen = f"; chosen on {', '.join(record.chosen_on)}" if record.chosen_on else ""
+    return f"{record.model}, its last layer {record.head}{chosen}"
 
 
 def _write_files(

@@ -9,6 +9,7 @@ would be imported by every command, for a dozen classes.
 
 from __future__ import annotations
 
+from fercli.metadata.information import ModelInfo, TrainingInfo
 from fercli.metadata.models import (
     MODEL_SCHEMA,
     DeduplicatedRecord,
@@ -47,6 +48,7 @@ __all__ = [
     "ExtensionRecord",
     "InitRecord",
     "MemberRecord",
+    "ModelInfo",
     "ModelMetadata",
     "NetworkRecord",
     "RepeatsRecord",
@@ -54,6 +56,7 @@ __all__ = [
     "RunRecord",
     "ScoreRecord",
     "TeacherRecord",
+    "TrainingInfo",
     "ValidationRecord",
     "read_teachers",
 ]

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 
     from fercli.evaluation import Evaluation, Explanation
     from fercli.inference import Runtime
+    from fercli.metadata import ModelInfo
     from fercli.model.arguments import Color, Faces, Picture, Source
     from fercli.prediction import FilePrediction
     from fercli.prediction.stores import StoredObject
@@ -147,8 +148,11 @@ class Model:
 
     def _repr_html_(self) -> str:
         info = self.info
-        pairs = {key: info[key] for key in ("network", "parameters", "input")}
-        return format_html(f"fercli model {self.name}", {**pairs, "labels": ", ".join(self.labels)})
+        pairs = {
+            "network": info.network, "parameters": info.parameters, "input": info.input,
+            "labels": ", ".join(self.labels),
+        }  # fmt: skip
+        return format_html(f"fercli model {self.name}", pairs)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs: where the file is, not what runs it."""
@@ -208,7 +212,7 @@ class Model:
         return self.open().metadata.to_json()
 
     @property
-    def info(self) -> dict[str, Any]:
+    def info(self) -> ModelInfo:
         """What `fer info MODEL` says of it: kind, labels, network, parameters, input, training."""
         return describe_model(self.file)
 

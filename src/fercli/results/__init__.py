@@ -30,6 +30,7 @@ from fercli.results.evaluation import (
     RobustnessRow,
     Scores,
 )
+from fercli.results.explanation import ExplainedImage, ExplainResult
 from fercli.results.models import ExportResult
 from fercli.results.plain import to_json
 from fercli.results.prediction import MergeResult, PredictionRow, PredictResult, TrackTime
@@ -48,6 +49,8 @@ __all__ = [
     "DuplicateCounts",
     "EpochReport",
     "EvaluationResult",
+    "ExplainResult",
+    "ExplainedImage",
     "ExportResult",
     "FerPlusReport",
     "MergeResult",
