@@ -14,7 +14,7 @@ from typing import Any, Final
 from typer.testing import CliRunner
 
 import fercli
-from fercli import errors, results
+from fercli import errors, metadata, results
 from fercli.cli import app
 from fercli.cli._exit import ExitStatus, find_status
 from fercli.errors import FercliError, RunInterruptedError
@@ -38,33 +38,22 @@ _COMMANDS: Final = {
     "export": ("ExportResult",),
     "predict": ("PredictResult", "PredictionRow"),
     "merge": ("MergeResult",),
+    "explain": ("ExplainResult", "ExplainedImage"),
+    "serve": ("ServeResult",),
+    "info MODEL": ("ModelInfo", "TrainingInfo"),
+    "info": ("EnvironmentResult", "Device", "Paths"),
+    "models list": ("ModelsResult", "ListedModel"),
+    "models fetch": ("FetchResult",),
+    "demo": ("DemoResult",),
 }  # fmt: skip
 """What `data` of a command's JSON is made of; nested records follow the first."""
-_PLAIN: Final = {
-    "explain": {
-        "model": "The model.", "methods": "`occlusion`, and `grad-cam` where there are gradients.",
-        "n_inputs": "Images.", "n_skipped": "Images that could not be read.",
-        "rows": "`path status reason label confidence probabilities output` of each.",
-    },
-    "serve": {
-        "url": "Where the page was.", "model": "What clients got that named none.",
-        "n_requests": "Requests that got rows.", "n_faces": "Faces in them.",
-        "duration_s": "From the start to the end, seconds.",
-    },
-    "info": {
-        "kind": "`torch` or `onnx`; without a model there are `versions devices providers paths "
-        "models detectors extras free_bytes problems` instead.",
-        "labels": "Label names, in the order of the probabilities.",
-        "network": "Name of the network.", "parameters": "Numbers in it.",
-        "input": "What it takes.", "temperature": "Divides the logits.",
-        "trained": "Dataset, splits, epochs, seed, recipe, what it began with, teachers, members.",
+_ADDED: Final = {
+    "info MODEL": {
         "scores": "The last score of each split, of a run or of the file.",
+        "files": "What `--diagram` and `--card` wrote; left out without them.",
     },
-    "demo": {
-        "output": "The folder.", "accuracy": "On the private split of the synthetic faces.",
-        "duration_s": "Of the whole loop, seconds.", "files": "What was written.",
-    },
-}  # fmt: skip
+}
+"""Keys beside those of a command's first record."""
 _VARIABLES: Final = {
     "FERCLI_HOME": "The folder of the prepared dataset, downloads and fetched detectors. Default: "
     "the user's data folder of this system.",
@@ -151,12 +140,11 @@ def build_json() -> str:
     for command, kinds in _COMMANDS.items():
         parts.append(f"## fer {command}\n")
         for position, name in enumerate(kinds):
-            kind = getattr(results, name)
+            kind = getattr(results, name, None) or getattr(metadata, name)
             if position:
                 parts.append(f"### {name}\n\n{_first_line(kind)}\n")
-            parts.append(_format_fields(kind))
-    for command, keys in _PLAIN.items():
-        parts.append(f"## fer {command}\n\n{_format_table(keys)}")
+            fields = _read_fields(kind)
+            parts.append(_format_table(fields if position else fields | _ADDED.get(command, {})))
     return "\n".join(parts)
 
 
@@ -366,10 +354,6 @@ def _list_public_fields(kind: type[Any]) -> dict[str, str]:
         return {}
     fields = _read_fields(kind).items()
     return {name: text for name, text in fields if text and not name.startswith("_")}
-
-
-def _format_fields(kind: type[Any]) -> str:
-    return _format_table(_read_fields(kind))
 
 
 def _format_table(rows: dict[str, str], head: str = "key") -> str:

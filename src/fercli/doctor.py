@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fercli.dependencies import EXTRAS, is_left_out, is_there, name_distribution
 from fercli.detectors import DETECTORS, find_weights
-from fercli.environment import describe_environment
+from fercli.environment import find_devices, find_paths, find_providers, find_versions
 from fercli.errors import DependencyMissingError, FercliError
 from fercli.model_files import find_model, list_bundled, read_metadata
 from fercli.paths import find_data_home
+from fercli.results import EnvironmentResult
 
 __all__ = ["examine"]
 
@@ -19,21 +20,20 @@ _LEAST_FREE_BYTES: Final = 2**30
 """Below it a training with its checkpoints, or a download, may not fit."""
 
 
-def examine() -> dict[str, Any]:
-    """Return what `describe_environment` does, and what of fercli's own works, as JSON values.
-
-    `problems` are sentences that end in the command that mends them, where there is one.
-    """
-    found = describe_environment()
-    problems: list[str] = found.pop("problems")
-    return {
-        **found,
-        "models": _examine_models(problems),
-        "detectors": _examine_detectors(problems),
-        "extras": _examine_extras(),
-        "free_bytes": _examine_disks(problems),
-        "problems": problems,
-    }
+def examine() -> EnvironmentResult:
+    """Return what this machine and this installation offer, and what is wrong with them."""
+    problems: list[str] = []
+    return EnvironmentResult(
+        versions=find_versions(problems),
+        devices=find_devices(problems),
+        providers=find_providers(problems),
+        paths=find_paths(problems),
+        models=_examine_models(problems),
+        detectors=_examine_detectors(problems),
+        extras=_examine_extras(),
+        free_bytes=_examine_disks(problems),
+        problems=tuple(problems),
+    )
 
 
 def _examine_extras() -> dict[str, bool]:

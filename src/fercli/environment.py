@@ -6,14 +6,16 @@ import importlib.metadata
 import os
 import platform
 import re
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 import fercli
 from fercli.dependencies import FULL, LITE, find_distributions, import_onnxruntime, is_left_out
 from fercli.errors import DependencyMissingError, FercliError
 from fercli.paths import find_default_dataset
+from fercli.results import Device, Paths
 
-__all__ = ["describe_environment", "find_missing_kernels"]
+__all__ = ["find_devices", "find_missing_kernels", "find_paths", "find_providers", "find_versions"]
 
 _LIBRARIES: Final = (
     "torch",
@@ -39,9 +41,12 @@ _ARCHITECTURE: Final = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
 """What `torch.cuda.get_arch_list` has of NVIDIA's: `sm_90`, `sm_100`, `compute_120`, `sm_90a`."""
 
 
-def describe_environment() -> dict[str, Any]:
-    """Return versions, devices, providers, paths and problems, as plain JSON values."""
-    problems: list[str] = []
+def find_versions(problems: list[str]) -> dict[str, str | None]:
+    """Return the versions of fercli, Python and the libraries, None of those not installed.
+
+    Args:
+        problems: Gets a sentence for each thing that is wrong.
+    """
     versions: dict[str, str | None] = {
         "fercli": fercli.__version__,
         "python": platform.python_version(),
@@ -61,13 +66,66 @@ def describe_environment() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
             problems.append(f"{name} is not installed")
-    return {
-        "versions": versions,
-        "devices": _find_devices(problems),
-        "providers": _find_providers(problems),
-        "paths": _find_paths(problems),
-        "problems": problems,
-    }
+    return versions
+
+
+def find_devices(problems: list[str]) -> tuple[Device, ...]:
+    """Return what a network can run on; the processors alone where there is no torch.
+
+    Args:
+        problems: Gets a sentence for each thing that is wrong.
+    """
+    name = platform.processor() or platform.machine()
+    cpu = Device(device="cpu", name=name, cores=os.cpu_count())
+    try:
+        import torch
+    except (ImportError, OSError) as reason:
+        if not is_left_out("torch"):
+            problems.append(f"torch cannot be imported ({reason}): no training")
+        return (cpu,)
+    devices = [replace(cpu, threads=torch.get_num_threads())]
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        devices.append(Device(device=f"cuda:{index}", name=torch.cuda.get_device_name(index)))
+        problems.extend(filter(None, [find_missing_kernels(index)]))
+    if torch.backends.mps.is_available():
+        devices.append(Device(device="mps", name="Apple GPU"))
+    try:
+        import torchvision  # noqa: F401  # whether it can be imported is the question
+    except ModuleNotFoundError as reason:
+        problems.append(f"torchvision cannot be imported ({reason}): no torchvision networks")
+    except (ImportError, RuntimeError, OSError) as reason:
+        text = " ".join(str(reason).split())
+        problems.append(f"torchvision does not fit this torch ({text}): install both together")
+    return tuple(devices)
+
+
+def find_providers(problems: list[str]) -> tuple[str, ...]:
+    """Return what onnxruntime can run on.
+
+    Args:
+        problems: Gets a sentence where it is nothing.
+    """
+    try:
+        onnxruntime = import_onnxruntime()
+    except DependencyMissingError as reason:
+        problems.append(f"{reason.message}: no ONNX models ({reason.hint})")
+        return ()
+    return tuple(onnxruntime.get_available_providers())
+
+
+def find_paths(problems: list[str]) -> Paths:
+    """Return where fercli looks for data.
+
+    Args:
+        problems: Gets a sentence where it cannot be told.
+    """
+    try:
+        dataset = find_default_dataset()
+    except FercliError as error:
+        problems.append(error.message)
+        return Paths()
+    there = str(dataset) if dataset.exists() else None
+    return Paths(data_home=str(dataset.parent), dataset=there)
 
 
 def find_missing_kernels(index: int) -> str | None:
@@ -96,50 +154,3 @@ def find_missing_kernels(index: int) -> str | None:
         f"this torch has no kernels for cuda:{index} ({torch.cuda.get_device_name(index)}): its "
         f"compute capability is {capability[0]}.{capability[1]}, that of the kernels {versions}"
     )
-
-
-def _find_devices(problems: list[str]) -> list[dict[str, Any]]:
-    cpu = {"device": "cpu", "name": platform.processor() or platform.machine()}
-    devices = [{**cpu, "cores": os.cpu_count()}]
-    try:
-        import torch
-    except (ImportError, OSError) as reason:
-        if not is_left_out("torch"):
-            problems.append(f"torch cannot be imported ({reason}): no training")
-        return devices
-    devices[0]["threads"] = torch.get_num_threads()
-    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        devices.append({"device": f"cuda:{index}", "name": torch.cuda.get_device_name(index)})
-        problems.extend(filter(None, [find_missing_kernels(index)]))
-    if torch.backends.mps.is_available():
-        devices.append({"device": "mps", "name": "Apple GPU"})
-    try:
-        import torchvision  # noqa: F401  # whether it can be imported is the question
-    except ModuleNotFoundError as reason:
-        problems.append(f"torchvision cannot be imported ({reason}): no torchvision networks")
-    except (ImportError, RuntimeError, OSError) as reason:
-        text = " ".join(str(reason).split())
-        problems.append(f"torchvision does not fit this torch ({text}): install both together")
-    return devices
-
-
-def _find_providers(problems: list[str]) -> list[str]:
-    try:
-        onnxruntime = import_onnxruntime()
-    except DependencyMissingError as reason:
-        problems.append(f"{reason.message}: no ONNX models ({reason.hint})")
-        return []
-    providers: list[str] = onnxruntime.get_available_providers()
-    return providers
-
-
-def _find_paths(problems: list[str]) -> dict[str, Any]:
-    try:
-        dataset = find_default_dataset()
-    except FercliError as error:
-        problems.append(error.message)
-        return {}
-    return {
-        "data_home": str(dataset.parent),
-        "dataset": str(dataset) if dataset.exists() else None,
-    }

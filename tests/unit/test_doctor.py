@@ -19,11 +19,11 @@ def test_a_whole_installation_has_everything(
 
     found = examine()
 
-    assert found["models"] == {"base": True, "plus": True, "tiny": True}
-    assert found["detectors"] == {"haar": True, "yunet": False}
-    assert found["extras"]["parquet"]
-    assert found["free_bytes"]["data_home"] > 0
-    assert not found["problems"]
+    assert found.models == {"base": True, "plus": True, "tiny": True}
+    assert found.detectors == {"haar": True, "yunet": False}
+    assert found.extras["parquet"]
+    assert found.free_bytes["data_home"] > 0
+    assert not found.problems
 
 
 def test_what_is_wrong_is_told_with_what_mends_it(
@@ -38,9 +38,9 @@ def test_what_is_wrong_is_told_with_what_mends_it(
 
     found = examine()
 
-    assert found["models"] == {"gone": False}
-    assert found["detectors"]["yunet"] is False
-    model, detector, *disks = found["problems"]
+    assert found.models == {"gone": False}
+    assert found.detectors["yunet"] is False
+    model, detector, *disks = found.problems
     assert "gone" in model
     assert "fer models fetch yunet" in detector
     assert disks == [
@@ -65,7 +65,7 @@ def test_the_small_package_names_only_the_extras_that_it_has(
     monkeypatch.setattr("fercli.doctor.is_there", lambda _module: False)
     lite = read_extras("packaging/lite")
 
-    assert set(examine()["extras"]) == lite
+    assert set(examine().extras) == lite
     for name, modules in EXTRAS.items():
         reason = ImportError("no such module")
         hints = [explain_missing(module, reason).hint for module in modules]

@@ -14,6 +14,7 @@ from fercli.cli._display import print_pairs, watch_images, watch_training
 from fercli.cli._options import DeviceOption, ForceOption, choose_device_name
 from fercli.cli._output import Outcome, Output
 from fercli.cli.evaluate import show_evaluation
+from fercli.results import DemoResult, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,12 +73,12 @@ def demo_command(
             f"the demo reached {accuracy:.1%} on synthetic faces, less than {_LEAST_ACCURACY:.0%}"
         )
         failure = fercli.VerificationError(message, hint=f"please report this, with {run.path}")
-    values = {
-        "output": str(folder),
-        "accuracy": accuracy,
-        "duration_s": duration_s,
-        "files": {**result.files, **made},
-    }
+    values = DemoResult(
+        output=str(folder),
+        accuracy=accuracy,
+        duration_s=duration_s,
+        files={**result.files, **made},
+    )
 
     def show(console: Console) -> None:
         show_evaluation(console, result)
@@ -87,7 +88,7 @@ def demo_command(
             "nothing about real ones. Next: fer data download, then fer train --recipe fast."
         )
 
-    return Outcome(values, show, failure=failure)
+    return Outcome(to_json(values), show, failure=failure)
 
 
 def _prepare(output: Output, folder: Path) -> fercli.Dataset:

@@ -14,10 +14,11 @@ from fercli.cli._output import Outcome, Output
 from fercli.dependencies import name_distribution
 from fercli.errors import ConfigError, FercliError
 from fercli.names import name_split
+from fercli.results import to_json
 from fercli.storage import check_apart, check_output, write_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Mapping
 
     from fercli.metadata import InitRecord, ScoreRecord, TrainingInfo, ValidationRecord
     from fercli.model_files import ModelFile
@@ -171,40 +172,39 @@ def _write_files(
 def _describe_environment(output: Output) -> Outcome:
     from fercli.doctor import examine
 
-    data = examine()
-    for problem in data["problems"]:
+    found = examine()
+    for problem in found.problems:
         output.warn(problem)
-
-    def show(console: Console) -> None:
-        pairs = {name: version or "not installed" for name, version in data["versions"].items()}
-        for device in data["devices"]:
-            details = {key: value for key, value in device.items() if key != "device"}
-            pairs[device["device"]] = ", ".join(f"{key} {value}" for key, value in details.items())
-        if [device["device"] for device in data["devices"]] == ["cpu"] and pairs.get("torch"):
-            pairs["GPU"] = "none that the installed torch can use"
-        # Wheels of onnxruntime bring one that asks a cloud: it is never used, and would frighten.
-        used = [name for name in data["providers"] if not name.startswith("Azure")]
-        pairs["onnxruntime runs on"] = ", ".join(used) or "nothing"
-        pairs["data home"] = data["paths"].get("data_home", "unknown")
-        pairs["prepared dataset"] = data["paths"].get("dataset") or (
-            "none yet: fer data download, or fer data prepare SOURCE with your own copy"
+    pairs = {name: version or "not installed" for name, version in found.versions.items()}
+    for one in found.devices:
+        details = {"name": one.name, "cores": one.cores, "threads": one.threads}
+        pairs[one.device] = ", ".join(
+            f"{key} {value}" for key, value in details.items() if value is not None
         )
-        pairs["free disk"] = ", ".join(
+    if len(found.devices) == 1 and pairs.get("torch"):
+        pairs["GPU"] = "none that the installed torch can use"
+    # Wheels of onnxruntime bring one that asks a cloud: it is never used, and would frighten.
+    used = [name for name in found.providers if not name.startswith("Azure")]
+    extra = f"'{name_distribution()}[{{}}]'"
+    n_problems = len(found.problems)
+    pairs |= {
+        "onnxruntime runs on": ", ".join(used) or "nothing",
+        "data home": found.paths.data_home or "unknown",
+        "prepared dataset": found.paths.dataset
+        or "none yet: fer data download, or fer data prepare SOURCE with your own copy",
+        "free disk": ", ".join(
             f"{number / 1e9:,.1f} GB for {name.replace('_', ' ')}"
-            for name, number in data["free_bytes"].items()
-        )
-        pairs["models"] = _join(data["models"], "damaged")
-        pairs["face detectors"] = _join(data["detectors"], "fer models fetch {} fetches it")
-        extra = f"'{name_distribution()}[{{}}]'"
-        pairs["extras"] = _join(data["extras"], f"pip install {extra}")
-        n_problems = len(data["problems"])
-        pairs["problems"] = f"{n_problems}, see above" if n_problems else "none"
-        print_pairs(console, pairs)
-
-    return Outcome(data, show)
+            for name, number in found.free_bytes.items()
+        ),
+        "models": _join(found.models, "damaged"),
+        "face detectors": _join(found.detectors, "fer models fetch {} fetches it"),
+        "extras": _join(found.extras, f"pip install {extra}"),
+        "problems": f"{n_problems}, see above" if n_problems else "none",
+    }
+    return Outcome(to_json(found), lambda console: print_pairs(console, pairs))
 
 
-def _join(states: dict[str, bool], remedy: str) -> str:
+def _join(states: Mapping[str, bool], remedy: str) -> str:
     """Return names, and of those that are not there what mends that."""
     return ", ".join(
         name if there else f"no {name} ({remedy.format(name)})" for name, there in states.items()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +13,13 @@ from fercli.detectors import DETECTORS
 from fercli.errors import ConfigError
 from fercli.names import safe_name
 from fercli.ranges import find_unknown_choice
+from fercli.results import FetchResult, ListedModel, ModelsResult, to_json
 from fercli.storage import digest_file
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from fercli.detectors import DetectorWeights
 
 __all__ = ["add_to"]
 
@@ -39,18 +41,19 @@ def list_command(output: Output) -> Outcome:  # noqa: ARG001  # nothing to say o
     """
     from fercli.model_files import find_model, list_bundled
 
-    rows: list[dict[str, Any]] = []
+    rows: list[ListedModel] = []
     for name in list_bundled():
         file = find_model(name).path
-        rows.append(_describe(name, "expressions", "comes with fercli", file, digest_file(file)))
-    rows.append(_describe("haar", "faces", "comes with OpenCV", None, None))
-    for weights in DETECTORS.values():
-        path = weights.path if weights.path.is_file() else None
-        state = "fetched" if path else f"not fetched: fer models fetch {weights.name}"
-        if path is not None and digest_file(path) != weights.sha256:
-            state = f"damaged: remove {path} and fetch it again"
-        row = _describe(weights.name, "faces", state, path, weights.sha256)
-        rows.append({**row, "license": weights.license, "url": weights.url})
+        rows.append(
+            ListedModel(
+                name=name, finds="expressions", state="comes with fercli", path=str(file),
+                sha256=digest_file(file),
+            )
+        )  # fmt: skip
+    rows.append(
+        ListedModel(name="haar", finds="faces", state="comes with OpenCV", path=None, sha256=None)
+    )
+    rows += [_describe(weights) for weights in DETECTORS.values()]
 
     def show(console: Console) -> None:
         from rich.table import Table
@@ -60,12 +63,12 @@ def list_command(output: Output) -> Outcome:  # noqa: ARG001  # nothing to say o
             table.add_column(column, overflow="fold")
         for row in rows:
             # As many digits as fit into a narrow terminal; --json has them all.
-            digest = f"{row['sha256'][:12]}…" if row["sha256"] else ""
-            cells = (row["name"], row["finds"], row["state"], digest)
+            digest = f"{row.sha256[:12]}…" if row.sha256 else ""
+            cells = (row.name, row.finds, row.state, digest)
             table.add_row(*map(safe_name, cells))
         print_table(console, table)
 
-    return Outcome({"models": rows}, show)
+    return Outcome(to_json(ModelsResult(models=tuple(rows))), show)
 
 
 def fetch_command(
@@ -92,31 +95,34 @@ def fetch_command(
 
     with watch_bytes(output, f"downloading {weights.name}") as on_progress:
         found = fetch_detector(weights, on_progress=on_progress, note=output.note)
-    data = {
-        "name": name,
-        "path": str(weights.path),
-        "sha256": weights.sha256,
-        "size_bytes": weights.n_bytes,
-        "was_there": found.was_there,
-    }
+    result = FetchResult(
+        name=name,
+        path=str(weights.path),
+        sha256=weights.sha256,
+        size_bytes=weights.n_bytes,
+        was_there=found.was_there,
+    )
 
     def show(console: Console) -> None:
         state = "already there" if found.was_there else "downloaded"
         pairs = {name: state, "kept at": str(weights.path), "sha256": weights.sha256}
         print_pairs(console, pairs)
 
-    return Outcome(data, show)
+    return Outcome(to_json(result), show)
 
 
-def _describe(
-    name: str, finds: str, state: str, path: Path | None, sha256: str | None
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "finds": finds,
-        "state": state,
-        "path": str(path) if path else None,
-        "sha256": sha256,
-        "license": None,
-        "url": None,
-    }
+def _describe(weights: DetectorWeights) -> ListedModel:
+    """Return a detector that can be fetched, and whether it has been."""
+    path = weights.path if weights.path.is_file() else None
+    state = "fetched" if path else f"not fetched: fer models fetch {weights.name}"
+    if path is not None and digest_file(path) != weights.sha256:
+        state = f"damaged: remove {path} and fetch it again"
+    return ListedModel(
+        name=weights.name,
+        finds="faces",
+        state=state,
+        path=str(path) if path else None,
+        sha256=weights.sha256,
+        license=weights.license,
+        url=weights.url,
+    )

@@ -13,6 +13,7 @@ from fercli.cli._display import count, print_pairs
 from fercli.cli._options import PhotoModelOption, build_parameters, drop_untyped
 from fercli.cli._output import Outcome, Output, warn_if_synthetic
 from fercli.config import ServeConfig, list_options
+from fercli.results import ServeResult, to_json
 from fercli.signals import name_signal
 
 if TYPE_CHECKING:
@@ -71,20 +72,20 @@ def serve_command(
         service, signal_number = serve(listener, models, on_ready=tell)
     message = f"stopped by {name_signal(signal_number)}"
     output.note(message)
-    data = {
-        "url": listener.url,
-        "model": models.default,
-        "n_requests": service.n_answered,
-        "n_faces": service.n_faces,
-        "duration_s": perf_counter() - started,
-    }
+    result = ServeResult(
+        url=listener.url,
+        model=models.default,
+        n_requests=service.n_answered,
+        n_faces=service.n_faces,
+        duration_s=perf_counter() - started,
+    )
 
     def show(console: Console) -> None:
-        answered = count(service.n_answered, "request")
-        print_pairs(console, {"answered": f"{answered}, {count(service.n_faces, 'face')}"})
+        answered = count(result.n_requests, "request")
+        print_pairs(console, {"answered": f"{answered}, {count(result.n_faces, 'face')}"})
 
     errors = [{"code": "interrupted", "message": message, "hint": ""}]
-    return Outcome(data, show, errors=errors, signal_number=signal_number)
+    return Outcome(to_json(result), show, errors=errors, signal_number=signal_number)
 
 
 def _tell_address(output: Output, listener: Listener) -> None:

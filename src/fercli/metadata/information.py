@@ -25,8 +25,11 @@ class TrainingInfo:
     validation: ValidationRecord | None
     """What chose the epoch."""
     epochs: int | None
+    """That were run."""
     seed: int | None
+    """Of its training."""
     recipe: str | None
+    """Of its training; None of an ensemble."""
     pretrained: str | None
     """Weights of another task that the network began with."""
     init: InitRecord | None
@@ -69,12 +72,15 @@ class ModelInfo:
     labels: tuple[str, ...]
     """The K labels, in the order of the probabilities."""
     network: str
+    """Name of the network."""
     parameters: int | None
+    """Numbers in it; None where it was not noted."""
     input: str
     """Type, shape and range of the images that it takes."""
     temperature: float
     """What its logits are divided by."""
     trained: TrainingInfo
+    """What it was trained on, and how."""
 
     @classmethod
     def read(cls, metadata: ModelMetadata, *, kind: str, verified: bool) -> Self:

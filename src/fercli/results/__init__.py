@@ -20,6 +20,7 @@ from fercli.results.data import (
     PrepareResult,
 )
 from fercli.results.envelope import build_envelope, list_errors
+from fercli.results.environment import Device, EnvironmentResult, Paths
 from fercli.results.evaluation import (
     Calibration,
     ClassScores,
@@ -35,6 +36,13 @@ from fercli.results.models import ExportResult
 from fercli.results.plain import to_json
 from fercli.results.prediction import MergeResult, PredictionRow, PredictResult, TrackTime
 from fercli.results.repeats import RepeatedRun, RepeatsResult
+from fercli.results.service import (
+    DemoResult,
+    FetchResult,
+    ListedModel,
+    ModelsResult,
+    ServeResult,
+)
 from fercli.results.training import EpochReport, TrainResult
 
 __all__ = [
@@ -46,16 +54,23 @@ __all__ = [
     "Confusion",
     "CoveragePoint",
     "Deduplicated",
+    "DemoResult",
+    "Device",
     "DuplicateCounts",
+    "EnvironmentResult",
     "EpochReport",
     "EvaluationResult",
     "ExplainResult",
     "ExplainedImage",
     "ExportResult",
     "FerPlusReport",
+    "FetchResult",
+    "ListedModel",
     "MergeResult",
+    "ModelsResult",
     "NearCounts",
     "PairedDifference",
+    "Paths",
     "PredictResult",
     "PredictionRow",
     "PrepareResult",
@@ -64,6 +79,7 @@ __all__ = [
     "RepeatsResult",
     "RobustnessRow",
     "Scores",
+    "ServeResult",
     "TrackTime",
     "TrainResult",
     "build_envelope",

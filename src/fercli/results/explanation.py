@@ -16,7 +16,9 @@ class ExplainedImage:
     """One image, and the picture that explains the prediction for its largest face."""
 
     path: str
+    """As it was given or found."""
     status: Literal["ok", "no_face", "unreadable", "refused"] = "ok"
+    """As the rows of `fer predict`."""
     reason: str | None = None
     """Why there is no picture."""
     label: str | None = None
@@ -34,9 +36,12 @@ class ExplainResult:
     """Explained images, in their order."""
 
     model: str
+    """What was explained."""
     methods: tuple[str, ...]
     """`occlusion`, and `grad-cam` where the model has gradients."""
     n_inputs: int
+    """Images."""
     n_skipped: int
     """Images that could not be read."""
     rows: tuple[ExplainedImage, ...]
+    """One for each."""
