@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from fercli.environment import name_processor
+
 if TYPE_CHECKING:
     import argparse
 
@@ -61,15 +63,8 @@ def measure() -> Iterator[Spent]:
 
 def describe_machine() -> str:
     """Return processor, cores and load of this machine."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text(encoding="utf-8").splitlines()
-        name = next(
-            (line.split(": ", 1)[1] for line in lines if line.startswith("model name")), name
-        )
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{name}, {os.cpu_count()} cores{load}"
+    return f"{name_processor()}, {os.cpu_count()} cores{load}"
 
 
 def read_peak_mib() -> float:

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import fercli
@@ -15,7 +16,14 @@ from fercli.errors import DependencyMissingError, FercliError
 from fercli.paths import find_default_dataset
 from fercli.results import Device, Paths
 
-__all__ = ["find_devices", "find_missing_kernels", "find_paths", "find_providers", "find_versions"]
+__all__ = [
+    "find_devices",
+    "find_missing_kernels",
+    "find_paths",
+    "find_providers",
+    "find_versions",
+    "name_processor",
+]
 
 _LIBRARIES: Final = (
     "torch",
@@ -75,8 +83,7 @@ def find_devices(problems: list[str]) -> tuple[Device, ...]:
     Args:
         problems: Gets a sentence for each thing that is wrong.
     """
-    name = platform.processor() or platform.machine()
-    cpu = Device(device="cpu", name=name, cores=os.cpu_count())
+    cpu = Device(device="cpu", name=name_processor(), cores=os.cpu_count())
     try:
         import torch
     except (ImportError, OSError) as reason:
@@ -97,6 +104,16 @@ def find_devices(problems: list[str]) -> tuple[Device, ...]:
         text = " ".join(str(reason).split())
         problems.append(f"torchvision does not fit this torch ({text}): install both together")
     return tuple(devices)
+
+
+def name_processor() -> str:
+    """Return what this machine's processor is called; its architecture where nothing says more."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
 
 
 def find_providers(problems: list[str]) -> tuple[str, ...]:

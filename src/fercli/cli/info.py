@@ -177,10 +177,10 @@ def _describe_environment(output: Output) -> Outcome:
         output.warn(problem)
     pairs = {name: version or "not installed" for name, version in found.versions.items()}
     for one in found.devices:
-        details = {"name": one.name, "cores": one.cores, "threads": one.threads}
-        pairs[one.device] = ", ".join(
-            f"{key} {value}" for key, value in details.items() if value is not None
-        )
+        details = [one.name]
+        details += [count(one.cores, "core")] if one.cores else []
+        details += [count(one.threads, "thread")] if one.threads else []
+        pairs[one.device] = ", ".join(details)
     if len(found.devices) == 1 and pairs.get("torch"):
         pairs["GPU"] = "none that the installed torch can use"
     # Wheels of onnxruntime bring one that asks a cloud: it is never used, and would frighten.
