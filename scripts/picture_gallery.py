@@ -107,7 +107,7 @@ SECTIONS: Final = (
     Section(
         "By a run there are gradients, too",
         "fer explain one.png --model runs/fast --output maps --force",
-        (Shown("explain-run", "maps/0001-one.png", "Occlusion and Grad-CAM of a synthetic face"),),
+        (Shown("explain-run", "maps/0001-one.png", "Occlusion and LayerCAM of a synthetic face"),),
     ),
     Section(
         "A network",

@@ -291,7 +291,7 @@ def test_a_model_evaluates_explains_and_exports(
     assert evaluation.confusion_matrix.to_numpy().sum() == evaluation.n_images
     assert "accuracy" in evaluation._repr_html_()
     assert fercli.Run(run_folder).scores["public"]["accuracy"] == evaluation.accuracy
-    assert set(explanation.grad_cam) >= {"sad"}
+    assert set(explanation.layer_cam) >= {"sad"}
     assert explanation.plot().axes
     assert (result.label_agreement, result.n_checked) == (1, 60)
     assert fercli.load("face.onnx").labels == model.labels
@@ -317,7 +317,7 @@ def test_weights_are_opened_once_for_all_explanations(
     monkeypatch.setattr("fercli.model.models.open_runtime", open_and_note)
     model = fercli.load(trained.path, device="cpu")
     for image in faces.images[:2]:
-        assert model.explain(image).grad_cam
+        assert model.explain(image).layer_cam
 
     assert opened == [("model.onnx", "cpu"), ("model.safetensors", "cpu")]
 

@@ -70,7 +70,7 @@ def explain_command(
     """Show which parts of a face a prediction depends on.
 
     Each image gets one picture. Red parts lower the label's probability when they are covered, blue
-    ones raise it. A run or a .safetensors also shows Grad-CAM; an ONNX file has no gradients. In a
+    ones raise it. A run or a .safetensors also shows LayerCAM; an ONNX file has no gradients. In a
     photo, the largest face is used. The maps describe the model, not the person.
 
     Exit status: 0 done, 2 bad options, 3 no images, 4 model missing or refused, 5 no such device,
@@ -110,7 +110,7 @@ def explain_command(
     names = [target.name for target in targets]
     check_outputs(folder, names, force=force, inputs=[*paths, *found.files])
     if found.is_onnx:
-        output.note("an ONNX file has no gradients: occlusion maps only, no Grad-CAM")
+        output.note("an ONNX file has no gradients: occlusion maps only, no LayerCAM")
     rows = []
     with watch_images(output, "explaining") as on_progress:
         for path, target in zip(paths, targets, strict=True):
@@ -119,7 +119,7 @@ def explain_command(
     skipped = [row for row in rows if row.status in {"unreadable", "refused"}]
     result = ExplainResult(
         model=found.title,
-        methods=("occlusion",) if found.is_onnx else ("occlusion", "grad-cam"),
+        methods=("occlusion",) if found.is_onnx else ("occlusion", "layer-cam"),
         n_inputs=len(rows),
         n_skipped=len(skipped),
         rows=tuple(rows),

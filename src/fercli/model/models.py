@@ -522,7 +522,7 @@ class Model:
     ) -> Explanation:
         """Return which parts of an image's largest face the prediction depends on.
 
-        A run or a `.safetensors` also gives Grad-CAM, which needs torch; an ONNX file has no
+        A run or a `.safetensors` also gives LayerCAM, which needs torch; an ONNX file has no
         gradients and gives occlusion maps alone.
 
         Args:

@@ -38,7 +38,7 @@ class ExplainResult:
     model: str
     """What was explained."""
     methods: tuple[str, ...]
-    """`occlusion`, and `grad-cam` where the model has gradients."""
+    """`occlusion`, and `layer-cam` where the model has gradients."""
     n_inputs: int
     """Images."""
     n_skipped: int
