@@ -62,9 +62,10 @@ _VARIABLES: Final = {
     "machine see what is typed, not this.",
     "NO_COLOR": "Any value: no colors, as `--no-color`.",
     "ORT_DISABLE_TELEMETRY": "Set to 1 before onnxruntime is imported, unless you have set it.",
-    "KAGGLE_USERNAME, KAGGLE_KEY": "Who you are to Kaggle, for `fer data download "
-    "--source kaggle-challenge`; a signed-in kagglehub does as well.",
-    "HF_TOKEN": "Who you are to the Hugging Face hub, for datasets that are not public.",
+    "KAGGLE_API_TOKEN": "Who you are to Kaggle, for `fer data download "
+    "--source kaggle-challenge`; `KAGGLE_USERNAME` with `KAGGLE_KEY`, or a signed-in kagglehub, do "
+    "as well.",
+    "HF_TOKEN": "Who you are to the Hugging Face hub, for datasets and models that are not public.",
     "TORCH_HOME": "Where torch keeps pretrained weights that `--pretrained` fetches.",
     "FERCLI_FER2013": "For the tests: the path of a real `fer2013.csv` or `.csv.gz`.",
     "FERCLI_YUNET": "For the tests: the path of YuNet's weights.",
@@ -84,7 +85,8 @@ With `--json` a command writes exactly one object to stdout, in success and fail
 {"schema": 1, "command": "evaluate", "status": "ok", "exit_code": 0, "data": {}, "errors": []}
 ```
 
-`status` is `ok`, `partial` ([exit status](exit-status.md) 7) or `error`; each of `errors` has a
+`status` is `ok`, `partial` ([exit status](exit-status.md) 7, or stopped by a signal, with what was
+done until then) or `error`; each of `errors` has a
 `code`, a `message` and a `hint`. Numbers have full precision. Keys may be added; a key that is
 here keeps its
 meaning.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["disarm_cell", "hide_secrets", "name_split", "safe_name", "shorten"]
+__all__ = ["count", "disarm_cell", "hide_secrets", "name_split", "safe_name", "shorten"]
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 """How cells begin that a spreadsheet would take for more than text; the last marks those."""
@@ -72,3 +72,8 @@ def shorten(text: str) -> str:
 
 def _cut(text: str) -> str:
     return f"{text[:400]}[{len(text) - 500:,} characters]{text[-100:]}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 file`, `1,000 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

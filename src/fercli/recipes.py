@@ -193,7 +193,7 @@ def describe_difficulty(config: TrainConfig) -> str:
         "augmented": any(strengths[name] for name in _STRENGTHS),
         "labels smoothed": config.loss.label_smoothing > 0,
         "dropout": config.model.dropout > 0,
-        "taught": bool(config.distillation.teacher),
+        "taught": config.distillation.has_teacher,
     }
     return ", ".join(name for name, holds in reasons.items() if holds)
 
@@ -213,8 +213,8 @@ def write_command(record: RunRecord, *, public: bool = False) -> str:
     Args:
         record: A run's `run.json`. What its recipe says today is left out, the rest is written
             as `--set`.
-        public: For others to read: data and teachers go by their names alone, not by where they
-            lay on this machine.
+        public: For others to read: data, teachers and weights go by their names alone, not by
+            where they lay on this machine.
 
     Raises:
         ConfigError: The run cannot be repeated: this fercli lacks a setting or the recipe of it.
@@ -225,6 +225,8 @@ def write_command(record: RunRecord, *, public: bool = False) -> str:
         return shlex.join(words)
     # A field that is younger than the run did nothing then, which is its default.
     config = flatten_config(build_config(record.config))
+    weights = config["pretrained_weights"]
+    config["pretrained_weights"] = Path(weights).name if public else weights
     recipe = flatten_config(find_recipe(config["recipe"], config))
     words = ["fer", "train"]
     for name in _TYPED:

@@ -371,10 +371,15 @@ def resume(  # noqa: PLR0913  # all but the first have defaults, and names
     if is_finished(folder) and epochs is None:
         return Run(folder.path)
     named = record.dataset.data
-    if data is None and named is None:
+    try:
+        # A run that names none was begun with the prepared default; other data are refused below.
+        dataset = to_dataset(data) if data is not None else load_data(named)
+    except DatasetNotFoundError as reason:
+        if data is not None or named is not None:
+            raise
         message = f"the run {folder.path} does not say where its data is"
-        raise DatasetNotFoundError(message, hint="give the dataset it was begun with: data=")
-    dataset = to_dataset(data) if data is not None else load_data(named)
+        hint = "give the dataset it was begun with: data="
+        raise DatasetNotFoundError(message, hint=hint) from reason
 
     target = folder
     if epochs is not None:
@@ -382,12 +387,13 @@ def resume(  # noqa: PLR0913  # all but the first have defaults, and names
         longer = Path(output) if output else name_run_directory(name, folder.path.parent)
         target = RunFolder(longer)
 
+    place = named if data is None else _name_data(data, dataset)
+
     def work(callbacks: Callbacks) -> None:
         if epochs is not None:
-            extend(dataset, folder, target, epochs, callbacks=callbacks)
+            extend(dataset, folder, target, epochs, data=place, callbacks=callbacks)
             return
-        name = named if data is None else _name_data(data, dataset)
-        resume_run(dataset, folder, data=name, callbacks=callbacks)
+        resume_run(dataset, folder, data=place, callbacks=callbacks)
 
     _watch(work, log, on_progress, on_step)
     return Run(target.path)

@@ -11,6 +11,7 @@ import contextlib
 import csv
 import dataclasses
 import datetime as dt
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ RUNS: Final = Path("runs")
 """Where runs go without `--output`, below the working folder."""
 REPEATS: Final = "repeats.json"
 """In a folder of repeated trainings: what they vary, and what they came to."""
+_REPEAT: Final = re.compile(r"(seed|fold)-[0-9]+")
+"""The run of one of them; one that was trained for longer has another name."""
 TRAIN_DIGESTS: Final = "train-digests.safetensors"
 """Lies beside a model: which images it learned from."""
 
@@ -116,7 +119,7 @@ class RunFolder:
     def check_new(self, *, overwrite: bool = False) -> None:
         """Refuse to begin a run in a folder that holds something.
 
-        What a killed process left of a file that it was writing is nothing.
+        What a killed process left of a file that it was writing is nothing, nor is an empty folder.
 
         Args:
             overwrite: Whether an older run may be replaced.
@@ -130,7 +133,7 @@ class RunFolder:
         if overwrite or not self.path.exists():
             return
         nothing = {self.path / FOLDER_LOCK, *find_drafts(self.path)}
-        if any(item not in nothing for item in self.path.iterdir()):
+        if any(item not in nothing and not _is_empty(item) for item in self.path.iterdir()):
             message = f"{self.path} is already there"
             hint = f"go on with it (fer train --resume {self.path}), name another, or give --force"
             raise RunExistsError(message, hint=hint)
@@ -142,9 +145,18 @@ class RunFolder:
                 draft.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove the files of a run and of its members, and only those."""
-        for path in self.list_files():
+        """Remove the files of a run, of its members and of repeated trainings, and only those.
+
+        Folders that this leaves empty go, too.
+        """
+        files = list(self.list_files())
+        for path in files:
             path.unlink(missing_ok=True)
+        # The deepest first; this folder itself stays.
+        within = {above for path in files for above in path.parents if self.path in above.parents}
+        for folder in sorted(within, key=lambda one: len(one.parts), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     @property
     def files(self) -> list[Path]:
@@ -158,7 +170,11 @@ class RunFolder:
         ]  # fmt: skip
 
     def list_files(self) -> Iterator[Path]:
-        """Yield the same with checkpoints and members, those first."""
+        """Yield the same with checkpoints, members and repeated trainings, those first."""
+        if (self.path / REPEATS).is_file():
+            for repeat in self.list_repeats():
+                yield from RunFolder(repeat).list_files()
+            yield self.path / REPEATS
         # Members whose record is gone already, by a kill while they were removed, count all the
         # same.
         for member in self.members.glob("[0-9]*"):
@@ -167,9 +183,19 @@ class RunFolder:
         yield from self.checkpoints.glob("step-*.safetensors")
         yield from self.events.glob("events.out.tfevents.*")
 
+    def list_repeats(self) -> list[Path]:
+        """Return the folders of repeated trainings, in order, whatever is in them."""
+        folders = (path for path in self.path.glob("*-*") if _REPEAT.fullmatch(path.name))
+        return sorted(folders, key=lambda one: (len(one.name), one.name))
+
     def write_record(self, record: RunRecord) -> None:
         """Write `run.json` atomically."""
         write_json(self.record, record.to_json())
+
+
+def _is_empty(path: Path) -> bool:
+    """Return whether it is a folder with nothing in it."""
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
 
 
 def name_run_directory(recipe: str, root: Path = RUNS) -> Path:
@@ -219,9 +245,7 @@ def find_repeats(folder: Path) -> list[Path]:
     """Return the finished runs of repeated trainings, in order; none where a folder holds none."""
     if not (folder / REPEATS).is_file():
         return []
-    runs = (record.parent for record in folder.glob("*-*/run.json"))
-    finished = [run for run in runs if is_finished(RunFolder(run))]
-    return sorted(finished, key=lambda run: (len(run.name), run.name))
+    return [run for run in RunFolder(folder).list_repeats() if is_finished(RunFolder(run))]
 
 
 def read_history(run: RunFolder) -> list[EpochReport]:

@@ -108,11 +108,14 @@ def test_hubs_can_read_the_head_of_a_card(
     (result,) = [one for one in card.data.eval_results if one.metric_type == "accuracy"]
     assert card.data.library_name == "fercli"
     assert card.data.license is None
+    assert result.dataset_type == "synthetic"
     assert result.dataset_split == "public"
     assert 0 <= result.metric_value <= 1
     for name in ("base", "plus", "tiny"):
         brought = hub.ModelCard((ASSETS / f"{name}.md").read_text())
         assert brought.data.license == "mit"
+        kind = "ferplus" if name == "plus" else "fer2013"
+        assert {one.dataset_type for one in brought.data.eval_results} == {kind}
         assert brought.data.eval_results[0].metric_value > 0.6
 
 

@@ -237,6 +237,9 @@ def test_addresses_are_of_objects_folders_and_patterns(
         ("a/.b/c.png", "a/*/c.png", None),
         ("a/.b/c.png", "a/.*/c.png", 0),
         ("a/b", "a/b/*", None),
+        (".b/c.png", "**/c.png", None),
+        ("a/.b/c.png", "a/**/c.png", None),
+        ("a/.b/c.png", "**/.b/c.png", 0),
     ],
 )
 def test_keys_match_as_paths_do(key: str, pattern: str, below: int | None) -> None:

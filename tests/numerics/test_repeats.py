@@ -94,6 +94,31 @@ def test_interrupted_repeats_go_on_and_keep_what_is_finished(
     assert [run.name for run in find_repeats(tmp_path / "cut")] == ["fold-1", "fold-2"]
 
 
+def test_replaced_repeats_leave_nothing_of_the_others(
+    few_faces: Dataset, config: TrainConfig, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    train_repeats(few_faces, config, SEEDS, folder)
+    # One that was trained for longer is a run of its own.
+    longer = fercli.resume(folder / "seed-0", few_faces, epochs=2)
+    assert longer.path == folder / "seed-0-2-epochs"
+    assert [run.name for run in find_repeats(folder)] == ["seed-0", "seed-1"]
+
+    taught = build_config({"teacher": (str(folder / "seed-1"),)}, base=config)
+    with pytest.raises(ConfigError, match="seed-1"):
+        train_repeats(few_faces, taught, SEEDS, folder, overwrite=True)
+    assert RunFolder(folder / "seed-1").model.exists()
+    again = train_repeats(few_faces, config, SEEDS, folder, overwrite=True)
+    assert [run.seed for run in again.runs] == [0, 1]
+    assert RunFolder(longer.path).model.exists()
+
+    train(few_faces, config, RunFolder(folder), overwrite=True)
+    assert not find_repeats(folder)
+    assert not (folder / "seed-1").exists() or not any((folder / "seed-1").glob("*.safetensors"))
+    train_repeats(few_faces, config, SEEDS, folder, overwrite=True)
+    assert not RunFolder(folder).model.exists()
+
+
 def test_a_fold_is_neither_learned_from_nor_chooses(
     few_faces: Dataset, config: TrainConfig, tmp_path: Path
 ) -> None:

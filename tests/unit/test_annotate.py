@@ -116,8 +116,8 @@ def test_a_sheet_is_nearly_square_and_holds_400_faces(
         assert sheet.size == (columns * 100 + 4, rows * 131 + 4)
         dark = np.asarray(sheet.convert("L")) == 0
     assert dark[4:100, 4:100].all() == (n_faces > 0)
-    count = "the first 400 of 401" if n_faces > 400 else str(n_faces)
-    assert montage.describe() == f"{count} faces written to sheet.png"
+    said = {1: "1 face", 401: "the first 400 of 401 faces"}.get(n_faces, f"{n_faces} faces")
+    assert montage.describe() == f"{said} written to sheet.png"
 
 
 def test_a_sheet_is_known_by_its_head() -> None:

@@ -91,3 +91,15 @@ def test_the_newest_two_checkpoints_are_kept_and_the_newest_whole_one_counts(
         assert restore_newest(tmp_path, state, said.append) is None
     assert said[0].startswith(f"skipped a checkpoint: {paths[2]} ")
     assert said[-1].endswith("is not a checkpoint of schema 1")
+
+
+def test_checkpoints_of_a_run_that_began_again_replace_the_damaged_ones(
+    tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    state = build_state(build_network(tiny_config.model, 7), tiny_config, CPU)
+    for step in (400, 500):
+        save_checkpoint(tmp_path, state, step).write_bytes(b"torn")
+
+    paths = [save_checkpoint(tmp_path, state, step) for step in (50, 100, 150)]
+
+    assert find_checkpoints(tmp_path) == [paths[2], paths[1]]

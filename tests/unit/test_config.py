@@ -149,9 +149,24 @@ def test_the_seed_network_takes_48_pixels_only() -> None:
         build_config({"network": "notebook", "sizes_px": (40, 48)})
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"widths": (8, 8, 8, 8), "sizes_px": (24, 48)}, "sizes_px must be at least 32"),
+        ({"network": "vgg11_bn", "sizes_px": (24, 48)}, "sizes_px must be at least 32"),
+        ({"widths": (8, 8, 8, 8), "flip_equivariant": True}, "takes up to 3 widths"),
+    ],
+)
+def test_images_that_a_network_cannot_halve_so_often_are_refused(
+    changes: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        build_config(changes)
+
+
 def test_device_names() -> None:
     assert all(map(is_device_name, ("auto", "cpu", "cuda", "cuda:1", "mps")))
-    assert not any(map(is_device_name, ("", "cuda:", "cuda:a", "tpu")))
+    assert not any(map(is_device_name, ("", "cuda:", "cuda:a", "cuda:01", "cuda:300", "tpu")))
 
 
 def test_every_network_can_be_named() -> None:

@@ -41,6 +41,14 @@ def test_patterns_name_each_file_once() -> None:
     assert find("odd[1].png") == ["odd[1].png"]
 
 
+def test_a_folder_beside_one_of_a_longer_name_is_searched_once() -> None:
+    for name in ("g/a/x.png", "g/a-b/y.png", "g/a b/z.png"):
+        Path(name).parent.mkdir(parents=True)
+        Path(name).write_bytes(b"image")
+
+    assert find("g/**/*") == ["g/a/x.png", "g/a b/z.png", "g/a-b/y.png"]
+
+
 def test_lines_of_stdin_are_paths_and_need_not_be_there() -> None:
     assert find("-", stdin=("b.png\n", "\n", "gone.png\r\n")) == ["b.png", "gone.png"]
 
@@ -75,6 +83,20 @@ def test_an_output_of_ours_is_no_input() -> None:
     Path("faces/rows.csv").write_text("path,status\n")
 
     assert find("faces", outputs=("faces/sheet.png", "faces/rows.csv")) == FACES
+
+
+def test_parquet_of_others_is_no_output_of_ours() -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    own = {name: ["ok"] for name in ("path", "status", "confidence", "detector", "box_x")}
+    parquet.write_table(pyarrow.table(own), "own.parquet")
+    parquet.write_table(pyarrow.table({"image": [b"image"], "status": ["new"]}), "other.parquet")
+    Path("torn.parquet").write_bytes(b"PAR1")
+
+    assert find("*.parquet", "b.png", outputs=("own.parquet",))[-1] == "b.png"
+    for name in ("other.parquet", "torn.parquet"):
+        with pytest.raises(ConfigError, match="would overwrite"):
+            find("*.parquet", outputs=(name,))
 
 
 def test_somebodys_file_is_never_taken_for_an_output() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import io
 import multiprocessing
@@ -18,7 +19,12 @@ from PIL import Image
 import fercli
 import fercli.model.models
 import fercli.run
-from fercli.errors import ConfigError, ImageDecodeError, ModelNotFoundError
+from fercli.errors import (
+    ConfigError,
+    DeviceUnavailableError,
+    ImageDecodeError,
+    ModelNotFoundError,
+)
 from fercli.model_files import open_runtime
 
 if TYPE_CHECKING:
@@ -227,6 +233,41 @@ def test_several_threads_share_a_model(model: fercli.Model, faces: Dataset) -> N
         answers = list(pool.map(fresh.predict_crops, [faces.images[:40]] * 12))
 
     assert all(np.array_equal(answer, expected) for answer in answers)
+
+
+def test_a_model_explains_while_it_predicts(trained: RunFolder, faces: Dataset) -> None:
+    model = fercli.load(trained.model, device="cpu")
+    expected = [model.explain(image).layer_cam for image in faces.images[:3]]
+
+    with ThreadPoolExecutor(3) as pool:
+        others = [pool.submit(model.predict_crops, faces.images[:24]) for _ in range(40)]
+        explained = [pool.submit(model.explain, image) for image in faces.images[:3]]
+        for want, one in zip(expected, explained, strict=True):
+            for label, heat in one.result(60).layer_cam.items():
+                assert np.allclose(heat, want[label], atol=1e-5)
+    assert all(one.result().shape == (24, 7) for one in others)
+
+
+def test_a_model_is_opened_again_for_another_device_or_fewer_labels(
+    trained: RunFolder, faces: Dataset, bundled: None
+) -> None:
+    assert bundled is None
+    model = fercli.load(trained.onnx)
+    assert fercli.load(model) is model
+    with pytest.raises(DeviceUnavailableError):
+        fercli.load(model, device="cuda:99")
+    eight = fercli.load("plus")
+    seven = fercli.load(eight.file.path.with_suffix(".safetensors"), labels_of="fer2013")
+    assert fercli.load(eight, labels_of="fer2013").labels == seven.labels
+    explained = seven.explain(np.zeros((48, 48), dtype=np.uint8), ["sad"])
+    assert "contempt" not in explained.probabilities
+    assert set(explained.layer_cam) == {explained.label, "sad"}
+    again = fercli.load(seven, device="cpu")
+    assert again.labels == seven.labels
+    # It is compared as it was opened: eight labels would not fit these faces.
+    voted = dataclasses.replace(faces, labeling="ferplus", source="fer2013.csv")
+    compared = fercli.compare([seven, again], voted, split="private")
+    assert tuple(compared.result.models[0].labels) == seven.labels
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torch"])

@@ -84,6 +84,15 @@ def test_forced_what_was_there_is_overwritten_once() -> None:
     assert read("out") == {"a.png": b"1", "a-2.png": b"2"}
 
 
+def test_kept_nothing_is_overwritten_whatever_is_forced() -> None:
+    Path("out").mkdir()
+    Path("out/a.png").write_bytes(b"of another input")
+
+    fill(OutputFolder(Path("out"), [], force=True, keep=True), "y/a.png", b"2")
+
+    assert read("out") == {"a.png": b"of another input", "a-2.png": b"2"}
+
+
 def test_forced_an_input_is_not_overwritten_by_another_name() -> None:
     Path("out").mkdir()
     Path("a.png").write_bytes(b"input")
@@ -130,7 +139,7 @@ def test_files_are_sorted_by_what_was_said_of_them(
         sorter.add(FilePrediction(Path("a.png"), (row,), NO_FACES))
 
         assert read(f"out-{link}") == ({place: b"x"} if place else {})
-        assert sorter.describe().startswith(f"{int(bool(place))} files sorted")
+        assert sorter.describe().startswith("1 file sorted" if place else "0 files sorted")
     if place:
         assert Path("out-True", place).readlink() == Path("a.png").absolute()
 

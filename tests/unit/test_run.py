@@ -15,6 +15,8 @@ import fercli
 import fercli.cli.demo
 import fercli.run
 from fercli.errors import ConfigError, DatasetNotFoundError, ModelFileError
+from fercli.paths import find_default_dataset
+from fercli.runs import read_run_record
 
 if TYPE_CHECKING:
     from fercli.data import Dataset
@@ -145,6 +147,23 @@ def test_a_run_is_gone_on_with(faces: Dataset, dataset_path: Path) -> None:
     assert fercli.resume(run).path == run.path
 
 
+def test_a_run_on_the_default_dataset_is_gone_on_with(dataset_path: Path) -> None:
+    default = find_default_dataset()
+    default.parent.mkdir(parents=True, exist_ok=True)
+    default.write_bytes(dataset_path.read_bytes())
+    run = fercli.train(output="short", **{**SMALL, "epochs": 1})
+
+    longer = fercli.resume("short", epochs=2)
+
+    assert run.result
+    assert longer.result
+    assert longer.result.epochs == 2
+    moved = dataset_path.parent / "moved.safetensors"
+    moved.write_bytes(dataset_path.read_bytes())
+    fercli.resume("short", moved, epochs=3, output="moved")
+    assert read_run_record(Path("moved")).dataset.data == str(moved.resolve())
+
+
 def test_importing_is_quick() -> None:
     code = (
         "import sys, fercli; "
@@ -177,4 +196,6 @@ def test_the_demo_uses_the_public_interface_alone() -> None:
         if name.split(".")[0] == "fercli"
     }
 
-    assert {name for name in used if not name.startswith("fercli.cli")} == {"fercli"}
+    assert {name for name in used if not name.startswith("fercli.cli")} == {
+        "fercli", "fercli.results",
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import json
@@ -23,6 +24,8 @@ from fercli.errors import ConfigError, ModelFileError
 from fercli.inference import LABEL_SETS
 from fercli.model_files import open_runtime
 from fercli.serve import ServedModels, listen
+from fercli.serve.answers import RequestError
+from fercli.serve.service import Service
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -328,12 +331,16 @@ def test_too_many_bytes_are_refused_and_the_client_hears_of_it(
 
 
 def test_all_requests_together_have_a_budget_of_bytes(open_service: Open, crop: bytes) -> None:
-    service = open_service(max_waiting_bytes=1000)
+    service = open_service(max_waiting_bytes=1000, max_bytes=1000)
 
-    status, headers, answer = service.predict(bytes(2000))
-
-    assert (status, headers["retry-after"], answer["errors"][0]["code"]) == (503, "1", "busy")
     assert service.predict(crop[:1000])[0] == 422
+    own = Service(ServedModels("tiny"), ServeConfig(max_waiting_bytes=1000, max_bytes=2000))
+    with contextlib.closing(own), own.open_slot() as first, own.open_slot() as second:
+        # The largest request has room where it is alone.
+        first(2000)
+        with pytest.raises(RequestError) as caught:
+            second(1)
+        assert (caught.value.status, caught.value.errors[0]["code"]) == (503, "busy")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from fercli.errors import (
-    ConfigError,
-)
+from fercli.data.duplicates import digest_images
+from fercli.errors import ConfigError
 from fercli.settings import build_config
 from fercli.training.splits import assign_folds, choose_splits
 
@@ -26,6 +26,18 @@ def test_splits(faces: Dataset) -> None:
     for name in ("private", "test", "train", "0", "0.6"):
         with pytest.raises(ConfigError):
             choose_splits(faces, build_config({"validation": name}))
+
+
+def test_a_fraction_holds_no_copies_of_what_is_learned(faces: Dataset) -> None:
+    images = faces.images.copy()
+    images[1::2] = images[::2]
+    doubled = dataclasses.replace(faces, images=images)
+
+    for seed in range(3):
+        splits = choose_splits(doubled, build_config({"validation": "0.2", "split_seed": seed}))
+        learned = set(digest_images(splits.train.images).tolist())
+        assert not learned & set(digest_images(splits.validation.images).tolist())
+        assert len(splits.validation.labels) > 60
 
 
 def test_copies_share_a_fold_and_keep_it() -> None:

@@ -60,6 +60,9 @@ def test_other_errors_pass_through(run_folder: RunFolder) -> None:
         RuntimeError("mat1 and mat2 shapes cannot be multiplied (4x8 and 4x8)"),
         RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
         DataError("no images"),
+        # A callback that asked something of a network.
+        ConnectionRefusedError(errno.ECONNREFUSED, "webhook is down"),
+        OSError("a library's own"),
     ):
         with pytest.raises(type(reason)) as caught, explain_failures(run_folder, build_config({})):
             raise reason

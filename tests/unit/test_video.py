@@ -13,6 +13,7 @@ from PIL import Image
 from fercli.errors import ImageDecodeError, ImageRefusedError
 from fercli.images import VideoFrame, is_video, sample_frames
 from fercli.images.video import sample_capture
+from fercli.prediction.annotate import choose_rate
 
 MakeClip = Callable[..., Path]
 ALL: dict[str, Any] = {"every_s": 0, "start_s": 0, "end_s": None, "max_pixels": 10**6}
@@ -234,3 +235,24 @@ def test_times_never_count_back() -> None:
     frames = read_recording([0.0, 0.2, 0.1, 0.3], count=4)
 
     assert [frame.time_s for frame in frames] == pytest.approx([0.0, 0.2, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("rate", "every_s", "step_s", "film_rate"),
+    [
+        (25.0, 0.2, 0.2, 5.0),
+        (25.0, 0.0, 0.04, 25.0),
+        (0.5, 0.2, 2.0, 0.5),
+        (None, 0.0, 0.0, 25.0),
+        (None, 0.2, 0.2, 5.0),
+        (25.0, 2000.0, 2000.0, 0.01),
+    ],
+)
+def test_frames_are_as_far_apart_as_the_video_has_them(
+    rate: float | None, every_s: float, step_s: float, film_rate: float
+) -> None:
+    bgr = np.zeros((4, 4, 3), dtype=np.uint8)
+    frame = VideoFrame(index=0, time_s=0, duration_s=None, rate=rate, bgr=bgr)
+
+    assert frame.choose_step_s(every_s) == pytest.approx(step_s)
+    assert choose_rate(frame, every_s) == pytest.approx(film_rate)

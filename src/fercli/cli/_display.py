@@ -23,7 +23,6 @@ __all__ = [
     "Report",
     "build_counts_table",
     "build_scores_table",
-    "count",
     "describe_accuracy",
     "describe_completeness",
     "describe_dataset",
@@ -169,11 +168,6 @@ def build_scores_table(scores: Scores, title: str) -> Table:
         row = (f"{value:.1%}" for value in values)
         table.add_row(f"{name} average", *row, f"{scores.n_images:,}")
     return table
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 file`, `1,000 files`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def describe_accuracy(scores: Scores) -> str:

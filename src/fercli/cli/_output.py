@@ -135,7 +135,7 @@ class Output:
     @contextlib.contextmanager
     def progress(self, *, unit: str) -> Iterator[Progress | None]:
         """Show progress bars on stderr inside the block; None where there is no terminal."""
-        # TrainRequest without Rich, whose import takes a tenth of a second.
+        # Asked without Rich, whose import takes a tenth of a second.
         if self.verbosity < 0 or not (sys.stderr.isatty() or os.environ.get("FORCE_COLOR")):
             yield None
             return

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fercli.cli._display import count
 from fercli.cli._exit import ExitStatus
 from fercli.cli._output import Outcome, Output
 from fercli.cli._predict_display import print_summary, print_tracks
-from fercli.names import safe_name
+from fercli.names import count, safe_name
 from fercli.results import PredictResult, to_json
 from fercli.signals import name_signal
 

@@ -235,7 +235,13 @@ def extend_run(output: Output, path: Path, request: TrainRequest) -> Outcome:
         from fercli.training import extend
 
         return extend(
-            dataset, RunFolder(path), longer, epochs, callbacks=callbacks, overwrite=request.force
+            dataset,
+            RunFolder(path),
+            longer,
+            epochs,
+            data=resolve_path(given),
+            callbacks=callbacks,
+            overwrite=request.force,
         )
 
     return _show_result(watch(output, epochs, request.log, go_on))

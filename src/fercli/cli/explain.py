@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import count, print_pairs, print_table, watch_images
+from fercli.cli._display import print_pairs, print_table, watch_images
 from fercli.cli._exit import ExitStatus
 from fercli.cli._options import (
     DeviceOption,
@@ -21,7 +21,7 @@ from fercli.cli._options import (
 from fercli.cli._output import Outcome, Output
 from fercli.config import FACES
 from fercli.errors import ConfigError, ImageDecodeError, ImageRefusedError
-from fercli.names import safe_name
+from fercli.names import count, safe_name
 from fercli.ranges import find_unknown_choice
 from fercli.results import ExplainedImage, ExplainResult, to_json
 from fercli.storage import check_outputs

@@ -51,7 +51,8 @@ def export_command(
     int8: Annotated[
         bool,
         typer.Option(
-            "--int8", help="Compute in eight bits: a quarter of the size, and several times faster."
+            "--int8",
+            help="Compute in eight bits: a quarter to half of the size, and several times faster.",
         ),
     ] = False,
     data: DataOption = None,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import count, print_pairs
+from fercli.cli._display import print_pairs
 from fercli.cli._options import ForceOption, complete_model
 from fercli.cli._output import Outcome, Output
 from fercli.dependencies import name_distribution
 from fercli.errors import ConfigError, FercliError
-from fercli.names import name_split
+from fercli.names import count, name_split
 from fercli.results import to_json
 from fercli.storage import check_apart, check_output, write_text
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import count, print_pairs, watch_images
+from fercli.cli._display import print_pairs, watch_images
 from fercli.cli._options import ForceOption
 from fercli.cli._output import Outcome, Output
+from fercli.names import count
 from fercli.results import to_json
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fercli.cli._command import register
-from fercli.cli._display import count, print_pairs
+from fercli.cli._display import print_pairs
 from fercli.cli._options import PhotoModelOption, build_parameters, drop_untyped
 from fercli.cli._output import Outcome, Output, warn_if_synthetic
 from fercli.config import ServeConfig, list_options
+from fercli.names import count
 from fercli.results import ServeResult, to_json
 from fercli.signals import name_signal
 
@@ -44,7 +45,7 @@ def serve_command(
     must be installed.
 
     Exit status: 2 bad options, host or port, 4 model missing or refused, 5 the extra is missing,
-    130 or 143 stopped by Ctrl-C or SIGTERM.
+    130, 143 or 129 stopped by Ctrl-C, SIGTERM or a closed terminal.
 
     Examples:
       fer serve

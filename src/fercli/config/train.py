@@ -159,6 +159,7 @@ class TrainConfig:
             problems.append(f"sizes_px must end at 48, not {list(self.sizes_px)}")
         elif self.model.network == "notebook" and self.sizes_px != (48,):
             problems.append("the notebook network takes 48 pixels only: sizes_px must be 48")
+        problems += _find_size_misfit(self.model, self.sizes_px)
         if self.model.network == "notebook" and self.model.stem != DEFAULT_STEM:
             problems.append(
                 f"the notebook network has no stem of its own: stem must be {DEFAULT_STEM}"
@@ -179,7 +180,27 @@ class TrainConfig:
 def is_device_name(name: str) -> bool:
     """Tell whether `name` could name a device (not whether it is there)."""
     index = name.removeprefix("cuda:")
-    return name in {"auto", "cpu", "cuda", "mps"} or (index != name and index.isdecimal())
+    return name in {"auto", "cpu", "cuda", "mps"} or (
+        # torch counts in eight bits, and would take 256 for 0.
+        index != name and index.isdecimal() and str(int(index)) == index and int(index) < 128
+    )
+
+
+def _find_size_misfit(model: NetworkConfig, sizes_px: tuple[int, ...]) -> list[str]:
+    """Return what images of these sizes are too small for."""
+    problems = []
+    is_ours, n_stages = model.network in {"cnn", "separable"}, len(model.widths)
+    if is_ours and min(sizes_px, default=48) < (least := 2 ** (n_stages + 1)):
+        problems.append(
+            f"{n_stages} widths halve the image {n_stages + 1} times: sizes_px must be at least "
+            f"{least}"
+        )
+    if is_ours and model.flip_equivariant and n_stages > 3:
+        # A map of 3 pixels would lose its right column, not its left one.
+        problems.append("a flip_equivariant network takes up to 3 widths")
+    if model.network == "vgg11_bn" and not model.input_px and min(sizes_px, default=48) < 32:
+        problems.append("vgg11_bn takes images of at least 32 pixels: sizes_px must be at least 32")
+    return problems
 
 
 def find_batch_misfit(batch_size: object, n_images: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fercli.download.sources import download
-from fercli.errors import DownloadError, OutputExistsError
+from fercli.errors import CredentialsError, DownloadError, OutputExistsError, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,8 @@ def fetch_detector(
     Raises:
         OutputExistsError: Another file has their name.
         DownloadError: They cannot be had, or are not the known ones.
+        CredentialsError: The server, or something on the way, refuses.
+        SetupError: The disk has no room.
     """
     try:
         return download(
@@ -41,6 +43,9 @@ def fetch_detector(
     except OutputExistsError as reason:
         message = f"{weights.path} already exists, but is not the weights of {weights.name}"
         raise OutputExistsError(message, hint="remove it, and fetch again") from reason
-    except DownloadError as reason:
+    except (DownloadError, CredentialsError) as reason:
         hint = f"get {weights.url} by hand, and give it to predict: --detector-weights FILE"
-        raise DownloadError(reason.message, hint=hint) from reason
+        raise type(reason)(reason.message, hint=hint) from reason
+    except SetupError as reason:
+        hint = "free some space, or set FERCLI_HOME to a folder on another disk"
+        raise SetupError(reason.message, hint=hint) from reason

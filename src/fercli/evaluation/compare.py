@@ -46,7 +46,7 @@ from fercli.plots import (
 )
 from fercli.ranges import find_unknown_choice
 from fercli.results import ComparedModel, ComparisonResult, PairedDifference, RepeatedScores
-from fercli.runs import REPEATS, RunFolder, find_repeats, read_history, read_run_record
+from fercli.runs import RunFolder, find_repeats, read_history, read_run_record
 from fercli.settings import build_config, flatten_config
 from fercli.storage import check_apart, check_outputs, remove_others, write_json
 
@@ -401,7 +401,7 @@ def _sum_up_repeats(
     folders: dict[Path, list[ComparedModel]] = {}
     for candidate, model in zip(candidates, models, strict=True):
         run = candidate.model.run
-        if run is not None and (run.parent / REPEATS).is_file():
+        if run is not None and run in find_repeats(run.parent):
             folders.setdefault(run.parent, []).append(model)
     sums = []
     for folder, own in folders.items():

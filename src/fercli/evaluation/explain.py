@@ -10,6 +10,7 @@ Shape legend: N images, K labels, h x w a small map.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,7 +84,9 @@ def explain(runtime: Runtime, face: NDArray[np.uint8], labels: tuple[str, ...] =
     asked = list(dict.fromkeys([said, *labels]))
     columns = [runtime.labels.index(label) for label in asked]
     lost = compute_occlusion(runtime, face, answer)[columns]
-    network = getattr(runtime, "network", None)
+    # Without some of its labels a model has the same network.
+    whole = getattr(runtime, "whole", runtime)
+    network = getattr(whole, "network", None)
     return Explanation(
         face=face,
         label=said,
@@ -92,8 +95,7 @@ def explain(runtime: Runtime, face: NDArray[np.uint8], labels: tuple[str, ...] =
         layer_cam={}
         if network is None
         else {
-            label: compute_layer_cam(network, face, column)
-            for label, column in zip(asked, columns, strict=True)
+            label: compute_layer_cam(network, face, whole.labels.index(label)) for label in asked
         },
     )
 
@@ -177,10 +179,12 @@ def read_maps(network: Any, face: NDArray[np.uint8], label: int) -> tuple[Tensor
     from fercli.networks.runtime import to_pixels
 
     kept: list[torch.Tensor] = []
+    mine = threading.get_ident()
 
     def keep(module: torch.nn.Module, _inputs: object, output: object) -> None:
-        # What a convolution gives is not yet normed nor cut off at zero.
-        if isinstance(module, torch.nn.Conv2d):
+        # Other threads may run the same network. What a convolution gives is not yet normed nor
+        # cut off at zero.
+        if threading.get_ident() != mine or isinstance(module, torch.nn.Conv2d):
             return
         if (
             isinstance(output, torch.Tensor)

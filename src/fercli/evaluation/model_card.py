@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -71,7 +72,7 @@ def build_card(
         escape=False,
         name=title,
         file=model.bundled or model.path.name,
-        front_matter=_write_front_matter(title, scores, is_bundled=bool(model.bundled)),
+        front_matter=_write_front_matter(title, scores, metadata, is_bundled=bool(model.bundled)),
         facts={**_list_facts(model, metadata), **(more or {})},
         scores=scores,
         temperature=metadata.temperature,
@@ -84,14 +85,15 @@ def build_card(
 
 
 def _write_front_matter(
-    title: str, scores: Mapping[str, ScoreRecord], *, is_bundled: bool
+    title: str, scores: Mapping[str, ScoreRecord], metadata: ModelMetadata, *, is_bundled: bool
 ) -> list[str]:
     """Return what hubs read of a card: every line is JSON behind a key, which YAML is too."""
     results = [
         {
             "task": {"type": "image-classification", "name": "facial expression recognition"},
             "dataset": {
-                "type": "fer2013", "name": f"{entry.dataset.source}, {entry.protocol or 'unknown'}",
+                "type": _name_task(entry.dataset.source, metadata),
+                "name": f"{entry.dataset.source}, {entry.protocol or 'unknown'}",
                 "split": entry.split,
             },
             "metrics": [
@@ -106,7 +108,12 @@ def _write_front_matter(
         **({"license": "mit"} if is_bundled else {}),
         "library_name": "fercli",
         "pipeline_tag": "image-classification",
-        "tags": ["facial-expression-recognition", "emotion-recognition", "fer2013", "onnx"],
+        "tags": [
+            "facial-expression-recognition",
+            "emotion-recognition",
+            _name_task(metadata.source or "unknown", metadata),
+            "onnx",
+        ],
     }
     if results:
         values["model-index"] = [{"name": title, "results": results}]
@@ -142,7 +149,7 @@ def sum_durations(run: Path) -> float:
 
 def _list_facts(model: ModelFile, metadata: ModelMetadata) -> dict[str, str]:
     dataset, quantized, members = metadata.dataset, metadata.quantized, metadata.members
-    by_votes = dataset is not None and dataset.labeling == FERPLUS
+    by_votes = _is_by_votes(metadata)
     facts = {
         "file": f"{_code(model.path.name)}, {model.path.stat().st_size:,} bytes, sha256 "
         f"`{digest_file(model.path)}`",
@@ -221,11 +228,28 @@ def _find_worst(scores: Mapping[str, ScoreRecord], metadata: ModelMetadata) -> _
     return None
 
 
+def _name_task(source: str, metadata: ModelMetadata) -> str:
+    """Return which data and labels a score is of, as hubs name datasets: FER+ is not FER2013."""
+    if is_synthetic_source(source):
+        return "synthetic"
+    if _is_by_votes(metadata):
+        return "ferplus"
+    if _is_fer2013(source):
+        return "fer2013"
+    return re.sub(r"[^a-z0-9]+", "-", source.lower()).strip("-") or "unknown"
+
+
+def _is_fer2013(source: str) -> bool:
+    return any(word in source.lower() for word in ("fer2013", "icml_face", "kaggle"))
+
+
+def _is_by_votes(metadata: ModelMetadata) -> bool:
+    return metadata.dataset is not None and metadata.dataset.labeling == FERPLUS
+
+
 def _describe_data(metadata: ModelMetadata) -> str:
     source = metadata.source or "unknown"
     if is_synthetic_source(source):
         return _DRAWN
-    named = any(word in source.lower() for word in ("fer2013", "icml_face", "kaggle"))
-    said = _FER2013 if named else _OWN.format(source)
-    by_votes = metadata.dataset is not None and metadata.dataset.labeling == FERPLUS
-    return f"{said}\n\n{_VOTES}" if by_votes else said
+    said = _FER2013 if _is_fer2013(source) else _OWN.format(source)
+    return f"{said}\n\n{_VOTES}" if _is_by_votes(metadata) else said

@@ -29,7 +29,7 @@ from fercli.export.export import (
     describe_file,
     export_model,
 )
-from fercli.export.writing import serialize_model
+from fercli.export.writing import check_graph, serialize_model
 from fercli.inference import predict_in_batches
 from fercli.inference.onnx import OnnxRuntime
 from fercli.metadata import ENSEMBLE, CalibrationRecord, ModelMetadata, NetworkRecord
@@ -215,5 +215,5 @@ def _build(paths: list[Path], columns: list[list[int]], metadata: ModelMetadata)
     first = models[0]
     graph = helper.make_graph(nodes, ENSEMBLE, first.graph.input, first.graph.output, initializers)
     joined = helper.make_model(graph, opset_imports=first.opset_import, ir_version=first.ir_version)
-    onnx.checker.check_model(joined)
+    check_graph(joined)
     return serialize_model(joined, metadata)

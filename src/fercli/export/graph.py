@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fercli.errors import DependencyMissingError
-from fercli.export.writing import serialize_model
+from fercli.export.writing import check_graph, serialize_model
 from fercli.networks.runtime import to_pixels
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def build_onnx(network: FaceNetwork, metadata: ModelMetadata, *, half: bool = Fa
     """Return an ONNX model.
 
     Args:
-        network: Trained, on the CPU; put in evaluation mode. See `simplify`.
+        network: Trained, on the CPU; put in evaluation mode. See `fuse`.
         metadata: What is stored with the model, in the file too; `temperature` is built in.
         half: Store weights in half precision; they are computed with in fp32.
 
@@ -54,7 +54,7 @@ def build_onnx(network: FaceNetwork, metadata: ModelMetadata, *, half: bool = Fa
         DependencyMissingError: onnx or onnxscript cannot be imported.
     """
     try:
-        import onnx
+        import onnx  # noqa: F401  # the graph is checked by it, when all is computed
         import onnxscript  # noqa: F401  # torch's exporter needs it and says so less clearly
     except ImportError as reason:
         message = f"the ONNX libraries cannot be imported ({reason})"
@@ -86,7 +86,7 @@ def build_onnx(network: FaceNetwork, metadata: ModelMetadata, *, half: bool = Fa
         _store_half(model)
     _strip_notes(model)
     stored = metadata.replace(quantized="fp16" if half else None)
-    onnx.checker.check_model(model)
+    check_graph(model)
     return serialize_model(model, stored)
 
 

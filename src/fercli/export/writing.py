@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fercli.errors import VerificationError
 from fercli.inference.onnx import METADATA_KEY, SEALED
 from fercli.inference.seal import SEAL_BLANK, SEAL_KEY, seal
 
@@ -12,6 +13,24 @@ if TYPE_CHECKING:
     from fercli.metadata import ModelMetadata
 
 __all__ = ["serialize_model"]
+
+
+def check_graph(model: Any) -> None:  # noqa: ANN401  # onnx ships no types
+    """Refuse a graph that is not valid ONNX.
+
+    Args:
+        model: An `onnx.ModelProto`.
+
+    Raises:
+        VerificationError: It is not.
+    """
+    import onnx
+
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as reason:
+        message = f"the exported graph is not valid ONNX ({' '.join(str(reason).split())[:300]})"
+        raise VerificationError(message) from reason
 
 
 def serialize_model(model: Any, metadata: ModelMetadata) -> bytes:  # noqa: ANN401  # onnx ships no types

@@ -89,6 +89,20 @@ class VideoFrame:
         """What it takes of memory."""
         return self.bgr.nbytes
 
+    def choose_step_s(self, every_s: float) -> float:
+        """Return how far apart the frames are that are looked at, seconds.
+
+        A video with fewer frames than are asked for gives all of them.
+
+        Args:
+            every_s: What was asked for; 0 for all frames.
+
+        Returns:
+            0 where it cannot be told.
+        """
+        own = 1 / self.rate if self.rate and not self.is_live else 0.0
+        return max(every_s, own)
+
     def convert(self, *, color: bool) -> DecodedImage:
         """Return it as any other image becomes pixels.
 

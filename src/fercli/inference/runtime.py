@@ -152,7 +152,7 @@ class LabelSubsetRuntime:
     """
 
     def __init__(self, runtime: Runtime, labels: tuple[str, ...]) -> None:
-        self._runtime = runtime
+        self.whole = runtime
         self._columns = [runtime.labels.index(label) for label in labels]
         self.labels = labels
         self.metadata = runtime.metadata
@@ -164,7 +164,7 @@ class LabelSubsetRuntime:
         Raises:
             ModelFileError: As in `predict_checked`, of all labels.
         """
-        kept = predict_checked(self._runtime, images)[:, self._columns]
+        kept = predict_checked(self.whole, images)[:, self._columns]
         # Where nothing is left, no label is likelier than another.
         kept = np.maximum(kept, np.finfo(np.float32).tiny)
         reduced: NDArray[np.float32] = kept / kept.sum(axis=1, keepdims=True)

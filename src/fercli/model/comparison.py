@@ -51,6 +51,7 @@ def compare(
     """
     check_installed("sklearn", "scipy")
     from fercli.evaluation import (
+        Candidate,
         check_names,
         choose_split,
         find_own_data,
@@ -73,10 +74,12 @@ def compare(
     dataset = to_dataset(find_own_data(files) if data is None else data)
     chosen = choose_split(dataset, split)
     opened = [
-        open_candidate(
+        Candidate(name, one.file, one.open())
+        if isinstance(one, Model)
+        else open_candidate(
             name, file, dataset, device=device, order=(labels or {}).get(spec),
             scaling=(scaling or {}).get(spec, "0-1"),
         )
-        for name, spec, file in zip(names, specs, files, strict=True)
+        for name, spec, one, file in zip(names, specs, models, files, strict=True)
     ]  # fmt: skip
     return compare_candidates(opened, dataset, chosen)

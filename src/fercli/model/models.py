@@ -109,7 +109,11 @@ def load(
     if labels_of is not None:
         check_choice("labels_of", labels_of, tuple(LABEL_SETS))
     if isinstance(model, Model):
-        return model if labels_of is None else Model(model.file, device=device, labels_of=labels_of)
+        if device == "auto" and labels_of is None:
+            return model
+        again = model.reopen(device=device, labels_of=labels_of)
+        again.open()
+        return again
     name = choose_bundled(for_photos=True) or FOR_PHOTOS if model is None else os.fspath(model)
     file = find_model(name, prefer_onnx=device in {"auto", "cpu"})
     loaded = Model(file, device=device, labels_of=labels_of)
@@ -210,6 +214,20 @@ class Model:
     def metadata(self) -> dict[str, Any]:
         """What is stored with the model: network, recipe, training data's digest, scores."""
         return self.open().metadata.to_json()
+
+    def reopen(self, *, device: str = "auto", labels_of: str | None = None) -> Model:
+        """Return the same model for another device, or with FER2013's labels alone.
+
+        Args:
+            device: As `load`; `auto` stands for this one's.
+            labels_of: As `load`; None stands for this one's.
+        """
+        return Model(
+            self.file,
+            device=self._wanted_device if device == "auto" else device,
+            labels_of=labels_of or self._labels_of,
+            n_threads=self._n_threads,
+        )
 
     @property
     def info(self) -> ModelInfo:
@@ -594,7 +612,9 @@ class Model:
     def _with_gradients(self) -> Model:
         """The trained weights, of which there are gradients, where this is a run's ONNX form."""
         weights = find_weights_file(self.file)
-        return self if weights == self.file else Model(weights, device=self._wanted_device)
+        if weights == self.file:
+            return self
+        return Model(weights, device=self._wanted_device, labels_of=self._labels_of)
 
     def _describe(
         self,

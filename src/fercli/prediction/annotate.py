@@ -19,7 +19,7 @@ import numpy as np
 
 from fercli.errors import ImageDecodeError, RunFailedError
 from fercli.images import import_cv2, load_image
-from fercli.names import safe_name
+from fercli.names import count, safe_name
 from fercli.storage import check_apart, open_atomically
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ _MARK: Final = "fercli montage"
 _HEAD_BYTES: Final = 256
 _LEAST_SIDE_PX: Final = 240
 """A picture below this is enlarged: on a face crop no label would fit."""
+_LEAST_RATE: Final = 0.01
+"""Of a video, frames a second; encoders take 0 for none."""
 _USUAL_RATE: Final = 25.0
 """Frames a second of a video that does not say its own."""
 
@@ -123,7 +125,7 @@ class Annotator:
 
     def _add_frame(self, prediction: FilePrediction, frame: VideoFrame) -> None:
         if self._clip is None:
-            self._clip = _Clip(prediction.path, _choose_rate(frame, self._every_s))
+            self._clip = _Clip(prediction.path, choose_rate(frame, self._every_s))
         self._clip.add(frame, prediction.rows)
 
     def _end_clip(self) -> None:
@@ -143,7 +145,7 @@ class Annotator:
     def describe(self) -> str:
         """Return what was made."""
         made = {"picture": self._n_pictures, "video": self._n_videos}
-        told = [f"{n:,} {noun}{'s' * (n != 1)}" for noun, n in made.items() if n]
+        told = [count(number, noun) for noun, number in made.items() if number]
         return f"{' and '.join(told) or 'no pictures'} written to {self._folder.path}"
 
 
@@ -172,7 +174,7 @@ class ClipFile:
         if frame is None:
             return
         if self._clip is None:
-            self._clip = _Clip(prediction.path, _choose_rate(frame, self._every_s))
+            self._clip = _Clip(prediction.path, choose_rate(frame, self._every_s))
         self._clip.add(frame, prediction.rows)
 
     def close(self) -> None:
@@ -186,12 +188,18 @@ class ClipFile:
         """Return what was made."""
         if self._clip is None:
             return f"no frame to write to {self._path}"
-        return f"{self._clip.n_frames:,} frames, no sound, written to {self._path}"
+        return f"{count(self._clip.n_frames, 'frame')}, no sound, written to {self._path}"
 
 
-def _choose_rate(frame: VideoFrame, every_s: float) -> float:
-    """Return the frames a second of a video that is made of others."""
-    return 1 / every_s if every_s else frame.rate or _USUAL_RATE
+def choose_rate(frame: VideoFrame, every_s: float) -> float:
+    """Return the frames a second of a video that is made of another's.
+
+    Args:
+        frame: One of them.
+        every_s: Time between them, 0 for all.
+    """
+    step_s = frame.choose_step_s(every_s)
+    return max(_LEAST_RATE, 1 / step_s) if step_s else _USUAL_RATE
 
 
 class _Clip:
@@ -333,10 +341,8 @@ class Montage:
     def describe(self) -> str:
         """Return what was made."""
         shown = len(self._faces)
-        count = (
-            f"{shown:,}" if shown == self._n_faces else f"the first {shown:,} of {self._n_faces:,}"
-        )
-        return f"{count} faces written to {self._path}"
+        first = "" if shown == self._n_faces else f"the first {shown:,} of "
+        return f"{first}{count(self._n_faces, 'face')} written to {self._path}"
 
 
 def draw_frame(frame: VideoFrame, rows: tuple[PredictionRow, ...]) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from fercli.prediction.annotate import is_montage
 from fercli.prediction.members import has_ending, is_archive_name
 from fercli.prediction.sources import Others
 from fercli.prediction.stores import StoredObject, Stores, is_stored
-from fercli.prediction.writers import are_rows
+from fercli.prediction.writers import are_rows, is_parquet_of_rows
 from fercli.storage import check_apart, identify_file
 
 __all__ = ["find_files", "find_images", "join_words", "name_within"]
@@ -171,9 +171,9 @@ def _is_ours(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             head = stream.read(256)
+            return are_rows(head) or is_montage(head) or is_parquet_of_rows(stream, head)
     except (OSError, ValueError):
         return False
-    return are_rows(head) or is_montage(head)
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,9 @@ def _expand(text: str, stdin: Iterable[str], search: _Search) -> Iterator[Path |
         for line in stdin:
             yield from _expand_line(line.rstrip("\r\n"), search)
     elif glob.has_magic(text) and not os.path.lexists(text):  # noqa: TID251  # as above
-        for match in _drop_inner(sorted(glob.glob(text, recursive=True))):  # noqa: PTH207  # as typed
+        found = glob.glob(text, recursive=True)  # noqa: PTH207  # as typed
+        # By their parts, or a folder's files would not all come right after it.
+        for match in _drop_inner(sorted(found, key=lambda one: Path(one).parts)):
             yield from _expand_path(match, search)
     else:
         yield from _expand_path(text, search)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, BinaryIO
 
 from fercli.errors import ConfigError, OutputExistsError
+from fercli.names import count
 from fercli.prediction.inputs import name_within
 from fercli.storage import identify_file
 
@@ -40,7 +41,8 @@ class OutputFolder:
     ) -> None:
         self.path = path
         self._roots = tuple(roots)
-        self._force = force
+        # What is kept is not written over, whatever else was asked for.
+        self._force = force and not keep
         self._keep = keep
         # Of a folder that is overwritten: what is there says nothing about what was just written.
         self._taken: set[PurePath] = set()
@@ -170,7 +172,7 @@ class Sorter:
 
     def describe(self) -> str:
         """Return what was made."""
-        return f"{self._n_files:,} files sorted into {self._folder.path}"
+        return f"{count(self._n_files, 'file')} sorted into {self._folder.path}"
 
 
 def _write(content: bytes, target: BinaryIO) -> None:

@@ -168,11 +168,15 @@ def _follow_video(
     """Yield what is said of each sampled frame, its faces with their tracks."""
     path, so_far = clip.path, clip.so_far
     seen = so_far.tracks if so_far else None
-    tracker = Tracker(every_s=config.every_s, smooth_s=config.smooth_s, seen=seen)
+    tracker = None
     failed: list[ImageDecodeError] = []
     is_first = True
     with contextlib.closing(_read_frames(clip, config, failed)) as frames:
         for prediction in process(frames, lambda frame: _search(path, frame, finder, config)):
+            if tracker is None:
+                frame = prediction.frame
+                step_s = frame.choose_step_s(config.every_s) if frame else config.every_s
+                tracker = Tracker(every_s=step_s, smooth_s=config.smooth_s, seen=seen)
             rows = _track_faces(prediction, tracker, config.min_confidence)
             yield replace(prediction, rows=rows, is_first=is_first)
             is_first = False

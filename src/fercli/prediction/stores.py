@@ -172,7 +172,11 @@ def _match_parts(parts: list[str], wanted: list[str]) -> int | None:
     if not wanted:
         return len(parts)
     if wanted[0] == "**":
-        ways = (_match_parts(parts[at:], wanted[1:]) for at in range(len(parts)))
+        ways = (
+            _match_parts(parts[at:], wanted[1:])
+            for at in range(len(parts))
+            if not any(part.startswith(".") for part in parts[:at])
+        )
         return next((way for way in ways if way is not None), None)
     if not parts or not fnmatchcase(parts[0], wanted[0]):
         return None

@@ -31,6 +31,7 @@ class Timeline:
     def __init__(self, path: Path, labels: tuple[str, ...], *, every_s: float) -> None:
         self._path = path
         self._labels = labels
+        self._every_s = every_s
         self._gap_s = max(_LEAST_GAP_S, 2 * every_s)
         self._tracks: dict[tuple[Path, int], FaceTrack] = {}
         self._files: set[Path] = set()
@@ -45,6 +46,8 @@ class Timeline:
         if prediction.frame is None:
             return
         self._files.add(prediction.path)
+        step_s = prediction.frame.choose_step_s(self._every_s)
+        self._gap_s = max(self._gap_s, 2 * step_s)
         for row, crop in zip(prediction.rows, prediction.crops, strict=False):
             if row.track is None or row.time_s is None or row.probabilities is None:
                 continue

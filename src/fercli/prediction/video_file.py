@@ -19,7 +19,8 @@ import numpy as np
 
 from fercli.dependencies import explain_missing
 from fercli.errors import RunFailedError
-from fercli.prediction.annotate import draw_frame
+from fercli.names import count
+from fercli.prediction.annotate import choose_rate, draw_frame
 from fercli.storage import check_apart, open_atomically
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _COPIED: Final = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"}
 """Codecs of sound that MP4 may hold."""
 _ENCODER: Final = "libx264"
 _QUALITY: Final = {"crf": "20", "preset": "veryfast"}
-_USUAL_RATE: Final = 25.0
 """Frames a second where neither the sampling nor the video says."""
 
 
@@ -88,7 +88,7 @@ class VideoFile:
             if self._film is None:
                 source = None if frame.is_live else prediction.path
                 target = Path(self._folder.name) / "film.mp4"
-                rate = 1 / self._every_s if self._every_s else frame.rate or _USUAL_RATE
+                rate = choose_rate(frame, self._every_s)
                 self._film = _Film(self._av, target, source, frame, rate)
             self._film.write(draw_frame(frame, prediction.rows), frame.time_s)
         except self._av.error.FFmpegError as reason:
@@ -108,7 +108,7 @@ class VideoFile:
         """Return what was made."""
         if self._film is None:
             return f"no frame to write to {self._path}"
-        return f"{self._film.n_frames:,} frames, {self._film.sound}, written to {self._path}"
+        return f"{count(self._film.n_frames, 'frame')}, {self._film.sound}, written to {self._path}"
 
 
 class _Film:

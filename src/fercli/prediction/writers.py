@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,7 @@ __all__ = [
     "are_rows",
     "build_schema",
     "import_pyarrow",
+    "is_parquet_of_rows",
     "key_path",
     "open_writer",
     "read_written",
@@ -44,6 +46,7 @@ _PREFIXES: Final = {"probabilities": "p_", "smooth_probabilities": "s_"}
 ROWS_AT_ONCE: Final = 8192
 """Rows in a row group of Parquet, which is what is held of a file."""
 
+_PARQUET: Final = b"PAR1"
 _MARK: Final = "\ufeff"
 """At the head of a file it tells spreadsheets that the file is UTF-8."""
 _DIGITS: Final = 4
@@ -151,8 +154,29 @@ def append_rows(
 
 def are_rows(head: bytes) -> bool:
     """Return whether a file that begins so holds rows that `open_writer` wrote, or nothing yet."""
-    starts = (b"path,", _MARK.encode() + b"path,", b'{"path": ', b"PAR1")
+    starts = (b"path,", _MARK.encode() + b"path,", b'{"path": ')
     return not head or head.startswith(starts)
+
+
+def is_parquet_of_rows(stream: BinaryIO, head: bytes) -> bool:
+    """Return whether a file is Parquet with the columns that `open_writer` writes.
+
+    Args:
+        stream: The file.
+        head: How it begins.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if not head.startswith(_PARQUET):
+        return False
+    # The footer, which names the columns, ends with its length and the mark again.
+    n_bytes = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, n_bytes - 8))
+    length = int.from_bytes(stream.read(4), "little")
+    stream.seek(max(0, n_bytes - 8 - length))
+    footer = stream.read(length)
+    return all(name in footer for name in (b"status", b"confidence", b"detector", b"box_x"))
 
 
 def key_path(path: str) -> str:

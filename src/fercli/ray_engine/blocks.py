@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +101,8 @@ def cut_blocks(
 def _group_by_archive(done: Collection[str]) -> dict[str, set[str]]:
     """Return names of members by what may be the name of their archive."""
     within: dict[str, set[str]] = {}
-    mark = f"!{os.sep}"
+    # Members are called so on every system.
+    mark = "!/"
     for name in done:
         at = name.find(mark)
         while at >= 0:

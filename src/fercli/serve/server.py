@@ -98,9 +98,7 @@ def _bind(host: str, port: int) -> socket.socket:
         message = "--host is empty"
         raise ConfigError(message, hint="127.0.0.1 for this machine alone")
     try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-        )
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as reason:
         message = f"--host {host} is not an address of this machine"
         raise ConfigError(message, hint="127.0.0.1 for this machine alone") from reason

@@ -108,7 +108,9 @@ class Service:
 
         def reserve(n_more: int) -> None:
             nonlocal n_bytes
-            if self._n_bytes + n_more > self.config.max_waiting_bytes:
+            # One request as large as it may be has room, whatever waits is to take.
+            most = max(self.config.max_waiting_bytes, self.config.max_bytes)
+            if self._n_bytes + n_more > most:
                 raise refuse_busy(_FULL)
             self._n_bytes += n_more
             n_bytes += n_more

@@ -42,7 +42,9 @@ def save_checkpoint(folder: Path, state: TrainingState, total_steps: int) -> Pat
     if not state.group.is_main:
         return path
     save_tensors(path, arrays, metadata)
-    for old in find_checkpoints(folder)[_KEPT:]:
+    found = find_checkpoints(folder)
+    # What stands above was skipped as damaged when the training went on from an earlier step.
+    for old in [*(other for other in found if other > path), *found[found.index(path) :][_KEPT:]]:
         old.unlink()
     return path
 

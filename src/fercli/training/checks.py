@@ -89,7 +89,12 @@ def check_fit(config: TrainConfig, splits: TrainingSplits) -> None:
     _, n_processes = read_launch()
     # Batches are cut of equal size, so they may hold an image less than was asked for.
     smallest = n_images // count_steps(n_images, config.batch_size)
-    if smallest < n_processes:
+    if smallest < 2 and config.model.network == "notebook":
+        problems.append(
+            f"batch_size {config.batch_size} leaves a batch of one image, which the notebook "
+            "network cannot norm: take another"
+        )
+    elif smallest < n_processes:
         problems.append(f"batches of {smallest} images are too few for {n_processes} processes")
     elif config.accumulate > 1 and smallest < max(2, n_processes) * config.accumulate:
         message = f"batches of {smallest} images are too few for {config.accumulate} parts"

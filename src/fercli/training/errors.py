@@ -37,6 +37,9 @@ def explain_failures(run: RunFolder, config: TrainConfig) -> Iterator[None]:
             raise RunFailedError(reason.message, hint=_name_last_state(run, reason.hint)) from None
         raise
     except OSError as reason:
+        if reason.errno is None or isinstance(reason, ConnectionError | TimeoutError):
+            # Of a callback that asked something of a network: no file of ours.
+            raise
         message = f"the run's files cannot be written ({reason.strerror or reason})"
         raise RunFailedError(message, hint=_name_last_state(run, "free some space")) from reason
     except (RuntimeError, MemoryError) as reason:

@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 
 __all__ = ["finish_run"]
 
+_EXPORT_FAILURES: Final = (
+    FercliError, ImportError, RuntimeError, ValueError, TypeError, AttributeError, LookupError
+)  # fmt: skip
+"""The exporter fails in many ways; none of them may cost a trained model."""
 _N_PARITY: Final = 256
 
 
@@ -171,8 +175,7 @@ def _write_extras(
     try:
         parity = ParityImages(splits.validation.images[:_N_PARITY], splits.validation_name)
         export_model(ModelFile(run.model, run.path, assumed=False), run.onnx, parity)
-    except (FercliError, ImportError, RuntimeError) as reason:
-        # The exporter fails in many ways; none of them may cost a trained model.
+    except _EXPORT_FAILURES as reason:
         warnings.append(f"model.onnx was not written: {' '.join(str(reason).split())[:300]}")
     try:
         validation = name_split(splits.validation_name)

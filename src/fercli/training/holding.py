@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from fercli.errors import ConfigError, FercliError
 from fercli.locks import FOLDER_LOCK, lock_folder
+from fercli.storage import check_apart
+from fercli.training.distillation.teacher import list_config_files
 
 if TYPE_CHECKING:
+    from fercli.config import TrainConfig
+    from fercli.data import Dataset
+    from fercli.runs import RunFolder
     from fercli.training.distributed import Group
 
-__all__ = ["check_shared", "hold_folder"]
+__all__ = ["check_shared", "clear_folder", "hold_folder"]
 
 _Answer = TypeVar("_Answer")
 _SHARED_WITHIN_S: Final = 5.0
@@ -50,6 +55,17 @@ def hold_folder(
         if isinstance(answer, FercliError):
             raise answer
         yield answer
+
+
+def clear_folder(run: RunFolder, dataset: Dataset, config: TrainConfig) -> None:
+    """Remove what a held folder holds, a run or repeated ones, for a training that replaces it.
+
+    Raises:
+        ConfigError: The new training learns from one of its files; nothing is removed.
+    """
+    own = [dataset.path] if dataset.path else []
+    check_apart(run.list_files(), [*list_config_files(config), *own])
+    run.clear()
 
 
 def check_shared(folder: Path, group: Group) -> None:

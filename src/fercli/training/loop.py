@@ -176,7 +176,9 @@ def _run_epoch(state: TrainingState, loop: _Loop) -> int:
         if stopped_by:
             return stopped_by
         if save_due and not last:
+            begun = time.perf_counter()
             loop.saver.save(state)
+            started += time.perf_counter() - begun
     return 0
 
 

@@ -29,7 +29,7 @@ from fercli.storage import write_json
 from fercli.training.callbacks import Callbacks
 from fercli.training.checks import resolve_config
 from fercli.training.distributed import join_group
-from fercli.training.holding import check_shared, hold_folder
+from fercli.training.holding import check_shared, clear_folder, hold_folder
 from fercli.training.run import train
 from fercli.training.splits import hold_fold_out
 
@@ -119,9 +119,7 @@ def train_repeats(  # noqa: PLR0913  # as `train`, by name
             return
         own.check_new(overwrite=overwrite)
         if overwrite:
-            (folder / REPEATS).unlink(missing_ok=True)
-            for path in folder.glob("*-*/run.json"):
-                RunFolder(path.parent).clear()
+            clear_folder(own, dataset, config)
 
     with (
         join_group(

@@ -30,13 +30,13 @@ from fercli.training.checks import check_fit, resolve_config
 from fercli.training.context import TrainingContext, build_record
 from fercli.training.distillation.members import train_members
 from fercli.training.distillation.targets import find_targets
-from fercli.training.distillation.teacher import list_config_files, open_named
+from fercli.training.distillation.teacher import open_named
 from fercli.training.distributed import join_group
 from fercli.training.errors import explain_failures
 from fercli.training.events import check_tensorboard
 from fercli.training.extend import begin_extension, plan_extension
 from fercli.training.finalize import finish_run
-from fercli.training.holding import check_shared, hold_folder
+from fercli.training.holding import check_shared, clear_folder, hold_folder
 from fercli.training.loop import run_epochs
 from fercli.training.process import keep_generators
 from fercli.training.setup import open_init, put_on_device, start
@@ -103,9 +103,7 @@ def train(  # noqa: PLR0913  # by name
             return _find_result(run, dataset, resolve_config(config))
         run.check_new(overwrite=overwrite)
         if overwrite:
-            own = [dataset.path] if dataset.path else []
-            check_apart(run.list_files(), [*list_config_files(config), *own])
-            run.clear()
+            clear_folder(run, dataset, config)
         return None
 
     return _train(dataset, config, run, prepare, data=data, callbacks=callbacks)
@@ -157,12 +155,13 @@ def resume(
     return _train(dataset, config, run, prepare, data=data, callbacks=callbacks)
 
 
-def extend(
+def extend(  # noqa: PLR0913  # by name
     dataset: Dataset,
     run: RunFolder,
     longer: RunFolder,
     epochs: int,
     *,
+    data: str | None = None,
     callbacks: Callbacks | None = None,
     overwrite: bool = False,
 ) -> TrainResult:
@@ -176,6 +175,7 @@ def extend(
         run: The finished run.
         longer: Where the longer one goes.
         epochs: In all, those of the finished run counted.
+        data: How `dataset` is named now, noted for a later resume; None for as it was.
         callbacks: Told what happens.
         overwrite: Replace the run that `longer` holds.
 
@@ -190,15 +190,17 @@ def extend(
     config = resolve_config(plan_extension(run, record, epochs), resumed=run.record)
     _check_data(run, record, dataset)
     _check_processes(run, record)
+    named = data or record.dataset.data
+    moved = record.replace(dataset=record.dataset.replace(data=named))
 
     def prepare() -> None:
         longer.check_new(overwrite=overwrite)
         if overwrite:
             check_apart(longer.list_files(), run.list_files())
             longer.clear()
-        begin_extension(run, record, longer, epochs)
+        begin_extension(run, moved, longer, epochs)
 
-    return _train(dataset, config, longer, prepare, data=record.dataset.data, callbacks=callbacks)
+    return _train(dataset, config, longer, prepare, data=named, callbacks=callbacks)
 
 
 def _check_data(run: RunFolder, record: RunRecord, dataset: Dataset) -> None:

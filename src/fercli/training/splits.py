@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from fercli.data.duplicates import digest_images
+from fercli.data.duplicates import digest_images, group_duplicates
 from fercli.data.splitting import sample_folds
 from fercli.errors import ConfigError, DatasetNotFoundError
 
@@ -124,7 +124,7 @@ def _split(dataset: Dataset, train: Subset, validation: str, split_seed: int) ->
         raise ConfigError(message, hint="leave --validation out, or give a fraction like 0.1")
     if dataset.find_split(validation) is not None:
         return TrainingSplits(train, dataset.select(validation), validation)
-    held = _sample_stratified(train.labels, _parse_fraction(validation, dataset), split_seed)
+    held = _sample_stratified(train, _parse_fraction(validation, dataset), split_seed)
     return TrainingSplits(
         train.take(~held),
         train.take(held),
@@ -145,11 +145,17 @@ def _parse_fraction(text: str, dataset: Dataset) -> float:
     return fraction
 
 
-def _sample_stratified(labels: NDArray[np.uint8], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Return `[N]` bool with that part of every label's images set, at least one of each."""
+def _sample_stratified(train: Subset, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Return `[N]` bool with that part of every label's images set, at least one of each.
+
+    Images of the same pixels stay together, or what was learned would choose; such a group counts
+    for the label of its first image.
+    """
     generator = np.random.default_rng(seed)
-    held = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        positions = generator.permutation(np.flatnonzero(labels == label))
-        held[positions[: max(1, round(fraction * len(positions)))]] = True
-    return held
+    groups = group_duplicates(train.images)
+    held = np.zeros(len(groups), dtype=bool)
+    firsts = np.flatnonzero(groups == np.arange(len(groups)))
+    for label in np.unique(train.labels[firsts]):
+        own = generator.permutation(firsts[train.labels[firsts] == label])
+        held[own[: max(1, round(fraction * len(own)))]] = True
+    return held[groups]

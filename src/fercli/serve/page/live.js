@@ -45,7 +45,10 @@ export class Live {
     }
     const wish = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: "user" };
     const size = { width: { ideal: 1280 }, height: { ideal: 720 } };
-    this.stream = await navigator.mediaDevices.getUserMedia({ video: { ...wish, ...size } });
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { ...wish, ...size } });
+    // Asked for twice, the one that came first is let go.
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.stream = stream;
     const [track] = this.stream.getVideoTracks();
     track.addEventListener("ended", () => this.end(new Error("The camera was switched off.")));
     return this.stream;
@@ -88,13 +91,15 @@ export class Live {
   }
 
   next() {
+    const { signal } = this.controller;
     const onFrame = () => {
-      if (!this.isOn) return;
+      // A frame that was waited for before the camera was started again is not this session's.
+      if (!this.isOn || signal.aborted) return;
       const index = this.nSeen;
       this.nSeen += 1;
       const now = performance.now();
       if (this.isAsking || now < this.holdMs) this.nDropped += 1;
-      else this.ask(index, now, this.controller.signal);
+      else this.ask(index, now, signal);
       this.next();
     };
     if (this.video.requestVideoFrameCallback) this.video.requestVideoFrameCallback(onFrame);

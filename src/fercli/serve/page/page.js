@@ -19,6 +19,7 @@ const EVERY_S = 0.2;
 /** Longest side of a video's frame that is sent; faces are cut out at 48 pixels anyway. */
 const VIDEO_PX = 1280;
 const ANNOUNCE_MS = 5000;
+const CAMERA_STARTERS = ["camera-start", "cameras"];
 const FACES = {
   auto: "Small pictures are taken as one face; larger ones are searched for faces.",
   whole: "Every picture is one face, already cropped.",
@@ -434,6 +435,7 @@ function followVideo() {
 
 async function startCamera(deviceId) {
   closeNotice();
+  for (const id of CAMERA_STARTERS) byId(id).disabled = true;
   const before = live.isOn ? live.deviceId : null;
   if (before) live.stop();
   try {
@@ -452,7 +454,8 @@ async function startCamera(deviceId) {
     nameStrip("The last minute: probabilities of the largest face", `${LIVE_SPAN_S} s ago`, "now");
     byId("caption-name").textContent = "Camera";
     byId("caption-detail").textContent = "";
-    byId("save-picture").hidden = false;
+    // There is none to save before the first answer.
+    byId("save-picture").hidden = true;
     readings.update([]);
     live.begin();
     await listCameras();
@@ -462,6 +465,8 @@ async function startCamera(deviceId) {
     live.stop();
     if (before) endCamera();
     notify(explainCamera(error));
+  } finally {
+    for (const id of CAMERA_STARTERS) byId(id).disabled = false;
   }
 }
 
@@ -477,6 +482,7 @@ async function listCameras() {
 function showLive(rows, timeS, canvas) {
   const entry = selected;
   entry.still = canvas;
+  byId("save-picture").hidden = false;
   session.addLive(entry, rows);
   stage.setRows(rows);
   const faces = rows.filter((row) => row.status === "ok");

@@ -160,7 +160,9 @@ export class Stage {
     const px = Math.max(12, Math.round(Math.min(width, height) / 32));
     const marks = placeMarks(rows, { width, height }, px, measureAt(px));
     drawCanvas(context, marks, px, fontOf(px));
-    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+    const png = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+    if (!png) throw new RangeError("too large for a canvas");
+    return png;
   }
 
   /** Give the picture its size on the page and draw the boxes at that size. */

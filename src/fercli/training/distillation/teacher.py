@@ -102,7 +102,7 @@ def ask_teachers(
         teachers: At least one.
         images: `[N, 48, 48]`, the training images.
         note: Told who is asked.
-        should_stop: TrainRequest after every teacher; anything but 0 gives up.
+        should_stop: Asked after every teacher; anything but 0 gives up.
         folds: `[N]`, the one teacher, from 1, that is asked about an image; by default all are.
 
     Returns:
