@@ -536,6 +536,38 @@ def test_the_camera_is_read_live(
     assert all(end <= start + 1 for end, start in zip(ends, starts[1:], strict=False))
 
 
+def test_a_camera_started_again_counts_anew_and_is_let_go(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    page.evaluate(
+        """() => {
+            const { mediaDevices } = navigator;
+            const ask = mediaDevices.getUserMedia.bind(mediaDevices);
+            window.tracks = [];
+            mediaDevices.getUserMedia = async (wish) => {
+                const stream = await ask(wish);
+                window.tracks.push(...stream.getTracks());
+                return stream;
+            };
+        }"""
+    )
+    for _ in range(3):
+        # Twice at once, as somebody does who sees nothing happen.
+        page.evaluate(
+            "() => { for (const _ of [1, 2]) document.querySelector('#camera-start').click(); }"
+        )
+        page.wait_for_selector(".readings.big .reading")
+        page.wait_for_timeout(1500)
+        page.click("#camera-stop")
+        page.wait_for_selector("#camera-start:not([hidden])")
+        page.wait_for_selector("#still:not([hidden])")
+
+    states = page.evaluate("window.tracks.map((track) => track.readyState)")
+    assert states == ["ended"] * 3
+    # The clip has 30 frames a second, which three loops would count three times.
+    last = save_rows(page)[-1]
+    assert last["frame"] < 40 * last["time_s"] + 10
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

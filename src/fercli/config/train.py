@@ -93,7 +93,7 @@ class TrainConfig:
         suggestions=("auto", "public", "validation"),
         help="What selects the best epoch: a split, or a fraction of train up to 0.5. auto: "
         "public, else validation, else 0.1 of train.",
-        details="A fraction is stratified by label.",
+        details="A fraction is stratified by label, and copies of an image stay on one side.",
     )
     split_seed: int = option(
         0,
