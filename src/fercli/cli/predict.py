@@ -181,7 +181,7 @@ def predict_command(
         name
         for name, value in {
             "--annotate": annotate, "--sort-into": sort_into, "--montage": montage,
-            "--timeline": timeline, "a live source": source,
+            "--timeline": timeline, "--link": link, "a live source": source,
         }.items()
         if value
     ]  # fmt: skip
