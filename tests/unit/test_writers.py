@@ -137,7 +137,7 @@ def test_appended_rows_follow_without_a_second_header(kind: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("head", "ours"),
     [
-        (b"", True), (b"path,status", True), (b'{"path": "a"', True), (b"PAR1", True),
+        (b"", True), (b"path,status", True), (b'{"path": "a"', True), (b"PAR1", False),
         (b"pathos,", False), (b'{"name": 1}', False), (b"\x89PNG", False), (b" ", False),
     ],
 )  # fmt: skip
