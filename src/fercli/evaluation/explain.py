@@ -142,7 +142,7 @@ def compute_layer_cam(network: Any, face: NDArray[np.uint8], label: int) -> NDAr
     """Return a LayerCAM map `[48, 48]` in [0, 1].
 
     Each place of each map counts by its own gradient where that is positive. Grad-CAM on the same
-    maps was empty for 8 to 37 % of faces; what LayerCAM marks matters more in three of three
+    maps was empty for 8 to 38 % of faces; what LayerCAM marks matters more in three of three
     models, and more than what HiResCAM marks in two (`benchmarks/explain_maps.py`).
 
     Args:
