@@ -145,6 +145,7 @@ _FOR_OTHERS: Final[Mapping[str, object]] = {
     "momentum": 0.9,
     "bias_ratio": 1.0,
     "stem": "learned",
+    "stem_stride": 2,
     "sizes_px": (48,),
 }
 """What a recipe of ours changes for other networks, and `_OPTIMIZER`, unless another is asked for.

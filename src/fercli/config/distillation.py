@@ -61,6 +61,14 @@ class DistillationConfig:
     teacher_temperature: float = option(
         2.0, low=1, high=20, help="Temperature that divides both sides' logits in that loss."
     )
+    consistent_teaching: bool = option(
+        default=False,
+        help="Show the teacher every varied image that the network sees, instead of asking it once "
+        "about each image.",
+        details="Its predictions then fit what is learned from them, and never run out; each step "
+        "takes longer, and it must be a model with weights, not an ONNX (Beyer et al., "
+        '"Knowledge distillation: A good teacher is patient and consistent", 2022, section 3.1).',
+    )
     self_weight: float = option(
         0.0,
         low=0,
@@ -82,6 +90,13 @@ class DistillationConfig:
         problems = check_fields(self)
         if self.cross_fit and not self.members:
             problems.append("cross_fit needs members: members must be at least 2")
+        if self.consistent_teaching and not self.has_teacher:
+            problems.append("consistent_teaching needs a teacher: give --teacher or --members")
+        if self.consistent_teaching and self.cross_fit:
+            problems.append(
+                "cross_fit asks each member about its own fold alone: consistent_teaching must be "
+                "false"
+            )
         if (self.folds or self.fold) and not 1 <= self.fold <= self.folds:
             problems.append(
                 f"fold must be one of at least two folds, and not {self.fold} of {self.folds}"

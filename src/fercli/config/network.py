@@ -22,6 +22,7 @@ TORCHVISION: Final = "fercli.networks.backbones"
 """The module of the networks that pretrained weights can be had for."""
 STEMS: Final = ("learned", "whitened")
 DEFAULT_STEM: Final = "learned"
+DEFAULT_STEM_STRIDE: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,14 @@ class NetworkConfig:
         "depthwise separable convolutions, without `flip_equivariant`; `notebook` is the student "
         "notebook's; the others are torchvision's.",
     )
-    stem_width: int = option(
-        32, low=1, high=4096, help="Channels after the 4x4 stem of `cnn`, whose stride is 2."
+    stem_width: int = option(32, low=1, high=4096, help="Channels after the stem of `cnn`.")
+    stem_stride: int = option(
+        DEFAULT_STEM_STRIDE,
+        low=1,
+        high=2,
+        help="Stride of the stem of `cnn`.",
+        details="At 2 its filters are 4x4 and halve the image. At 1 they are 3x3 and learned: the "
+        "first stage then sees every pixel, at four times the cost.",
     )
     stem: str = option(
         DEFAULT_STEM,
@@ -92,6 +99,8 @@ class NetworkConfig:
             problems.append(
                 f"a whitened stem takes an even stem_width up to 32, not {self.stem_width}"
             )
+        if self.stem == "whitened" and self.stem_stride != DEFAULT_STEM_STRIDE:
+            problems.append("a stem of stride 1 is learned: stem must be learned")
         if self.flip_equivariant and any(width % 2 for width in (self.stem_width, *self.widths)):
             problems.append("a flip_equivariant network takes an even stem_width and even widths")
         if self.flip_equivariant and self.stem == "whitened" and self.stem_width % 4:

@@ -190,14 +190,15 @@ def _find_size_misfit(model: NetworkConfig, sizes_px: tuple[int, ...]) -> list[s
     """Return what images of these sizes are too small for."""
     problems = []
     is_ours, n_stages = model.network in {"cnn", "separable"}, len(model.widths)
-    if is_ours and min(sizes_px, default=48) < (least := 2 ** (n_stages + 1)):
+    n_halvings = n_stages + model.stem_stride - 1
+    if is_ours and min(sizes_px, default=48) < (least := 2**n_halvings):
         problems.append(
-            f"{n_stages} widths halve the image {n_stages + 1} times: sizes_px must be at least "
+            f"{n_stages} widths halve the image {n_halvings} times: sizes_px must be at least "
             f"{least}"
         )
-    if is_ours and model.flip_equivariant and n_stages > 3:
+    if is_ours and model.flip_equivariant and n_halvings > 4:
         # A map of 3 pixels would lose its right column, not its left one.
-        problems.append("a flip_equivariant network takes up to 3 widths")
+        problems.append("a flip_equivariant network takes up to 3 widths, or 4 with stem_stride 1")
     if model.network == "vgg11_bn" and not model.input_px and min(sizes_px, default=48) < 32:
         problems.append("vgg11_bn takes images of at least 32 pixels: sizes_px must be at least 32")
     return problems

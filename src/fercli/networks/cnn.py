@@ -1,6 +1,7 @@
 """Our regularized CNN, sized by its config.
 
-A 4x4 stride-2 stem halves the image before anything costs much, then each stage halves it again.
+A 4x4 stride-2 stem halves the image before anything costs much, then each stage halves it again;
+with a GPU, a 3x3 stem of stride 1 and a fourth stage can see every pixel.
 Pooling comes before the norm, which quarters the memory-bound work, and the head joins average and
 maximum over the map, so the network takes any size from 16 pixels up. The first
 stages are narrow and the last is wide: at 24x24 a channel costs sixteen times what it costs at
@@ -42,8 +43,8 @@ class RegularizedCNN(nn.Module):
     """Stem, stages, pooled head.
 
     Args:
-        config: `stem_width`, `stem`, `flip_equivariant`, `widths`, `convolutions`, `norm_scale` and
-            `dropout` are used.
+        config: `stem_width`, `stem`, `stem_stride`, `flip_equivariant`, `widths`, `convolutions`,
+            `norm_scale` and `dropout` are used.
         n_labels: K.
     """
 
@@ -52,7 +53,8 @@ class RegularizedCNN(nn.Module):
         inputs = (config.stem_width, *config.widths)
         self.paired = config.flip_equivariant
         convolution = PairedConv2d if self.paired else nn.Conv2d
-        self.stem = convolution(1, config.stem_width, 4, stride=2, padding=1)
+        stride = config.stem_stride
+        self.stem = convolution(1, config.stem_width, 2 + stride, stride=stride, padding=1)
         self.stem.requires_grad_(config.stem == "learned")
         self.stages = nn.Sequential(
             *(
@@ -82,7 +84,9 @@ class RegularizedCNN(nn.Module):
             return
         compute = compute_paired_filters if self.paired else compute_filters
         with torch.no_grad():
-            self.stem.weight.copy_(compute(pixels, self.stem.out_channels, 4))
+            self.stem.weight.copy_(
+                compute(pixels, self.stem.out_channels, self.stem.kernel_size[0])
+            )
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits `[N, K]` for normalized pixels `[N, 1, H, W]`, H and W at least 16."""

@@ -57,10 +57,15 @@ def begin_extension(run: RunFolder, record: RunRecord, longer: RunFolder, epochs
         epochs: Of the new one, in all.
 
     Raises:
+        ConfigError: Its own members taught it step by step.
         ModelFileError: The state that it ended with is gone or damaged, or its teacher's answers.
     """
     config = plan_extension(run, record, epochs)
-    if config.distillation.has_teacher and not run.targets.exists():
+    live = config.distillation.consistent_teaching
+    if live and config.distillation.members:
+        message = f"the members of {run.path} look at every image, and cannot be taken along"
+        raise ConfigError(message, hint="train anew, with --teacher for each of them")
+    if config.distillation.has_teacher and not live and not run.targets.exists():
         message = f"{run.targets} with the teacher's predictions is missing"
         raise ModelFileError(message, hint="train anew")
     name, arrays, metadata = _load_end(run)

@@ -196,6 +196,8 @@ def _step(state: TrainingState, loop: _Loop, batch: Tensor) -> Tensor:
         lam = sample_lambda(config.augment.mixup, config.seed, progress.epoch, progress.step)
         pixels, labels = blend(pixels, lam), blend(one_hot(labels, train.n_labels), lam)
         targets = None if targets is None else blend(targets, lam)
+    if train.teach is not None:
+        targets = train.teach(pixels)
     loss_sum, logits = take_step(state, pixels, labels, config, loop.criterion, targets)
     parts = state.group.shard_parts(len(batch), config.accumulate)
     own = batch[parts[0]] if len(parts) == 1 else torch.cat([batch[part] for part in parts])

@@ -28,6 +28,7 @@ from fercli.training.callbacks import Callbacks, RunLog
 from fercli.training.checkpoint import find_checkpoints, restore_newest, save_checkpoint
 from fercli.training.checks import check_fit, resolve_config
 from fercli.training.context import TrainingContext, build_record
+from fercli.training.distillation.consistent import open_consistent
 from fercli.training.distillation.members import train_members
 from fercli.training.distillation.targets import find_targets
 from fercli.training.distillation.teacher import open_named
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from fercli.config import TrainConfig
     from fercli.data import Dataset
@@ -294,7 +296,7 @@ def _begin_or_go_on(context: TrainingContext) -> TrainResult:
     with explain_failures(run, config):
         found = find_targets(context, folders) if group.is_main else None
         targets, identities = group.broadcast(found)
-        return _train_one(context, targets, identities, resumed=resumed)
+        return _train_one(context, targets, identities, folders, resumed=resumed)
 
 
 def _begin(context: TrainingContext) -> None:
@@ -318,6 +320,7 @@ def _train_one(
     context: TrainingContext,
     targets: NDArray[np.float32] | None,
     teachers: Sequence[TeacherRecord],
+    members: list[str],
     *,
     resumed: bool,
 ) -> TrainResult:
@@ -336,7 +339,8 @@ def _train_one(
                     f"{share} ({len(splits.validation.labels):,} images) chooses the epoch"
                 )
             run_log.note(f"began: {config.recipe} on {name_device(device)}, {config.precision}")
-        _run(state, context, targets)
+        teacher = open_consistent(context, members, state.device)
+        _run(state, context, targets, None if teacher is None else teacher.predict)
         result = finish_run(state, context, teachers) if context.group.is_main else None
         finished: TrainResult = context.group.broadcast(result)
         return finished
@@ -387,7 +391,10 @@ def _restore(state: TrainingState, run: RunFolder, run_log: RunLog) -> bool:
 
 
 def _run(
-    state: TrainingState, context: TrainingContext, targets: NDArray[np.float32] | None
+    state: TrainingState,
+    context: TrainingContext,
+    targets: NDArray[np.float32] | None,
+    teach: Callable[[Tensor], Tensor] | None,
 ) -> None:
     config, splits, run, run_log = context.config, context.splits, context.run, context.run_log
 
@@ -409,6 +416,7 @@ def _run(
     temperature = config.distillation.teacher_temperature
     n_labels = len(context.dataset.label_names)
     train_images = put_on_device(splits.train, n_labels, state.device, targets, temperature)
+    train_images = dataclasses.replace(train_images, teach=teach)
     validation = put_on_device(splits.validation, n_labels, state.device)
     try:
         stopped_by = run_epochs(state, train_images, validation, config, callbacks, save)

@@ -6,6 +6,7 @@ Shape legend: images uint8 [N, 48, 48], labels int64 [N], on the training device
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from fercli.networks import FaceNetwork
     from fercli.training.state import TrainingState
 
-__all__ = ["LabeledImages", "build_sums", "prepare_batch", "take_step", "validate"]
+__all__ = ["LabeledImages", "autocast", "build_sums", "prepare_batch", "take_step", "validate"]
 
 _DTYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _VALIDATION_BATCH: Final = 512
@@ -44,6 +45,8 @@ class LabeledImages:
     """[N, K] float32, what is learned instead of the labels, where the dataset has votes."""
     targets: Tensor | None = None
     """[N, K] float32, a teacher's probabilities, at the temperature they are learned at."""
+    teach: Callable[[Tensor], Tensor] | None = None
+    """Gives such probabilities `[B, K]` of a varied batch `[B, 1, H, W]`, instead of `targets`."""
 
 
 def prepare_batch(
@@ -126,14 +129,19 @@ def _add_gradients(
             parts may differ by an image.
     """
     pixels, labels, targets = batch
-    dtype = _DTYPES.get(precision, torch.bfloat16)
-    with torch.autocast(state.device.type, dtype=dtype, enabled=precision in _DTYPES):
+    with autocast(state.device, precision):
         logits = state.wrapped(pixels)
     logits = logits.float()
     loss = compute_loss(logits, labels, criterion, targets)
     scaled: Tensor = state.scaler.scale(loss if share == 1 else loss * share)
     scaled.backward()  # type: ignore[no-untyped-call]  # torch's backward has no annotations
     return loss.detach() * len(pixels), logits.detach()
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the block in which networks on a device compute in a precision."""
+    dtype = _DTYPES.get(precision, torch.bfloat16)
+    return torch.autocast(device.type, dtype=dtype, enabled=precision in _DTYPES)
 
 
 def build_sums(loss: float, n_correct: int, device: torch.device) -> Tensor:

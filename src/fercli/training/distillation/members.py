@@ -47,7 +47,12 @@ def train_members(
             continue
         left_out = (part.members, number) if part.cross_fit else (0, 0)
         alone = dataclasses.replace(
-            part, members=0, cross_fit=False, folds=left_out[0], fold=left_out[1]
+            part,
+            members=0,
+            cross_fit=False,
+            consistent_teaching=False,
+            folds=left_out[0],
+            fold=left_out[1],
         )
         member = dataclasses.replace(config, seed=config.seed + number, distillation=alone)
         which = f"member {number} of {config.distillation.members}"

@@ -39,7 +39,8 @@ def find_targets(
         members: Folders of the trained members, where they teach.
 
     Returns:
-        Probabilities `[N, K]` and the teachers' identities; None and none without a teacher.
+        Probabilities `[N, K]` and the teachers' identities. There are no probabilities without a
+        teacher, nor with one that looks at every varied image.
 
     Raises:
         ModelFileError: The teacher is damaged, of other labels, or not the one the run began with.
@@ -49,14 +50,18 @@ def find_targets(
     label_names = tuple(context.dataset.label_names)
     if not config.distillation.has_teacher:
         return None, []
-    kept = load_targets(context.run.targets, (len(images), len(label_names)))
+    live = config.distillation.consistent_teaching
+    kept = None if live else load_targets(context.run.targets, (len(images), len(label_names)))
     if kept is not None:
         return kept
     if config.distillation.members:
-        teachers = open_teachers(members, label_names, config.device)
+        teachers = open_teachers(members, label_names, config.device, with_weights=live)
     else:
         teachers = open_named(context.dataset, config)
         _check_teachers(context, teachers)
+    identities = [teacher.identity for teacher in teachers]
+    if live:
+        return None, identities
     run_log = context.run_log
     folds = None
     if config.distillation.cross_fit:
@@ -66,7 +71,6 @@ def find_targets(
         message = "interrupted while the teachers were predicting"
         hint = f"go on with it: fer train --resume {context.run.path}"
         raise RunInterruptedError(message, signal_number=run_log.callbacks.should_stop(), hint=hint)
-    identities = [teacher.identity for teacher in teachers]
     save_targets(context.run.targets, answers, identities)
     return answers, identities
 

@@ -1,8 +1,9 @@
 """What a teacher says of the training images, computed once and kept with the run.
 
 Each image and its mirror image are shown to the teacher as they are, not as the student sees
-them. Showing it every varied view would cost a third of a step for each teacher, and would need
-teachers that run inside the training; this way any model will do, an ONNX as well.
+them, so that any model will do, an ONNX as well. Showing it every varied view costs a third of a
+step for each teacher, and needs teachers that run inside the training: see
+`fercli.training.distillation.consistent`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ import numpy as np
 
 from fercli.errors import ModelFileError
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
-from fercli.model_files import describe_provenance, find_model, open_runtime
+from fercli.model_files import (
+    describe_provenance,
+    find_bundled_weights,
+    find_model,
+    find_weights_file,
+    open_runtime,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from fercli.config import TrainConfig
     from fercli.data import Dataset
     from fercli.metadata import TeacherRecord
+    from fercli.model_files import ModelFile
 
 __all__ = ["Teacher", "ask_teachers", "list_config_files", "open_named", "open_teachers"]
 
@@ -59,12 +67,14 @@ def open_named(dataset: Dataset, config: TrainConfig) -> list[Teacher]:
         ModelFileError: One is missing, damaged, or has other labels than the dataset.
         DeviceUnavailableError: The device is not there.
     """
-    names = config.distillation.teacher
-    return open_teachers(names, tuple(dataset.label_names), config.device)
+    part = config.distillation
+    names = tuple(dataset.label_names)
+    with_weights = part.consistent_teaching
+    return open_teachers(part.teacher, names, config.device, with_weights=with_weights)
 
 
 def open_teachers(
-    models: Sequence[str], label_names: tuple[str, ...], device: str
+    models: Sequence[str], label_names: tuple[str, ...], device: str, *, with_weights: bool = False
 ) -> list[Teacher]:
     """Open models and map their labels by name.
 
@@ -72,6 +82,7 @@ def open_teachers(
         models: As `find_model` takes them.
         label_names: The dataset's.
         device: Where they run; an ONNX always runs on the CPU.
+        with_weights: Take them as networks of torch, and refuse what is ONNX alone.
 
     Raises:
         ModelFileError: One is missing, damaged, or has other labels.
@@ -79,7 +90,7 @@ def open_teachers(
     """
     teachers = []
     for spec in models:
-        model = find_model(spec)
+        model = _find_weights(spec) if with_weights else find_model(spec)
         runtime = open_runtime(model, device="cpu" if model.is_onnx else device)
         if set(runtime.labels) != set(label_names):
             message = f"the teacher {spec} has other labels than the dataset: {runtime.labels}"
@@ -87,6 +98,22 @@ def open_teachers(
         columns = [runtime.labels.index(name) for name in label_names]
         teachers.append(Teacher(runtime, columns, describe_provenance(model, runtime.metadata)))
     return teachers
+
+
+def _find_weights(spec: str) -> ModelFile:
+    """Return a teacher's weights.
+
+    Raises:
+        ModelFileError: It is missing, or an ONNX that comes without them.
+    """
+    model = find_weights_file(find_model(spec))
+    if model.is_onnx and model.bundled:
+        model = find_bundled_weights(model.bundled) or model
+    if model.is_onnx:
+        message = f"the teacher {spec} is an ONNX alone, which cannot see every varied image"
+        hint = "name a run or a .safetensors, or leave consistent_teaching out"
+        raise ModelFileError(message, hint=hint)
+    return model
 
 
 def ask_teachers(
