@@ -21,7 +21,7 @@ from fercli.recipes import write_command
 from fercli.runs import RunFolder, read_run_record
 from fercli.settings import build_config, parse_setting
 from fercli.storage import load_tensors, read_tensor_header
-from fercli.training import Callbacks, resume, train
+from fercli.training import Callbacks, extend, resume, train
 from fercli.training.distillation.self_distillation import (
     build_memory,
     read_self_targets,
@@ -33,6 +33,7 @@ from fercli.training.distillation.teacher import (
     ask_teachers,
     open_teachers,
 )
+from fercli.training.loss import soften
 from fercli.training.splits import assign_folds, choose_splits
 from fercli.training.step import take_step
 
@@ -151,7 +152,7 @@ def test_every_image_is_taught_its_own_answer(
 
     teacher = Teacher(Oracle(LABELS, ()), list(range(7)), name("oracle"))
     monkeypatch.setattr(
-        "fercli.training.distillation.teacher.open_teachers", lambda *_arguments: [teacher]
+        "fercli.training.distillation.teacher.open_teachers", lambda *_, **__: [teacher]
     )
     seen = []
 
@@ -321,6 +322,69 @@ def test_a_failing_member_names_its_own_state(
     assert caught.value.hint.count("state") == 1
 
 
+def test_a_consistent_teacher_sees_what_its_student_sees(
+    faces: Dataset,
+    tiny_config: TrainConfig,
+    trained: RunFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = {"teacher": str(trained.path), "consistent_teaching": True, "mixup": 0.4}
+    config = build_config({**values, "epochs": 1}, base=tiny_config)
+    network, metadata = load_network(trained.model)
+    network.eval()
+    differences = []
+
+    def look(*arguments: Any) -> Any:
+        pixels, targets = arguments[1], arguments[5]
+        with torch.inference_mode():
+            answers = torch.softmax(network(pixels) / metadata.temperature, dim=1)
+        differences.append((soften(answers, 2.0) - targets).abs().max())
+        return take_step(*arguments)
+
+    monkeypatch.setattr("fercli.training.loop.take_step", look)
+
+    train(faces, config, RunFolder(tmp_path / "student"))
+
+    assert len(differences) == 12
+    assert max(differences) < 1e-5
+    (teacher,) = load_network(tmp_path / "student" / "model.safetensors")[1].teachers
+    assert teacher.sha256 == digest(trained)
+
+
+def test_a_consistent_teacher_needs_weights(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    values = {"teacher": str(trained.onnx), "consistent_teaching": True}
+    config = build_config(values, base=tiny_config)
+
+    with pytest.raises(ModelFileError, match="is an ONNX alone") as caught:
+        train(faces, config, RunFolder(tmp_path / "student"))
+
+    assert "consistent_teaching" in caught.value.hint
+    assert not (tmp_path / "student").exists()
+    with pytest.raises(ConfigError, match="needs a teacher"):
+        DistillationConfig(consistent_teaching=True)
+    with pytest.raises(ConfigError, match="cross_fit asks each member"):
+        DistillationConfig(members=2, cross_fit=True, consistent_teaching=True)
+
+
+def test_a_run_with_a_consistent_teacher_is_trained_for_longer(
+    faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
+) -> None:
+    values = {"consistent_teaching": True, "epochs": 1}
+    taught = build_config({**values, "teacher": str(trained.path)}, base=tiny_config)
+    own = build_config({**values, "members": 2}, base=tiny_config)
+    for config, name in ((taught, "taught"), (own, "own")):
+        train(faces, config, RunFolder(tmp_path / name))
+
+    longer = extend(faces, RunFolder(tmp_path / "taught"), RunFolder(tmp_path / "longer"), 2)
+
+    assert longer.epochs == 2
+    with pytest.raises(ConfigError, match="cannot be taken along"):
+        extend(faces, RunFolder(tmp_path / "own"), RunFolder(tmp_path / "more"), 2)
+
+
 def test_a_missing_teacher_leaves_nothing_behind(
     faces: Dataset, tiny_config: TrainConfig, tmp_path: Path
 ) -> None:
@@ -332,13 +396,17 @@ def test_a_missing_teacher_leaves_nothing_behind(
     assert not (tmp_path / "student").exists()
 
 
+@pytest.mark.parametrize("consistent", [False, True])
 def test_members_teach_and_stopping_anywhere_changes_nothing(
     faces: Dataset,
     tiny_config: TrainConfig,
     tmp_path: Path,
     train_in_pieces: Callable[..., list[RunInterruptedError]],
+    *,
+    consistent: bool,
 ) -> None:
-    config = replace(tiny_config, distillation=DistillationConfig(members=2))
+    distillation = DistillationConfig(members=2, consistent_teaching=consistent)
+    config = replace(tiny_config, distillation=distillation)
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
     notes: list[str] = []
     result = train(faces, config, whole, callbacks=Callbacks(on_note=notes.append))
@@ -357,6 +425,7 @@ def test_members_teach_and_stopping_anywhere_changes_nothing(
     assert any(stop.message.startswith("member 2 of 2: interrupted") for stop in stops)
     assert {stop.hint for stop in stops} == {f"go on with it: fer train --resume {cut.path}"}
     assert result.members == 2
+    assert whole.targets.exists() is not consistent
     assert digest(cut) == digest(whole)
     for number in ("1", "2"):
         members = [RunFolder(run.members / number) for run in (whole, cut)]

@@ -26,12 +26,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from fercli.data import build_synthetic
+from fercli.emotions import LABELS
+from fercli.metadata import ModelMetadata, TeacherRecord
+from fercli.networks.runtime import TorchRuntime
 from fercli.recipes import RECIPES
 from fercli.runs import RunFolder
 from fercli.settings import build_config
 from fercli.training import loop, step
 from fercli.training.callbacks import Callbacks, RunLog
 from fercli.training.context import TrainingContext
+from fercli.training.distillation.consistent import ConsistentTeacher
+from fercli.training.distillation.teacher import Teacher
 from fercli.training.distributed import ALONE
 from fercli.training.loop import run_epochs
 from fercli.training.process import keep_generators
@@ -232,8 +237,8 @@ def imagine_gpu() -> Iterator[Watch]:
         yield stack.enter_context(Watch())
 
 
-def drive(recipe: str, **changes: Any) -> Watched:
-    """Run the epochs of a recipe, two steps each, as a training does."""
+def drive(recipe: str, *, consistent: bool = False, **changes: Any) -> Watched:
+    """Run the epochs of a recipe, two steps each, as a training does; a network teaches itself."""
     settings = {"device": "cuda", "precision": "bf16", "epochs": 1, "batch_size": 32, **changes}
     config = build_config(settings, base=RECIPES[recipe])
     dataset = build_synthetic(80)
@@ -249,6 +254,11 @@ def drive(recipe: str, **changes: Any) -> Watched:
     with imagine_gpu() as watch, keep_generators(torch.device("cpu")):
         state = start(context, CUDA, transfer=False)
         train = put_on_device(voted, 7, CUDA, taught, 2.0)
+        if consistent:
+            runtime = TorchRuntime(state.network, ModelMetadata(labels=LABELS), CUDA)
+            named = Teacher(runtime, list(range(7)), TeacherRecord(model="itself", sha256="0"))
+            teacher = ConsistentTeacher([named, named], config, CUDA)
+            train = dataclasses.replace(train, teach=teacher.predict)
         validation = put_on_device(splits.validation, 7, CUDA)
 
         def end_step() -> int:
@@ -275,6 +285,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "standard, growing images": ("standard", {"epochs": 2, "widths": (8, 8)}),
     "best, votes": ("best", {"widths": (8, 8)}),
     "tiny, a teacher": ("tiny", {}),
+    "teachers that look on": ("standard", {**NARROW, "consistent": True, "mixup": 0.2}),
     "memory": (
         "standard", {**NARROW, "self_weight": 0.8, "optimizer": "muon", "accumulate": 3}
     ),

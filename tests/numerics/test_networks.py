@@ -25,6 +25,9 @@ CONFIGS = {
     "paired": NetworkConfig(
         stem_width=8, widths=(16, 32), convolutions=3, dropout=0.0, flip_equivariant=True
     ),
+    "stride of one": NetworkConfig(
+        stem_width=8, stem_stride=1, widths=(16, 32), dropout=0.0, flip_equivariant=True
+    ),
     "separable": NetworkConfig(network="separable", stem_width=8, widths=(16, 32), dropout=0.0),
     "notebook": NetworkConfig(network="notebook", dropout=0.0),
     "resnet18": NetworkConfig(network="resnet18", dropout=0.0),
@@ -166,11 +169,14 @@ def test_a_whitened_stem_decorrelates_patches_and_is_frozen(faces: Dataset) -> N
     assert not any(item.requires_grad for item in stem.parameters())
 
 
-@pytest.mark.parametrize("stem", ["learned", "whitened"])
-def test_a_flip_equivariant_network_answers_mirror_images_alike(faces: Dataset, stem: str) -> None:
+@pytest.mark.parametrize(("stem", "stride"), [("learned", 2), ("whitened", 2), ("learned", 1)])
+def test_a_flip_equivariant_network_answers_mirror_images_alike(
+    faces: Dataset, stem: str, stride: int
+) -> None:
     config = NetworkConfig(
-        flip_equivariant=True, stem=stem, stem_width=16, widths=(8, 12), convolutions=3, dropout=0
-    )
+        flip_equivariant=True, stem=stem, stem_stride=stride, stem_width=16, widths=(8, 12),
+        convolutions=3, dropout=0,
+    )  # fmt: skip
     network = build_network(config, 7, mean=0.5, std=0.2)
     pixels = to_pixels(torch.from_numpy(np.array(faces.images[:40])))
     initialize(network, torch.Generator().manual_seed(0), pixels)
@@ -216,7 +222,10 @@ def test_a_flip_equivariant_network_has_half_the_weights() -> None:
     )
 
     assert n_plain == 2 * n_shared
-    for refused in ({"widths": (7,)}, {"stem_width": 31}, {"stem": "whitened", "stem_width": 30}):
+    for refused in (
+        {"widths": (7,)}, {"stem_width": 31}, {"stem": "whitened", "stem_width": 30},
+        {"stem": "whitened", "stem_stride": 1},
+    ):  # fmt: skip
         with pytest.raises(ConfigError):
             NetworkConfig(flip_equivariant=True, **refused)
 

@@ -328,6 +328,8 @@ def _train_one(
     config, splits, run_log = context.config, context.splits, context.run_log
     device = context.group.local_device(torch.device(config.device))
     with keep_generators(device), full_fp32(device):
+        # Opened first: building networks draws from the generators that a state seeds or restores.
+        teacher = open_consistent(context, members, device)
         state = start(context, device, transfer=not resumed)
         if resumed and not _restore(state, context.run, run_log):
             _check_can_begin(context)
@@ -339,7 +341,6 @@ def _train_one(
                     f"{share} ({len(splits.validation.labels):,} images) chooses the epoch"
                 )
             run_log.note(f"began: {config.recipe} on {name_device(device)}, {config.precision}")
-        teacher = open_consistent(context, members, state.device)
         _run(state, context, targets, None if teacher is None else teacher.predict)
         result = finish_run(state, context, teachers) if context.group.is_main else None
         finished: TrainResult = context.group.broadcast(result)
