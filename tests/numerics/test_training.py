@@ -339,6 +339,23 @@ def test_the_best_epoch_is_kept(trained: RunFolder) -> None:
     assert metadata.validation.accuracy == float(best[4])
 
 
+def test_what_keeps_an_onnx_from_being_written_is_said(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        message = "\x1b[96mThis is step 1/3 of debugging"
+        raise RuntimeError(message) from ValueError("an operator is missing")
+
+    monkeypatch.setattr("fercli.training.finalize.export_model", fail)
+
+    result = train(faces, replace(tiny_config, epochs=1), RunFolder(tmp_path / "run"))
+
+    assert list(result.warnings) == [
+        "model.onnx was not written: an operator is missing",
+        *result.warnings[1:],
+    ]
+
+
 def test_the_private_split_is_never_looked_at(
     faces: Dataset, tiny_config: TrainConfig, trained: RunFolder, tmp_path: Path
 ) -> None:

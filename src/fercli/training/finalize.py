@@ -176,7 +176,8 @@ def _write_extras(
         parity = ParityImages(splits.validation.images[:_N_PARITY], splits.validation_name)
         export_model(ModelFile(run.model, run.path, assumed=False), run.onnx, parity)
     except _EXPORT_FAILURES as reason:
-        warnings.append(f"model.onnx was not written: {' '.join(str(reason).split())[:300]}")
+        cause = _find_cause(reason)
+        warnings.append(f"model.onnx was not written: {' '.join(str(cause).split())[:300]}")
     try:
         validation = name_split(splits.validation_name)
         title = f"{config.recipe} ({config.model.network}), validation on {validation}"
@@ -185,3 +186,10 @@ def _write_extras(
     except DependencyMissingError as reason:
         warnings.append(f"curves.png was not written: {reason.message}")
     return warnings
+
+
+def _find_cause(reason: BaseException) -> BaseException:
+    """Return what an error came of: torch's exporter wraps it in advice for its developers."""
+    while reason.__cause__ is not None:
+        reason = reason.__cause__
+    return reason

@@ -325,26 +325,32 @@ def _train_one(
     resumed: bool,
 ) -> TrainResult:
     """Run the epochs that are missing; torch's generators are put back afterwards."""
-    config, splits, run_log = context.config, context.splits, context.run_log
+    config, run_log = context.config, context.run_log
     device = context.group.local_device(torch.device(config.device))
-    with keep_generators(device), full_fp32(device):
-        # Opened first: building networks draws from the generators that a state seeds or restores.
-        teacher = open_consistent(context, members, device)
-        state = start(context, device, transfer=not resumed)
-        if resumed and not _restore(state, context.run, run_log):
-            _check_can_begin(context)
-            state = start(context, device, transfer=True)
-        if not resumed:
-            if context.dataset.find_split(splits.validation_name) is None:
-                share = f"a stratified {splits.validation_name} of train"
-                run_log.note(
-                    f"{share} ({len(splits.validation.labels):,} images) chooses the epoch"
-                )
-            run_log.note(f"began: {config.recipe} on {name_device(device)}, {config.precision}")
-        _run(state, context, targets, None if teacher is None else teacher.predict)
+    with keep_generators(device):
+        # Only the epochs are held to fp32: torch's exporter refuses to look while it is forbidden.
+        with full_fp32(device):
+            # Opened first: building networks draws from the generators that a state seeds.
+            teacher = open_consistent(context, members, device)
+            state = start(context, device, transfer=not resumed)
+            if resumed and not _restore(state, context.run, run_log):
+                _check_can_begin(context)
+                state = start(context, device, transfer=True)
+            if not resumed:
+                _note_beginning(context, device)
+            _run(state, context, targets, None if teacher is None else teacher.predict)
         result = finish_run(state, context, teachers) if context.group.is_main else None
         finished: TrainResult = context.group.broadcast(result)
         return finished
+
+
+def _note_beginning(context: TrainingContext, device: torch.device) -> None:
+    """Say what a run begins with."""
+    config, splits, run_log = context.config, context.splits, context.run_log
+    if context.dataset.find_split(splits.validation_name) is None:
+        share = f"a stratified {splits.validation_name} of train"
+        run_log.note(f"{share} ({len(splits.validation.labels):,} images) chooses the epoch")
+    run_log.note(f"began: {config.recipe} on {name_device(device)}, {config.precision}")
 
 
 def _train_members(context: TrainingContext) -> list[str]:
