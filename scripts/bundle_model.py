@@ -5,7 +5,7 @@ python scripts/bundle_model.py NAME RUN... --machine TEXT [--data SOURCE] [--tea
 python scripts/bundle_model.py NAME NAME --int8 [--data SOURCE]
 
 Several runs are joined into one model. A bundled model in a run's place is put into eight bits, and
-its card goes on saying how it was made. Of one run the weights come along,
+its card goes on saying how it was made. Of one run the weights come along in half precision,
 `assets/NAME.safetensors`, for those who train on. Of FER+'s labels `--majority` names the set with
 those images alone on which the voters agree, which is what the literature scores. The card is
 written from what was measured here and from the runs' own records. Which images the model learned
@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from fercli.data import load_data
 from fercli.data.duplicates import digest_images, save_digests
@@ -36,7 +37,7 @@ from fercli.export.writing import serialize_model
 from fercli.inference.onnx import OnnxRuntime
 from fercli.model_files import PINNED, ModelFile, find_model, open_runtime
 from fercli.runs import TRAIN_DIGESTS, RunFolder, read_run_record
-from fercli.storage import read_tensor_header, write_json
+from fercli.storage import load_tensors, read_tensor_header, save_tensors, write_json
 
 if TYPE_CHECKING:
     from fercli.data import Dataset
@@ -58,7 +59,12 @@ def main() -> None:
             check_run(run, dataset)
     path = ASSETS / f"{options.name}.onnx"
     new = path.with_suffix(".new.onnx")
-    export([find_model(str(run)) for run in options.runs], new, dataset, int8=options.int8)
+    run = options.runs[0] if len(options.runs) == 1 and not again else None
+    weights = path.with_suffix(".safetensors")
+    if run is not None:
+        keep_weights(RunFolder(run).model, weights)
+    sources = options.runs if run is None else [weights]
+    export([find_model(str(source)) for source in sources], new, dataset, int8=options.int8)
     model = find_model(str(new))
     result = evaluate(open_runtime(model), model, dataset, CHOSEN_ON, tta=True).result
     scores = {CHOSEN_ON: describe_scores(result)}
@@ -70,9 +76,6 @@ def main() -> None:
     new.replace(path)
     pin(path)
     keep_digests(options.name, dataset)
-    run = options.runs[0] if len(options.runs) == 1 and not again else None
-    if run is not None:
-        shutil.copyfile(RunFolder(run).model, path.with_suffix(".safetensors"))
     bundled = ModelFile(path, run, assumed=False, bundled=options.name)
     card = path.with_suffix(".md")
     facts = read_facts(card, options) if again else list_facts(options)
@@ -158,6 +161,16 @@ def describe_majority(options: argparse.Namespace) -> str:
         f"{scores.accuracy:.2%} ({low:.2%} to {high:.2%}) of the {scores.n_images:,} images of "
         f"{CHOSEN_ON} on which more than half of the firm votes agree (Barsoum et al., 2016)"
     )
+
+
+def keep_weights(model: Path, target: Path) -> None:
+    """Write a model's weights for the package: filters and dense weights in half precision."""
+    arrays, header = load_tensors(model, ModelFileError)
+    halved = {
+        name: array.astype(np.float16) if array.ndim > 1 else array
+        for name, array in arrays.items()
+    }
+    save_tensors(target, halved, {key: header[key] for key in header if key != "sha256"})
 
 
 def pin(path: Path) -> None:

@@ -99,15 +99,18 @@ image, strong augmentation, 60 epochs. Hour and a half on two cores; 69 % on pub
 
 _BEST: Final[Mapping[str, object]] = {
     **_STANDARD,
-    "widths": (128, 256, 512),
-    "epochs": 200,
+    "stem": "learned",
+    "stem_stride": 1,
+    "widths": (64, 128, 256, 384),
+    "convolutions": 4,
+    "epochs": 150,
     "dropout": 0.5,
     "mixup": 0.2,
     "erasing": 0.5,
     "sizes_px": (48,),
 }
-"""For a GPU: `standard` at a third more width, for longer, with more regularization. Not yet
-trained to its end; what is known of its parts stands in the log."""
+"""For a GPU: a stem that sees every pixel, four stages of four convolutions, more epochs and more
+regularization than `standard`. 73 % on public, plain, after at most 13 minutes of an H100."""
 
 _TINY: Final[Mapping[str, object]] = {
     **_STANDARD,

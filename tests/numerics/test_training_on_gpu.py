@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
 import torch
 
 from fercli.networks.devices import full_fp32
@@ -14,6 +13,8 @@ from fercli.training import train
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from fercli.config import TrainConfig
     from fercli.data import Dataset
