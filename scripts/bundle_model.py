@@ -1,7 +1,7 @@
 """Put a model into the package: `assets/NAME.onnx`, in fp16 or eight bits, and its card.
 
 python scripts/bundle_model.py NAME RUN... --machine TEXT [--data SOURCE] [--teacher-run RUN]...
-    [--int8] [--prepared COMMAND] [--majority SOURCE]
+    [--int8] [--prepared COMMAND] [--majority SOURCE] [--other-labels TEXT]
 python scripts/bundle_model.py NAME NAME --int8 [--data SOURCE]
 
 Several runs are joined into one model. A bundled model in a run's place is put into eight bits, and
@@ -96,6 +96,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--int8", action="store_true", help="in eight bits instead of fp16")
     parser.add_argument("--prepared", help="command that made --data, for the card")
     parser.add_argument("--majority", help="of FER+: the images on which the voters agree")
+    parser.add_argument("--other-labels", help="what it learned from beside --data, for the card")
     parser.add_argument("--machine", help="what it was trained on, for the card; runs need it")
     options = parser.parse_args()
     if not options.machine and [str(run) for run in options.runs] != [options.name]:
@@ -129,6 +130,8 @@ def export(models: list[ModelFile], target: Path, dataset: Dataset, *, int8: boo
 def list_facts(options: argparse.Namespace) -> dict[str, str]:
     """Return what the card says beside what the model file says itself."""
     facts = {"machine": options.machine}
+    if options.other_labels:
+        facts["other labels"] = options.other_labels
     if options.prepared:
         facts["prepared by"] = f"`{options.prepared}`"
     if options.majority:

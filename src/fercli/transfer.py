@@ -1,8 +1,8 @@
 """What a fine-tuning begins with: which model may, and the configuration that its network asks for.
 
 The network is the model's, whatever the recipe says, and a setting that was asked for and
-contradicts it is refused: weights fit one network alone. A bundled ONNX is not read back into a
-network: its norms are fused, its numbers rounded, and `base` is two networks in one graph.
+contradicts it is refused: weights fit one network alone. An ONNX is not read back into a network:
+its norms are fused and its numbers rounded. Bundled models bring their weights beside it.
 """
 
 from __future__ import annotations

@@ -33,9 +33,10 @@ INPUTS = (
 """What an sdist of fercli holds, beside its own metadata."""
 DATA = {
     "py.typed",
-    "assets/base.md", "assets/base.onnx", "assets/digests.json", "assets/plus.md",
-    "assets/plus.onnx", "assets/plus.safetensors", "assets/plus.train-digests.safetensors",
-    "assets/tiny.md", "assets/tiny.onnx", "assets/train-digests.safetensors",
+    "assets/base.md", "assets/base.onnx", "assets/base.safetensors", "assets/digests.json",
+    "assets/plus.md", "assets/plus.onnx", "assets/plus.safetensors",
+    "assets/plus.train-digests.safetensors", "assets/tiny.md", "assets/tiny.onnx",
+    "assets/tiny.safetensors", "assets/train-digests.safetensors",
     "evaluation/card.md", "evaluation/report.html",
     "serve/page/icon.svg", "serve/page/index.html", "serve/page/page.css",
     *(f"serve/page/{name}.js" for name in (

@@ -208,15 +208,14 @@ def test_bundled_models_say_what_they_are(bundled: None) -> None:
     assert about.trained.validation.split == "public"
     assert tiny.compute_digest() != metadata.sha256
     assert not tiny.assumed
-    assert find_bundled_weights("tiny") is None
-    weights = find_bundled_weights("plus")
-    assert weights is not None
-    assert (weights.path.name, weights.bundled, weights.assumed) == (
-        "plus.safetensors", "plus", False
-    )  # fmt: skip
-    stored = read_metadata(weights)
-    assert weights.compute_digest() == stored.sha256 == read_metadata(find_model("plus")).sha256
-    assert stored.labels == read_metadata(find_model("plus")).labels
+    for name in list_bundled():
+        weights = find_bundled_weights(name)
+        assert weights is not None
+        assert weights.path.name == f"{name}.safetensors"
+        assert (weights.bundled, weights.assumed) == (name, False)
+        stored = read_metadata(weights)
+        assert weights.compute_digest() == stored.sha256 == read_metadata(find_model(name)).sha256
+        assert stored.labels == read_metadata(find_model(name)).labels
 
 
 def test_what_a_model_was_chosen_on_is_that_of_all_it_was_made_from() -> None:
