@@ -149,6 +149,8 @@ _FOR_OTHERS: Final[Mapping[str, object]] = {
     "bias_ratio": 1.0,
     "stem": "learned",
     "stem_stride": 2,
+    # It has no effect on them, and would be checked against the widths of ours.
+    "flip_equivariant": False,
     "sizes_px": (48,),
 }
 """What a recipe of ours changes for other networks, and `_OPTIMIZER`, unless another is asked for.
