@@ -107,3 +107,9 @@ def test_a_training_fits_into_a_narrow_terminal(tmp_path: Path, dataset_path: Pa
     assert any(
         re.fullmatch(r"epoch 2/2  train \S+ \S+  validation \S+ \S+", line) for line in lines
     )
+
+
+def test_a_terminal_that_does_not_know_its_width_breaks_no_line() -> None:
+    lines = show(0, ["train", "--data", "synthetic:100", "--epochs", "0", "--set", "dropout=7"])
+
+    assert any(line.startswith("error: epochs must be") for line in lines)

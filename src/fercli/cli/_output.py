@@ -165,10 +165,11 @@ class Output:
     def _write_error(self, text: str) -> None:
         line = _clean(text)
         try:
-            lines = fold(line, os.get_terminal_size(sys.stderr.fileno()).columns)
+            width = os.get_terminal_size(sys.stderr.fileno()).columns
         except (OSError, ValueError):
-            # No terminal, so no edge.
-            lines = [line]
+            width = 0
+        # No terminal has no edge; nor has one that does not know its width, as of `docker run -t`.
+        lines = fold(line, width) if width else [line]
         write_stderr("\n".join(lines) + "\n")
 
 
