@@ -60,10 +60,10 @@ def main() -> None:
     path = ASSETS / f"{options.name}.onnx"
     new = path.with_suffix(".new.onnx")
     run = options.runs[0] if len(options.runs) == 1 and not again else None
-    weights = path.with_suffix(".safetensors")
+    weights, draft = path.with_suffix(".safetensors"), path.with_suffix(".new.safetensors")
     if run is not None:
-        keep_weights(RunFolder(run).model, weights)
-    sources = options.runs if run is None else [weights]
+        keep_weights(RunFolder(run).model, draft)
+    sources = options.runs if run is None else [draft]
     export([find_model(str(source)) for source in sources], new, dataset, int8=options.int8)
     model = find_model(str(new))
     result = evaluate(open_runtime(model), model, dataset, CHOSEN_ON, tta=True).result
@@ -72,8 +72,14 @@ def main() -> None:
     parameters = metadata.parameters or 0
     if new.stat().st_size > MAX_BYTES or parameters > MAX_PARAMETERS:
         new.unlink()
+        draft.unlink(missing_ok=True)
         sys.exit(f"too large for the wheel: {parameters:,} parameters")
     new.replace(path)
+    if run is not None:
+        draft.replace(weights)
+    elif not again:
+        # They are of another model.
+        weights.unlink(missing_ok=True)
     pin(path)
     keep_digests(options.name, dataset)
     bundled = ModelFile(path, run, assumed=False, bundled=options.name)

@@ -330,7 +330,7 @@ def test_a_consistent_teacher_sees_what_its_student_sees(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     values = {"teacher": str(trained.path), "consistent_teaching": True, "mixup": 0.4}
-    config = build_config({**values, "epochs": 1}, base=tiny_config)
+    config = build_config({**values, "epochs": 1, "accumulate": 2}, base=tiny_config)
     network, metadata = load_network(trained.model)
     network.eval()
     differences = []
@@ -362,6 +362,16 @@ def test_a_consistent_teacher_needs_weights(
         train(faces, config, RunFolder(tmp_path / "student"))
 
     assert "consistent_teaching" in caught.value.hint
+    assert not (tmp_path / "student").exists()
+    small = {"teacher": str(trained.path), "consistent_teaching": True, "sizes_px": (16, 48)}
+    deep = RunFolder(tmp_path / "deep")
+    train(faces, build_config({"widths": (8, 8, 8, 8), "epochs": 1}, base=tiny_config), deep)
+    with pytest.raises(ModelFileError, match="cannot see images of 16 pixels"):
+        train(
+            faces,
+            build_config({**small, "teacher": str(deep.path)}, base=tiny_config),
+            RunFolder(tmp_path / "student"),
+        )
     assert not (tmp_path / "student").exists()
     with pytest.raises(ConfigError, match="needs a teacher"):
         DistillationConfig(consistent_teaching=True)

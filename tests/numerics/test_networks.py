@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fercli.config import NETWORKS, NetworkConfig
+from fercli.config import NETWORKS, NetworkConfig, TrainConfig
 from fercli.errors import ConfigError
 from fercli.metadata import ModelMetadata
 from fercli.networks import FaceNetwork, build_network, count_parameters, initialize
@@ -228,6 +228,14 @@ def test_a_flip_equivariant_network_has_half_the_weights() -> None:
     ):  # fmt: skip
         with pytest.raises(ConfigError):
             NetworkConfig(flip_equivariant=True, **refused)
+
+
+@pytest.mark.parametrize("network", ["notebook", "resnet18"])
+def test_other_networks_have_no_stem_of_ours(network: str) -> None:
+    config = NetworkConfig(network=network, stem_stride=1)
+
+    with pytest.raises(ConfigError, match="stem_stride must be 2"):
+        TrainConfig(model=config)
 
 
 def test_a_learned_stem_does_not_look_at_the_images(faces: Dataset) -> None:

@@ -11,6 +11,7 @@ import torch
 from fercli.data import build_synthetic
 from fercli.errors import (
     ConfigError,
+    DependencyMissingError,
     ModelFileError,
     OutputBusyError,
     RunExistsError,
@@ -354,6 +355,20 @@ def test_what_keeps_an_onnx_from_being_written_is_said(
         "model.onnx was not written: an operator is missing",
         *result.warnings[1:],
     ]
+
+
+def test_an_error_of_ours_is_said_as_it_is(
+    faces: Dataset, tiny_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        message = "the ONNX libraries cannot be imported"
+        raise DependencyMissingError(message) from ImportError("No module named 'onnx'")
+
+    monkeypatch.setattr("fercli.training.finalize.export_model", fail)
+
+    result = train(faces, replace(tiny_config, epochs=1), RunFolder(tmp_path / "run"))
+
+    assert result.warnings[0] == "model.onnx was not written: the ONNX libraries cannot be imported"
 
 
 def test_the_private_split_is_never_looked_at(

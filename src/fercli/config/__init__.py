@@ -25,6 +25,7 @@ from fercli.config.train import (
     PRECISIONS,
     TrainConfig,
     find_batch_misfit,
+    find_size_misfit,
     is_device_name,
 )
 from fercli.config.transfer import TransferConfig
@@ -56,6 +57,7 @@ __all__ = [
     "TrainConfig",
     "TransferConfig",
     "find_batch_misfit",
+    "find_size_misfit",
     "is_device_name",
     "list_options",
 ]

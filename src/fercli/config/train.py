@@ -8,7 +8,13 @@ from typing import Final
 from fercli.config.augment import AugmentConfig
 from fercli.config.distillation import DistillationConfig
 from fercli.config.loss import LossConfig
-from fercli.config.network import DEFAULT_STEM, NETWORKS, TORCHVISION, NetworkConfig
+from fercli.config.network import (
+    DEFAULT_STEM,
+    DEFAULT_STEM_STRIDE,
+    NETWORKS,
+    TORCHVISION,
+    NetworkConfig,
+)
 from fercli.config.optimizer import OptimizerConfig
 from fercli.config.options import check_fields, option, raise_on
 from fercli.config.transfer import TransferConfig
@@ -19,11 +25,13 @@ __all__ = [
     "PRECISIONS",
     "TrainConfig",
     "find_batch_misfit",
+    "find_size_misfit",
     "is_device_name",
 ]
 
 PRECISIONS: Final = ("auto", "fp32", "bf16", "fp16")
 DEVICES: Final = ("auto", "cpu", "cuda", "cuda:N", "mps")
+_OURS: Final = ("cnn", "separable")
 MAX_SEED: Final = 2**31 - 1
 """Largest seed: the generators of NumPy and torch take it."""
 
@@ -159,11 +167,8 @@ class TrainConfig:
             problems.append(f"sizes_px must end at 48, not {list(self.sizes_px)}")
         elif self.model.network == "notebook" and self.sizes_px != (48,):
             problems.append("the notebook network takes 48 pixels only: sizes_px must be 48")
-        problems += _find_size_misfit(self.model, self.sizes_px)
-        if self.model.network == "notebook" and self.model.stem != DEFAULT_STEM:
-            problems.append(
-                f"the notebook network has no stem of its own: stem must be {DEFAULT_STEM}"
-            )
+        problems += find_size_misfit(self.model, self.sizes_px)
+        problems += _find_stem_misfit(self.model)
         if self.augment.mixup and self.distillation.self_weight:
             problems.append("self_weight needs predictions of single images: mixup must be 0")
         if self.transfer.is_pretrained and NETWORKS.get(self.model.network) != TORCHVISION:
@@ -186,10 +191,22 @@ def is_device_name(name: str) -> bool:
     )
 
 
-def _find_size_misfit(model: NetworkConfig, sizes_px: tuple[int, ...]) -> list[str]:
-    """Return what images of these sizes are too small for."""
+def _find_stem_misfit(model: NetworkConfig) -> list[str]:
+    """Return problems where a network that has no stem of ours is given one."""
     problems = []
-    is_ours, n_stages = model.network in {"cnn", "separable"}, len(model.widths)
+    if model.network == "notebook" and model.stem != DEFAULT_STEM:
+        problems.append(f"the notebook network has no stem of its own: stem must be {DEFAULT_STEM}")
+    if model.network not in _OURS and model.stem_stride != DEFAULT_STEM_STRIDE:
+        problems.append(
+            f"{model.network} has no stem of ours: stem_stride must be {DEFAULT_STEM_STRIDE}"
+        )
+    return problems
+
+
+def find_size_misfit(model: NetworkConfig, sizes_px: tuple[int, ...]) -> list[str]:
+    """Return problems where a network cannot see images of some sizes, else nothing."""
+    problems = []
+    is_ours, n_stages = model.network in _OURS, len(model.widths)
     n_halvings = n_stages + model.stem_stride - 1
     if is_ours and min(sizes_px, default=48) < (least := 2**n_halvings):
         problems.append(

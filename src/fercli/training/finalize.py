@@ -177,7 +177,7 @@ def _write_extras(
         export_model(ModelFile(run.model, run.path, assumed=False), run.onnx, parity)
     except _EXPORT_FAILURES as reason:
         cause = _find_cause(reason)
-        warnings.append(f"model.onnx was not written: {' '.join(str(cause).split())[:300]}")
+        warnings.append(f"model.onnx was not written: {_write_cause(cause)}")
     try:
         validation = name_split(splits.validation_name)
         title = f"{config.recipe} ({config.model.network}), validation on {validation}"
@@ -188,8 +188,13 @@ def _write_extras(
     return warnings
 
 
+def _write_cause(cause: BaseException) -> str:
+    return " ".join(str(cause).split())[:300] or type(cause).__name__
+
+
 def _find_cause(reason: BaseException) -> BaseException:
     """Return what an error came of: torch's exporter wraps it in advice for its developers."""
-    while reason.__cause__ is not None:
+    # Ours say what happened already.
+    while not isinstance(reason, FercliError) and reason.__cause__ is not None:
         reason = reason.__cause__
     return reason

@@ -39,7 +39,8 @@ class ConsistentTeacher:
 
     Args:
         teachers: Networks of torch, see `open_teachers`.
-        config: Precision, memory order and the temperature of what is learned.
+        config: Precision, memory order, the parts of a batch and the temperature of what is
+            learned.
         device: Where the batches are.
     """
 
@@ -48,6 +49,7 @@ class ConsistentTeacher:
     ) -> None:
         self._precision = config.precision
         self._temperature = config.distillation.teacher_temperature
+        self._n_parts = config.accumulate
         self._members: list[tuple[FaceNetwork, float, Tensor]] = []
         for teacher in teachers:
             if not isinstance(teacher.runtime, TorchRuntime):
@@ -65,7 +67,11 @@ class ConsistentTeacher:
             pixels: `[N, 1, H, W]` float32 in [0, 1], as the network that learns sees them.
         """
         with torch.no_grad():
-            answers = [self._ask(member, pixels) for member in self._members]
+            # Each image is answered by itself, so parts take less memory and change nothing.
+            parts = pixels.chunk(self._n_parts)
+            answers = [
+                torch.cat([self._ask(member, part) for part in parts]) for member in self._members
+            ]
             return soften(torch.stack(answers).mean(0), self._temperature)
 
     def _ask(self, member: tuple[FaceNetwork, float, Tensor], pixels: Tensor) -> Tensor:

@@ -12,10 +12,11 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from fercli.config import find_size_misfit
 from fercli.errors import ModelFileError
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
 from fercli.model_files import (
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from fercli.model_files import ModelFile
 
 __all__ = ["Teacher", "ask_teachers", "list_config_files", "open_named", "open_teachers"]
+
+
+_SIDE_PX: Final = 48
+"""What the notebook's network sees, and no other size."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,11 @@ def open_named(dataset: Dataset, config: TrainConfig) -> list[Teacher]:
     part = config.distillation
     names = tuple(dataset.label_names)
     with_weights = part.consistent_teaching
-    return open_teachers(part.teacher, names, config.device, with_weights=with_weights)
+    teachers = open_teachers(part.teacher, names, config.device, with_weights=with_weights)
+    if with_weights:
+        for spec, teacher in zip(part.teacher, teachers, strict=True):
+            _check_sizes(spec, teacher, config)
+    return teachers
 
 
 def open_teachers(
@@ -98,6 +107,20 @@ def open_teachers(
         columns = [runtime.labels.index(name) for name in label_names]
         teachers.append(Teacher(runtime, columns, describe_provenance(model, runtime.metadata)))
     return teachers
+
+
+def _check_sizes(spec: str, teacher: Teacher, config: TrainConfig) -> None:
+    """Refuse a teacher that cannot look at images as small as the network will see.
+
+    Raises:
+        ModelFileError: It cannot.
+    """
+    network = teacher.runtime.metadata.network.build_config(Path(spec))
+    too_small = find_size_misfit(network, config.sizes_px)
+    if too_small or (network.network == "notebook" and set(config.sizes_px) != {_SIDE_PX}):
+        message = f"the teacher {spec} cannot see images of {min(config.sizes_px)} pixels"
+        hint = "give --set sizes_px=48, or leave consistent_teaching out"
+        raise ModelFileError(message, hint=hint)
 
 
 def _find_weights(spec: str) -> ModelFile:
