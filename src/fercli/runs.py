@@ -93,7 +93,7 @@ class RunFolder:
 
     @property
     def targets(self) -> Path:
-        """What a teacher says of the training images."""
+        """What a teacher says of the training images; none where it looks at every varied image."""
         return self.path / "targets.safetensors"
 
     @property
