@@ -64,7 +64,7 @@ class Curve:
     @property
     def on_gpu(self) -> bool:
         """Whether a GPU trained it."""
-        return str(self.record.config["device"]).startswith("cuda")
+        return is_on_gpu(self.record)
 
     @property
     def best(self) -> float:
@@ -109,7 +109,7 @@ def read_curve(text: str) -> Curve:
         sys.exit(f"{folder} has no epoch yet")
     accuracies = tuple(epoch.validation_accuracy for epoch in history)
     title = name if found else run.path.name
-    if str(record.config["device"]).startswith("cuda"):
+    if is_on_gpu(record):
         seconds = itertools.accumulate(epoch.duration_s for epoch in history)
         return Curve(title, record, tuple(end / 60 for end in seconds), accuracies)
     areas = measure_images(record, len(history))
@@ -119,6 +119,11 @@ def read_curve(text: str) -> Curve:
         unit_s = (result.cpu_s or sum(epoch.duration_s for epoch in history)) / sum(areas)
     ends = itertools.accumulate(unit_s * area / 60 for area in areas)
     return Curve(title, record, tuple(ends), accuracies)
+
+
+def is_on_gpu(record: RunRecord) -> bool:
+    """Tell whether a GPU trained a run."""
+    return str(record.config["device"]).startswith("cuda")
 
 
 def measure_images(record: RunRecord, n_epochs: int) -> list[int]:

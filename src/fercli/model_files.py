@@ -39,6 +39,7 @@ __all__ = [
     "describe_provenance",
     "find_bundled_weights",
     "find_model",
+    "find_trainable",
     "find_weights_file",
     "identify_member",
     "list_bundled",
@@ -235,6 +236,13 @@ def find_weights_file(model: ModelFile) -> ModelFile:
         return model
     weights = RunFolder(model.run).model
     return replace(model, path=weights) if weights.exists() else model
+
+
+def find_trainable(model: ModelFile) -> ModelFile:
+    """Return the weights of a run's or a bundled model's ONNX; a model without them as it is."""
+    found = find_weights_file(model)
+    own = find_bundled_weights(found.bundled) if found.is_onnx and found.bundled else None
+    return own or found
 
 
 def resolve_model_name(name: str) -> str:

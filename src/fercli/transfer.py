@@ -15,7 +15,7 @@ from fercli.errors import ConfigError, ModelFileError
 from fercli.model_files import (
     find_bundled_weights,
     find_model,
-    find_weights_file,
+    find_trainable,
     list_bundled,
     read_metadata,
 )
@@ -61,13 +61,11 @@ def find_init(spec: str) -> ModelFile:
         ModelNotFoundError: There is nothing there.
         ModelFileError: It is an ONNX, or the run is not finished.
     """
-    found = find_weights_file(find_model(spec))
+    found = find_trainable(find_model(spec))
     if not found.is_onnx:
         return found
     hint = "name a run folder, or the model.safetensors in one"
     if found.bundled:
-        if weights := find_bundled_weights(found.bundled):
-            return weights
         message = f"the bundled model {spec} is ONNX, without weights that can be trained"
     else:
         message = f"{spec} is an ONNX file, which can be used but not trained"

@@ -21,9 +21,8 @@ from fercli.errors import ModelFileError
 from fercli.inference import Runtime, predict_in_batches, predict_mirrored
 from fercli.model_files import (
     describe_provenance,
-    find_bundled_weights,
     find_model,
-    find_weights_file,
+    find_trainable,
     open_runtime,
 )
 
@@ -129,9 +128,7 @@ def _find_weights(spec: str) -> ModelFile:
     Raises:
         ModelFileError: It is missing, or an ONNX that comes without them.
     """
-    model = find_weights_file(find_model(spec))
-    if model.is_onnx and model.bundled:
-        model = find_bundled_weights(model.bundled) or model
+    model = find_trainable(find_model(spec))
     if model.is_onnx:
         message = f"the teacher {spec} is an ONNX alone, which cannot see every varied image"
         hint = "name a run or a .safetensors, or leave consistent_teaching out"
